@@ -12,29 +12,35 @@ from absl import app, flags
 from jaxcxr.errors import UserError
 
 
-def run(main: Callable[[], None]) -> None:
-    """Parses the absl flags, runs `main()` and ends the process.
+def run(main: Callable[..., int | None], *, positional: str | None = None) -> None:
+    """Parses the absl flags, runs `main` and ends the process with the status it returns.
 
-    A `UserError` becomes `error: …` on standard error and exit status 1, Ctrl-C exit status 130;
-    words that are no flags are refused. Any other exception is a bug of ours and keeps its
-    traceback.
+    A `UserError` becomes `error: …` on standard error and exit status 1, Ctrl-C exit status 130.
+    Any other exception is a bug of ours and keeps its traceback.
+
+    Args:
+        main: Called without arguments; None counts as status 0.
+        positional: What the words that are no flags mean to this program ("files"); `main` then
+            receives them as its one argument. Without it such words are refused.
     """
 
     def guarded(arguments: Sequence[str]) -> int:
         try:
-            if len(arguments) > 1:
+            words = list(arguments[1:])
+            if positional is not None:
+                return main(words) or 0
+            if words:
                 raise UserError(
-                    f"unexpected argument {arguments[1]!r}: options are given as --name=value; "
+                    f"unexpected argument {words[0]!r}: options are given as --name=value; "
                     "--helpshort lists them"
                 )
-            main()
+            return main() or 0
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             print("stopped by Ctrl-C", file=sys.stderr)
             return 128 + signal.SIGINT
-        return 0
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     app.run(guarded, flags_parser=_parse)
