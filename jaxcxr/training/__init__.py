@@ -1,0 +1,1 @@
+"""Training: losses, optimizers, the mapped steps, callbacks, checkpoints and `fit`."""

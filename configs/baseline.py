@@ -1,0 +1,13 @@
+"""ResNet-34 with the transition head, all layers trained (paper, section 4.1; Table 1, column 2).
+
+python launch/train.py --config configs/baseline.py --data_dir DIR --workdir runs/baseline
+"""
+
+import ml_collections
+
+from jaxcxr.training.experiment import default_config
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Returns the paper's baseline, whose values are the defaults."""
+    return default_config()

@@ -1,0 +1,96 @@
+"""jaxcxr: weakly supervised chest X-ray classification and localization in JAX and Flax.
+
+The names that most programs need, under one roof:
+
+    import jaxcxr as cxr
+
+    data = cxr.data.load("~/tensorflow_datasets", image_size=256)
+    model = cxr.Classifier(cxr.ResNet34(), cxr.Baseline())
+    run = cxr.fit(model, data.train, validation_data=data.validation)
+
+They are imported when they are first used: `import jaxcxr` alone imports neither JAX nor
+TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from jaxcxr.errors import UserError
+from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
+
+if TYPE_CHECKING:
+    from jaxcxr import data, evaluation
+    from jaxcxr.data.arrays import ArraySplit
+    from jaxcxr.inference.predictor import Predictor
+    from jaxcxr.models import Baseline, Classifier, Prediction, ResNet18, ResNet34, ResNet50
+    from jaxcxr.training.callbacks import (
+        Callback,
+        CSVLogger,
+        EarlyStopping,
+        ModelCheckpoint,
+        TensorBoard,
+    )
+    from jaxcxr.training.fit import Run, fit
+    from jaxcxr.training.losses import weighted_cross_entropy
+    from jaxcxr.training.optimizers import Adam, adam
+
+_HOMES = {
+    "ArraySplit": "data.arrays",
+    "Predictor": "inference.predictor",
+    "Baseline": "models",
+    "Classifier": "models",
+    "Prediction": "models",
+    "ResNet18": "models",
+    "ResNet34": "models",
+    "ResNet50": "models",
+    "CSVLogger": "training.callbacks",
+    "Callback": "training.callbacks",
+    "EarlyStopping": "training.callbacks",
+    "ModelCheckpoint": "training.callbacks",
+    "TensorBoard": "training.callbacks",
+    "Run": "training.fit",
+    "fit": "training.fit",
+    "weighted_cross_entropy": "training.losses",
+    "Adam": "training.optimizers",
+    "adam": "training.optimizers",
+}
+
+__all__ = [
+    "BOXED_FINDINGS",
+    "FINDINGS",
+    "Adam",
+    "ArraySplit",
+    "Baseline",
+    "CSVLogger",
+    "Callback",
+    "Classifier",
+    "EarlyStopping",
+    "ModelCheckpoint",
+    "Prediction",
+    "Predictor",
+    "ResNet18",
+    "ResNet34",
+    "ResNet50",
+    "Run",
+    "TensorBoard",
+    "UserError",
+    "adam",
+    "data",
+    "evaluation",
+    "fit",
+    "weighted_cross_entropy",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("data", "evaluation"):
+        return importlib.import_module(f"jaxcxr.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"jaxcxr.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'jaxcxr' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,44 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jaxcxr.errors import UserError
+
+
+@contextmanager
+def written_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields a path beside `path` to write to, and renames it to `path` when the block succeeds.
+
+    The folder is made where it is missing. When the block fails, what was written is removed and an
+    earlier file at `path` stays as it was. The suffix is kept, so that writers which choose a
+    format by it still do.
+
+    Raises:
+        UserError: The place cannot be written to (no permission, full disk, a file where a folder
+            should be).
+    """
+    path = Path(path)
+    aside = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield aside
+        os.replace(aside, path)
+    except OSError as error:
+        if error.filename not in (None, str(path), str(aside), str(path.parent)):
+            raise
+        raise UserError(
+            f"{path} cannot be written: {error.strerror or error}; free space or name another place"
+        ) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes UTF-8 text to `path` in one piece; see `written_aside`."""
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")

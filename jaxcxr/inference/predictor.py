@@ -1,0 +1,79 @@
+"""A trained network as a function: radiographs in, probabilities and heat maps out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcxr.errors import UserError
+from jaxcxr.models import Classifier, build_classifier, normalize
+from jaxcxr.training.checkpoints import restore_best
+from jaxcxr.training.state import Variables
+from jaxcxr.training.workdir import read_config
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+    """A classifier with its variables.
+
+    Attributes:
+        model: The network.
+        variables: Its parameters and batch norm statistics.
+        image_size: Height and width in pixels of the radiographs that it was trained on.
+    """
+
+    model: Classifier
+    variables: Variables
+    image_size: int
+    _apply: Callable[[Variables, jax.Array], tuple[jax.Array, jax.Array]] = dataclasses.field(
+        init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        def apply(variables: Variables, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+            prediction = self.model.apply(variables, normalize(images))
+            return jax.nn.sigmoid(prediction.logits), prediction.heatmaps
+
+        object.__setattr__(self, "_apply", jax.jit(apply))
+
+    @classmethod
+    def from_run(cls, workdir: str | Path) -> Predictor:
+        """Loads the best epoch of the run in `workdir`.
+
+        Raises:
+            UserError: The folder holds no run or no finished epoch.
+        """
+        config = read_config(workdir)
+        model = build_classifier(config.model.to_dict())
+        image_size = config.data.image_size
+        radiograph = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+        shapes = jax.eval_shape(model.init, jax.random.key(0), radiograph)
+        variables, _ = restore_best(workdir, shapes)
+        return cls(model, variables, image_size)
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Looks at a batch of radiographs.
+
+        Args:
+            images: (B, S, S, 1) uint8. Each new B is compiled anew, so keep to one.
+
+        Returns:
+            Probabilities (B, 14) and heat maps (B, h, w, 14), float32, findings in the order of
+            `jaxcxr.findings.FINDINGS`. Heat maps are unscaled: higher speaks for the finding.
+
+        Raises:
+            UserError: `images` has another shape or dtype.
+        """
+        expected = (self.image_size, self.image_size, 1)
+        if images.dtype != np.uint8 or images.shape[1:] != expected:
+            raise UserError(
+                f"images are {images.dtype} of shape {images.shape}; this network takes uint8 of "
+                f"shape (B, {', '.join(map(str, expected))})"
+            )
+        probabilities, heatmaps = self._apply(self.variables, jnp.asarray(images))
+        return np.asarray(probabilities), np.asarray(heatmaps)

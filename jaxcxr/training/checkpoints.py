@@ -1,0 +1,118 @@
+"""Checkpoints of a run: Orbax folders, one per epoch, under `workdir/checkpoints`.
+
+Each holds three items: `variables` (parameters and batch norm statistics), `optimizer` (its state
+and the step counter) and `history` (JSON). Orbax writes a checkpoint aside and renames it when it
+is whole.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from jaxcxr.errors import UserError
+from jaxcxr.training.history import History
+from jaxcxr.training.state import TrainState, Variables
+
+KEEP_LATEST = 2
+
+
+def open_checkpoints(workdir: str | Path, *, read_only: bool = False) -> ocp.CheckpointManager:
+    """Opens the checkpoints of a run: the best by its monitored loss and the latest are kept."""
+    kept = checkpoint_managers.AnyPreservationPolicy(
+        [
+            checkpoint_managers.LatestN(KEEP_LATEST),
+            checkpoint_managers.BestN(
+                get_metric_fn=lambda metrics: metrics["monitored"], reverse=True, n=1
+            ),
+        ]
+    )
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=kept,
+        best_fn=lambda metrics: metrics["monitored"],
+        best_mode="min",
+        read_only=read_only,
+    )
+    return ocp.CheckpointManager(Path(workdir).absolute() / "checkpoints", options=options)
+
+
+def save(manager: ocp.CheckpointManager, state: TrainState, history: History) -> None:
+    """Saves the state after the last epoch of `history`; the writing goes on in the background."""
+    manager.save(
+        len(history),
+        args=ocp.args.Composite(
+            variables=ocp.args.StandardSave(state.variables),  # pyright: ignore[reportCallIssue]
+            optimizer=ocp.args.StandardSave(  # pyright: ignore[reportCallIssue]
+                {"step": state.step, "opt_state": state.opt_state}
+            ),
+            history=ocp.args.JsonSave(list(history.epochs)),  # pyright: ignore[reportCallIssue]
+        ),
+        metrics={"monitored": history.monitored()[-1]},
+    )
+
+
+def restore_latest(
+    manager: ocp.CheckpointManager, state: TrainState
+) -> tuple[TrainState, History] | None:
+    """Returns the state and history of the latest checkpoint, or None where there is none.
+
+    Args:
+        manager: See `open_checkpoints`.
+        state: A state of the same network and optimizer; its shapes, dtypes and devices are those
+            of the result.
+    """
+    epoch = manager.latest_step()
+    if epoch is None:
+        return None
+    optimizer = {"step": state.step, "opt_state": state.opt_state}
+    restored = manager.restore(
+        epoch,
+        args=ocp.args.Composite(
+            variables=ocp.args.StandardRestore(_abstract(state.variables)),
+            optimizer=ocp.args.StandardRestore(_abstract(optimizer)),
+            history=ocp.args.JsonRestore(),
+        ),
+    )
+    return (
+        TrainState(
+            step=restored.optimizer["step"],
+            params=restored.variables["params"],
+            batch_stats=restored.variables["batch_stats"],
+            opt_state=restored.optimizer["opt_state"],
+        ),
+        History(tuple(restored.history)),
+    )
+
+
+def restore_best(workdir: str | Path, like: Variables) -> tuple[Variables, int]:
+    """Returns the variables of the best epoch and its number.
+
+    Args:
+        workdir: Folder of the run.
+        like: Variables (or their shapes and dtypes) of the run's network.
+
+    Raises:
+        UserError: The run has no finished epoch.
+    """
+    folder = Path(workdir) / "checkpoints"
+    if not folder.is_dir():
+        raise UserError(f"{workdir} holds no checkpoints; train it first with launch/train.py")
+    with open_checkpoints(workdir, read_only=True) as manager:
+        epoch = manager.best_step()
+        if epoch is None:
+            raise UserError(
+                f"{folder} holds no finished epoch; go on training with launch/train.py"
+            )
+        restored = manager.restore(
+            epoch,
+            args=ocp.args.Composite(variables=ocp.args.StandardRestore(_abstract(like))),
+        )
+    return restored.variables, epoch
+
+
+def _abstract(tree: Any) -> Any:
+    return jax.tree.map(ocp.utils.to_shape_dtype_struct, tree)

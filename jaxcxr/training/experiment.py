@@ -1,0 +1,106 @@
+"""An experiment: its settings, and how they become a call of `fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import ml_collections
+from ml_collections.config_dict import placeholder
+
+from jaxcxr.errors import UserError
+from jaxcxr.models import build_classifier
+from jaxcxr.training.callbacks import CSVLogger, EarlyStopping, ModelCheckpoint, TensorBoard
+from jaxcxr.training.fit import Radiographs, Run, fit
+from jaxcxr.training.losses import weighted_cross_entropy
+from jaxcxr.training.optimizers import Adam
+from jaxcxr.training.steps import Loss
+from jaxcxr.training.workdir import claim_workdir, write_run_facts
+
+LOSSES: dict[str, Loss] = {"weighted_cross_entropy": weighted_cross_entropy}
+WEIGHTS: dict[str, str | None] = {"imagenet": "imagenet", "random": None}
+
+
+class PreparedData(Protocol):
+    """The splits that an experiment needs; see `jaxcxr.data.load`."""
+
+    @property
+    def train(self) -> Radiographs: ...
+
+    @property
+    def validation(self) -> Radiographs: ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]: ...
+
+
+def default_config() -> ml_collections.ConfigDict:
+    """Returns every setting of an experiment at the value of the paper's baseline (section 4.1).
+
+    A file of configs/ starts from here and changes what is different; `--config.a.b=value` changes
+    one more on the command line.
+    """
+    return ml_collections.ConfigDict(
+        {
+            "model": {"backbone": {"name": "ResNet34"}, "head": {"name": "Baseline"}},
+            "initial_weights": "imagenet",  # or "random"
+            "frozen": (),  # parts that are not trained: ("backbone",), ("backbone/stage1",) …
+            "data": {"image_size": 256, "split": "by_patient", "split_seed": 0},
+            "loss": "weighted_cross_entropy",
+            "optimizer": {
+                "learning_rate": 1e-4,
+                "weight_decay": 0.0,
+                "drop_every": placeholder(int),  # epochs
+                "drop_factor": 0.1,
+            },
+            "batch_size": 128,
+            "epochs": 30,
+            "early_stopping": {"patience": 3, "min_delta": 0.001},
+            "seed": 0,
+        }
+    )
+
+
+def train(config: ml_collections.ConfigDict, data: PreparedData, workdir: Path) -> Run:
+    """Runs or resumes the experiment that a file of configs/ describes.
+
+    Args:
+        config: Settings; `default_config` lists them all.
+        data: The prepared dataset that `config.data` names.
+        workdir: Folder of the run.
+
+    Raises:
+        UserError: A value of the config is unknown or unfit, or the folder holds another run.
+    """
+    model = build_classifier(config.model.to_dict())
+    loss = _choice("loss", config.loss, LOSSES)
+    initial_weights = _choice("initial_weights", config.initial_weights, WEIGHTS)
+    optimizer = Adam(**config.optimizer)
+    claim_workdir(workdir, config.to_dict())
+    if not (workdir / "run.json").exists():
+        write_run_facts(workdir, data=dict(data.facts))
+    return fit(
+        model,
+        data.train,
+        validation_data=data.validation,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        optimizer=optimizer,
+        loss=loss,
+        initial_weights=initial_weights,
+        frozen=config.frozen,
+        seed=config.seed,
+        callbacks=[
+            EarlyStopping(**config.early_stopping),
+            ModelCheckpoint(workdir),
+            CSVLogger(workdir / "history.csv"),
+            TensorBoard(workdir / "tensorboard"),
+        ],
+    )
+
+
+def _choice(name: str, value: str, choices: Mapping[str, Any]) -> Any:
+    if value not in choices:
+        raise UserError(f"config.{name} is {value!r}; use one of {', '.join(choices)}")
+    return choices[value]

@@ -1,0 +1,74 @@
+"""Optimizers told in epochs, as papers tell them, and turned into Optax transformations by `fit`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import optax
+
+from jaxcxr.errors import UserError
+from jaxcxr.models.normalization import in_part
+
+
+@dataclasses.dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma and Ba 2014) with PyTorch's constants: b1 0.9, b2 0.999, eps 1e-8.
+
+    Attributes:
+        learning_rate: Step size of the first epoch.
+        weight_decay: Added to the gradient times the parameter before Adam's scaling, as PyTorch's
+            `Adam` does (L2 regularisation, not decoupled).
+        drop_every: Number of epochs after which the learning rate is multiplied by `drop_factor`,
+            again and again; None keeps it constant. The paper's space attention drops every 20.
+        drop_factor: What the learning rate is multiplied by at each drop.
+    """
+
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.0
+    drop_every: int | None = None
+    drop_factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not self.learning_rate > 0:
+            raise UserError(f"learning_rate is {self.learning_rate}; it must be above 0")
+        if self.weight_decay < 0:
+            raise UserError(f"weight_decay is {self.weight_decay}; it must be 0 or more")
+        if self.drop_every is not None and self.drop_every < 1:
+            raise UserError(f"drop_every is {self.drop_every}; it must be 1 epoch or more, or None")
+
+    def schedule(self, steps_per_epoch: int) -> optax.Schedule:
+        """Returns the learning rate as a function of the number of steps done."""
+        if self.drop_every is None:
+            return optax.constant_schedule(self.learning_rate)
+        return optax.exponential_decay(
+            self.learning_rate,
+            transition_steps=self.drop_every * steps_per_epoch,
+            decay_rate=self.drop_factor,
+            staircase=True,
+        )
+
+    def transformation(
+        self, steps_per_epoch: int, frozen: Sequence[str] = ()
+    ) -> optax.GradientTransformation:
+        """Returns the Optax transformation; parameters under a path in `frozen` never move."""
+        adam = optax.chain(
+            optax.add_decayed_weights(self.weight_decay) if self.weight_decay else optax.identity(),
+            optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8),
+            optax.scale_by_learning_rate(self.schedule(steps_per_epoch)),
+        )
+        if not frozen:
+            return adam
+
+        def part(path: tuple[jax.tree_util.DictKey, ...], _: jax.Array) -> str:
+            return "frozen" if in_part((key.key for key in path), frozen) else "trained"
+
+        return optax.multi_transform(
+            {"trained": adam, "frozen": optax.set_to_zero()},
+            lambda params: jax.tree_util.tree_map_with_path(part, params),
+        )
+
+
+adam = Adam
+"""`jaxcxr.adam(1e-4, weight_decay=1e-4)` reads like Optax; `Adam` like Keras."""

@@ -1,0 +1,54 @@
+"""What a training step reads and renews."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxcxr.models import Classifier, normalize
+
+Variables = dict[str, Any]
+"""The collections `params` and `batch_stats` of a Flax module."""
+
+
+@flax.struct.dataclass
+class TrainState:
+    """State of a training, the same on every device.
+
+    Attributes:
+        step: int32 scalar, optimizer steps done.
+        params: float32 parameters of the classifier.
+        batch_stats: float32 running means and variances of its batch norms.
+        opt_state: State of the Optax transformation.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: optax.OptState
+
+    @property
+    def variables(self) -> Variables:
+        """The collections that `Classifier.apply` takes."""
+        return {"params": self.params, "batch_stats": self.batch_stats}
+
+
+def initial_variables(model: Classifier, image_size: int, seed: int) -> Variables:
+    """Draws the variables of `model` for radiographs of `image_size` pixels from `seed`."""
+    radiograph = jnp.zeros((1, image_size, image_size, 1), jnp.uint8)
+    draw = jax.jit(lambda key: model.init(key, normalize(radiograph)))
+    return dict(draw(jax.random.key(seed)))
+
+
+def create_state(variables: Variables, transformation: optax.GradientTransformation) -> TrainState:
+    """Returns the state before the first step."""
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        opt_state=transformation.init(variables["params"]),
+    )

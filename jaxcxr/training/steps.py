@@ -1,0 +1,139 @@
+"""The jitted steps, written for one device and mapped over all of them.
+
+`jax.shard_map` under `jax.jit` is the form in which JAX offers `pmap`'s model today: each device
+runs the step on its rows of the global batch and names the axis `DEVICES` to add up over all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxcxr.errors import UserError
+from jaxcxr.models import Classifier, Mode, normalize
+from jaxcxr.training.state import TrainState, Variables
+
+DEVICES = "devices"
+"""Name of the axis over which a batch is spread."""
+
+Loss = Callable[..., jax.Array]
+"""(logits, labels, mask, *, axis_name) → the device's share of the loss; see `losses`."""
+
+Batch = Mapping[str, Any]
+
+
+def device_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Returns the one-axis mesh over `devices`, or over all there are."""
+    return Mesh(np.asarray(devices if devices is not None else jax.devices()), (DEVICES,))
+
+
+def shard_batch(batch: Batch, mesh: Mesh) -> dict[str, jax.Array]:
+    """Puts this process's rows of a batch on its devices, rows spread evenly.
+
+    Only what a step reads goes along: `image`, `labels` and `mask`.
+
+    Raises:
+        UserError: The rows do not divide by the number of devices.
+    """
+    rows = len(batch["image"]) * jax.process_count()
+    if rows % mesh.size:
+        below = rows // mesh.size * mesh.size
+        sizes = [size for size in (below, below + mesh.size) if size]
+        raise UserError(
+            f"a batch of {rows} images does not divide over {mesh.size} devices; "
+            f"use a batch size of {' or '.join(map(str, sizes))}"
+        )
+    rows_over_devices = NamedSharding(mesh, PartitionSpec(DEVICES))
+    return {
+        name: jax.make_array_from_process_local_data(rows_over_devices, np.asarray(batch[name]))
+        for name in ("image", "labels", "mask")
+    }
+
+
+def make_train_step(
+    model: Classifier,
+    transformation: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    loss: Loss,
+    frozen: Sequence[str] = (),
+) -> Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]:
+    """Returns the jitted step (state, batch) → (next state, loss of the global batch).
+
+    |P| and |N| of the loss, the statistics of batch norm and the gradients are those of the global
+    batch: one device and eight give the same numbers. The state's memory is reused (donated).
+
+    Args:
+        model: The network.
+        transformation: Turns gradients into updates.
+        mesh: The devices; see `device_mesh`.
+        loss: For example `weighted_cross_entropy`.
+        frozen: Parts of the network ("backbone", "backbone/stage1") whose batch norms keep their
+            statistics.
+    """
+    mode = Mode(train=True, axis_name=DEVICES, frozen=tuple(frozen))
+
+    def device_step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
+        images = normalize(batch["image"])
+
+        def share_of_loss(params: Any) -> tuple[jax.Array, Any]:
+            prediction, updated = model.apply(
+                {"params": params, "batch_stats": state.batch_stats},
+                images,
+                mode,
+                mutable=["batch_stats"],
+            )
+            share = loss(prediction.logits, batch["labels"], batch["mask"], axis_name=DEVICES)
+            return share, updated["batch_stats"]
+
+        gradient = jax.value_and_grad(share_of_loss, has_aux=True)
+        (share, batch_stats), gradients = gradient(state.params)
+        total, gradients = jax.lax.psum((share, gradients), DEVICES)
+        updates, opt_state = transformation.update(gradients, state.opt_state, state.params)
+        state = TrainState(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+        )
+        return state, total
+
+    everywhere, by_rows = PartitionSpec(), PartitionSpec(DEVICES)
+    mapped = jax.shard_map(
+        device_step,
+        mesh=mesh,
+        in_specs=(everywhere, by_rows),
+        out_specs=(everywhere, everywhere),
+        check_vma=False,
+    )
+    return jax.jit(mapped, donate_argnums=0)
+
+
+def make_loss_step(
+    model: Classifier, mesh: Mesh, *, loss: Loss
+) -> Callable[[Variables, Batch], tuple[jax.Array, jax.Array]]:
+    """Returns the jitted step (variables, batch) → (loss, number of images), for validation.
+
+    Batch norm uses its running statistics; rows whose mask is False do not count.
+    """
+
+    def device_step(variables: Variables, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        prediction = model.apply(variables, normalize(batch["image"]))
+        share = loss(prediction.logits, batch["labels"], batch["mask"], axis_name=DEVICES)
+        return jax.lax.psum((share, batch["mask"].sum(dtype=jnp.int32)), DEVICES)
+
+    everywhere, by_rows = PartitionSpec(), PartitionSpec(DEVICES)
+    mapped = jax.shard_map(
+        device_step,
+        mesh=mesh,
+        in_specs=(everywhere, by_rows),
+        out_specs=(everywhere, everywhere),
+        check_vma=False,
+    )
+    return jax.jit(mapped)

@@ -1,0 +1,113 @@
+"""The folder of one run: what was asked for (config.json) and what it ran on (run.json)."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_collections
+
+from jaxcxr.errors import UserError
+from jaxcxr.files import write_text
+
+_MAY_CHANGE = frozenset({"epochs"})
+"""What a run may be resumed with although its config.json says otherwise."""
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def read_config(workdir: str | Path) -> ml_collections.ConfigDict:
+    """Reads `config.json` of a run.
+
+    Raises:
+        UserError: `workdir` is no folder of a run, or the file is damaged.
+    """
+    path = Path(workdir) / "config.json"
+    try:
+        return ml_collections.ConfigDict(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UserError(
+            f"{workdir} is not the folder of a run: {path} cannot be read "
+            f"({error.strerror}); name the --workdir of launch/train.py"
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"{path} is damaged ({error}); restore it or train in another folder"
+        ) from error
+
+
+def claim_workdir(workdir: str | Path, config: Mapping[str, Any]) -> None:
+    """Makes `workdir` the folder of the run that `config` describes, or checks that it is.
+
+    A new folder gets `config.json`. In the folder of an earlier run every setting that both know
+    must be equal, but for the number of epochs.
+
+    Raises:
+        UserError: The folder belongs to another run; the message names each difference.
+    """
+    path = Path(workdir) / "config.json"
+    asked = dict(_flatten(json.loads(json.dumps(dict(config)))))
+    if not path.exists():
+        write_text(path, json.dumps(dict(config), indent=2) + "\n")
+        return
+    there = dict(_flatten(read_config(workdir).to_dict()))
+    different = [
+        f"{name} is {there[name]!r} there and {asked[name]!r} here"
+        for name in asked
+        if name in there and there[name] != asked[name] and name not in _MAY_CHANGE
+    ]
+    networks = {name for name in asked.keys() ^ there.keys() if name.startswith("model.")}
+    different += [f"{name} is set in only one of the two" for name in sorted(networks)]
+    if different:
+        raise UserError(
+            f"{workdir} holds another run: {'; '.join(different)}. "
+            "Name a new --workdir, or the settings of that run to go on with it"
+        )
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    leaves = []
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            leaves += _flatten(value, f"{prefix}{name}.")
+        else:
+            leaves.append((prefix + name, value))
+    return leaves
+
+
+def write_run_facts(workdir: str | Path, **facts: Any) -> None:
+    """Writes `run.json`: versions, devices and source commit of this process, and `facts`.
+
+    The file is for people and the report; nothing is computed from it.
+    """
+    devices = jax.devices()
+    record = {
+        "jaxcxr": importlib.metadata.version("jaxcxr"),
+        "commit": _source_commit(),
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "device": devices[0].device_kind,
+        "platform": devices[0].platform,
+        "devices": len(devices),
+        "processes": jax.process_count(),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **facts,
+    }
+    write_text(Path(workdir) / "run.json", json.dumps(record, indent=2) + "\n")
+
+
+def _source_commit() -> str | None:
+    """Returns the commit of the checkout that this package runs from, "…-dirty" when edited."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

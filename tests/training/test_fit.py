@@ -1,0 +1,162 @@
+"""`fit`, its callbacks and its checkpoints."""
+
+import csv
+import math
+
+import jax
+import numpy as np
+import pytest
+
+import jaxcxr as cxr
+from jaxcxr.inference.predictor import Predictor
+from jaxcxr.training.history import History
+from tests.training.conftest import make_split
+
+
+def history_of(losses: list[float]) -> History:
+    return History(
+        tuple({"epoch": i + 1, "loss": 9.0, "val_loss": v} for i, v in enumerate(losses))
+    )
+
+
+def assert_same(ours, theirs) -> None:
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def train(model, epochs, *callbacks, images=48, **settings):
+    return cxr.fit(
+        model,
+        make_split(images),
+        validation_data=make_split(20, seed=1),
+        epochs=epochs,
+        batch_size=16,
+        optimizer=cxr.adam(1e-2),
+        callbacks=callbacks,
+        verbose=False,
+        **settings,
+    )
+
+
+def test_learns_and_repeats_itself_bit_for_bit(tiny_model):
+    run, again = train(tiny_model, 4), train(tiny_model, 4)
+    assert run.history["loss"][-1] < run.history["loss"][0]
+    assert len(run.history["val_loss"]) == 4
+    assert run.history["loss"] == again.history["loss"]
+    assert_same(run.variables, again.variables)
+
+
+def test_resumed_run_equals_uninterrupted_one(tiny_model, tmp_path):
+    whole = train(tiny_model, 4)
+    train(tiny_model, 2, cxr.ModelCheckpoint(tmp_path), cxr.CSVLogger(tmp_path / "history.csv"))
+    resumed = train(
+        tiny_model, 4, cxr.ModelCheckpoint(tmp_path), cxr.CSVLogger(tmp_path / "history.csv")
+    )
+    assert_same(resumed.variables, whole.variables)
+    assert resumed.history["val_loss"] == whole.history["val_loss"]
+    with open(tmp_path / "history.csv", newline="") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3", "4"]
+    done = train(tiny_model, 4, cxr.ModelCheckpoint(tmp_path))  # nothing left to do
+    assert_same(done.variables, whole.variables)
+
+
+def test_predictor_uses_the_best_epoch(tiny_model, tmp_path):
+    class Spoil(cxr.Callback):
+        """Keeps the variables of each epoch."""
+
+        def __init__(self):
+            self.variables = []
+
+        def on_epoch_end(self, progress):
+            self.variables.append(jax.tree.map(np.array, progress.state.variables))
+
+    seen = Spoil()
+    run = train(tiny_model, 5, cxr.ModelCheckpoint(tmp_path), seen)
+    best = int(np.argmin(run.history["val_loss"]))
+    predictor = Predictor.from_run(tmp_path)
+    assert_same(predictor.variables, seen.variables[best])
+    kept = {int(folder.name) for folder in (tmp_path / "checkpoints").iterdir()}
+    assert kept == {best + 1, 4, 5}
+    probabilities, heatmaps = predictor(make_split(3).image)
+    assert probabilities.shape == (3, 14)
+    assert heatmaps.shape[0] == 3
+    assert heatmaps.shape[-1] == 14
+    assert ((probabilities > 0) & (probabilities < 1)).all()
+    with pytest.raises(cxr.UserError, match=r"\(B, 16, 16, 1\)"):
+        predictor(np.zeros((1, 32, 32, 1), np.uint8))
+
+
+def test_workdir_of_another_run_is_refused(tiny_model, tmp_path):
+    train(tiny_model, 1, cxr.ModelCheckpoint(tmp_path))
+    other = cxr.Classifier(tiny_model.backbone.clone(width=8), cxr.Baseline())
+    with pytest.raises(cxr.UserError, match=r"model\.backbone\.width is 4 there and 8 here"):
+        train(other, 1, cxr.ModelCheckpoint(tmp_path))
+
+
+@pytest.mark.parametrize("frozen", [("backbone",), ("backbone/stage1", "backbone/conv1")])
+def test_frozen_parts_do_not_move_by_one_bit(tiny_model, frozen):
+    from jaxcxr.models.normalization import in_part
+    from jaxcxr.training.state import initial_variables
+
+    start = initial_variables(tiny_model, 16, seed=0)
+    run = train(tiny_model, 1, frozen=frozen)
+    moved = {"frozen": 0, "trained": 0}
+
+    def compare(path, before, after):
+        names = [key.key for key in path[1:]]
+        same = np.array_equal(before, after)
+        if in_part(names, frozen):
+            assert same, names
+        moved["frozen" if in_part(names, frozen) else "trained"] += not same
+
+    jax.tree_util.tree_map_with_path(compare, start, run.variables)
+    assert moved["trained"] > 0
+
+
+def test_early_stopping_counts_from_the_best_loss():
+    stop = cxr.EarlyStopping(patience=3, min_delta=0.001)
+    assert not stop.should_stop(history_of([5, 4, 4, 4]))
+    assert stop.should_stop(history_of([5, 4, 4, 4, 4]))
+    assert stop.should_stop(history_of([5, 4, 3.9995, 3.9994, 3.9993]))  # too little
+    assert not stop.should_stop(history_of([5, 4, 4, 4, 3.9]))
+    assert stop.should_stop(history_of([math.nan] * 3))
+
+
+def test_best_epoch_is_the_first_lowest_and_never_nan():
+    assert history_of([3, 1, 2, 1]).best_epoch() == 2
+    assert history_of([math.nan, 2]).best_epoch() == 2
+
+
+def test_early_stopping_ends_a_run(tiny_model):
+    run = train(tiny_model, 9, cxr.EarlyStopping(patience=1, min_delta=1e9))
+    assert len(run.history) == 2  # the first loss is better than infinity, the second is not
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"images": 15}, "15 images, less than one batch of 16"), ({"epochs": 0}, "at least 1")],
+)
+def test_user_mistakes_are_named(tiny_model, settings, message):
+    with pytest.raises(cxr.UserError, match=message):
+        train(tiny_model, **{"epochs": 1, **settings})
+
+
+def test_learning_rate_drops_every_n_epochs():
+    schedule = cxr.adam(1e-3, drop_every=20, drop_factor=0.1).schedule(steps_per_epoch=7)
+    for epoch, expected in ((0, 1e-3), (19, 1e-3), (20, 1e-4), (39, 1e-4), (40, 1e-5)):
+        np.testing.assert_allclose(schedule(epoch * 7), expected, rtol=1e-5)
+        np.testing.assert_allclose(schedule(epoch * 7 + 6), expected, rtol=1e-5)
+
+
+def test_weight_decay_is_l2_as_in_pytorch():
+    """Two steps of Adam with the decay in the gradient, written out (Kingma and Ba, algorithm 1)."""
+    rate, decay, p, m, v = 0.01, 0.1, 2.0, 0.0, 0.0
+    transformation = cxr.adam(rate, weight_decay=decay).transformation(1)
+    ours = {"w": np.float32(p)}
+    state = transformation.init(ours)
+    for t, gradient in enumerate((0.5, -0.3), start=1):
+        g = gradient + decay * p
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        p -= rate * (m / (1 - 0.9**t)) / (math.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        updates, state = transformation.update({"w": np.float32(gradient)}, state, ours)
+        ours = {"w": ours["w"] + updates["w"]}
+    np.testing.assert_allclose(ours["w"], p, rtol=1e-5)
