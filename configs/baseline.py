@@ -3,11 +3,9 @@
 python launch/train.py --config configs/baseline.py --data_dir DIR --workdir runs/baseline
 """
 
-import ml_collections
-
-from jaxcxr.training.experiment import default_config
+from jaxcxr.training.experiment import Config, default_config
 
 
-def get_config() -> ml_collections.ConfigDict:
+def get_config() -> Config:
     """Returns the paper's baseline, whose values are the defaults."""
     return default_config()

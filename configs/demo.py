@@ -3,15 +3,13 @@
 python launch/train.py --config configs/demo.py --data_dir DIR --workdir runs/demo
 """
 
-import ml_collections
-
-from jaxcxr.training.experiment import default_config
+from jaxcxr.training.experiment import Config, default_config
 
 
-def get_config() -> ml_collections.ConfigDict:
+def get_config() -> Config:
     """Returns the settings of the demonstration."""
     config = default_config()
-    config.model.backbone = ml_collections.ConfigDict({"name": "ResNet18", "width": 32})
+    config.model.backbone = {"name": "ResNet18", "width": 32}
     config.initial_weights = "random"
     config.data.image_size = 96
     config.optimizer.learning_rate = 1e-3

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxcxr.errors import UserError
-from jaxcxr.models import Classifier, build_classifier, normalize
+from jaxcxr.models import Classifier, Prediction, build_classifier, normalize
 from jaxcxr.training.checkpoints import restore_best
 from jaxcxr.training.state import Variables
 from jaxcxr.training.workdir import read_config
@@ -36,7 +37,7 @@ class Predictor:
 
     def __post_init__(self) -> None:
         def apply(variables: Variables, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-            prediction = self.model.apply(variables, normalize(images))
+            prediction = cast(Prediction, self.model.apply(variables, normalize(images)))
             return jax.nn.sigmoid(prediction.logits), prediction.heatmaps
 
         object.__setattr__(self, "_apply", jax.jit(apply))

@@ -49,7 +49,7 @@ def save(manager: ocp.CheckpointManager, state: TrainState, history: History) ->
             optimizer=ocp.args.StandardSave(  # pyright: ignore[reportCallIssue]
                 {"step": state.step, "opt_state": state.opt_state}
             ),
-            history=ocp.args.JsonSave(list(history.epochs)),  # pyright: ignore[reportCallIssue]
+            history=ocp.args.JsonSave({"epochs": list(history.epochs)}),  # pyright: ignore[reportCallIssue]
         ),
         metrics={"monitored": history.monitored()[-1]},
     )
@@ -69,7 +69,7 @@ def restore_latest(
     if epoch is None:
         return None
     optimizer = {"step": state.step, "opt_state": state.opt_state}
-    restored = manager.restore(
+    restored: Any = manager.restore(
         epoch,
         args=ocp.args.Composite(
             variables=ocp.args.StandardRestore(_abstract(state.variables)),
@@ -84,7 +84,7 @@ def restore_latest(
             batch_stats=restored.variables["batch_stats"],
             opt_state=restored.optimizer["opt_state"],
         ),
-        History(tuple(restored.history)),
+        History(tuple(restored.history["epochs"])),
     )
 
 
@@ -107,7 +107,7 @@ def restore_best(workdir: str | Path, like: Variables) -> tuple[Variables, int]:
             raise UserError(
                 f"{folder} holds no finished epoch; go on training with launch/train.py"
             )
-        restored = manager.restore(
+        restored: Any = manager.restore(
             epoch,
             args=ocp.args.Composite(variables=ocp.args.StandardRestore(_abstract(like))),
         )

@@ -16,26 +16,32 @@ from jaxcxr.training.fit import Radiographs, Run, fit
 from jaxcxr.training.losses import weighted_cross_entropy
 from jaxcxr.training.optimizers import Adam
 from jaxcxr.training.steps import Loss
-from jaxcxr.training.workdir import claim_workdir, write_run_facts
+from jaxcxr.training.workdir import Config, claim_workdir, write_run_facts
 
 LOSSES: dict[str, Loss] = {"weighted_cross_entropy": weighted_cross_entropy}
 WEIGHTS: dict[str, str | None] = {"imagenet": "imagenet", "random": None}
 
 
 class PreparedData(Protocol):
-    """The splits that an experiment needs; see `jaxcxr.data.load`."""
+    """What an experiment needs of a prepared dataset; see `jaxcxr.data.load`."""
 
     @property
-    def train(self) -> Radiographs: ...
+    def train(self) -> Radiographs:
+        """The split to learn from."""
+        ...
 
     @property
-    def validation(self) -> Radiographs: ...
+    def validation(self) -> Radiographs:
+        """The split that decides about the best epoch."""
+        ...
 
     @property
-    def facts(self) -> Mapping[str, Any]: ...
+    def facts(self) -> Mapping[str, Any]:
+        """What run.json tells about the data: its source, sizes of the splits."""
+        ...
 
 
-def default_config() -> ml_collections.ConfigDict:
+def default_config() -> Config:
     """Returns every setting of an experiment at the value of the paper's baseline (section 4.1).
 
     A file of configs/ starts from here and changes what is different; `--config.a.b=value` changes
@@ -62,7 +68,7 @@ def default_config() -> ml_collections.ConfigDict:
     )
 
 
-def train(config: ml_collections.ConfigDict, data: PreparedData, workdir: Path) -> Run:
+def train(config: Config, data: PreparedData, workdir: Path) -> Run:
     """Runs or resumes the experiment that a file of configs/ describes.
 
     Args:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, classifier_config
-from jaxcxr.training.callbacks import Callback, ProgressLine, Progress
+from jaxcxr.training.callbacks import Callback, Progress, ProgressLine
 from jaxcxr.training.history import History
 from jaxcxr.training.losses import weighted_cross_entropy
 from jaxcxr.training.optimizers import Adam
@@ -80,7 +80,7 @@ def fit(
     frozen: Sequence[str] = (),
     seed: int = 0,
     callbacks: Sequence[Callback] = (),
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[Any] | None = None,
     verbose: bool = True,
 ) -> Run:
     """Trains a classifier on image-level labels.
@@ -155,7 +155,7 @@ def fit(
                     loss_step, state.variables, validation_data, batch_size, mesh
                 )
             record = {"epoch": epoch, **record}
-            record["learning_rate"] = float(schedule((epoch - 1) * steps_per_epoch))
+            record["learning_rate"] = float(np.asarray(schedule((epoch - 1) * steps_per_epoch)))
             record["seconds"] = time.perf_counter() - started
             record["images_per_second"] = steps_per_epoch * batch_size / seconds
             progress = dataclasses.replace(

@@ -1,9 +1,10 @@
-"""Optimizers told in epochs, as papers tell them, and turned into Optax transformations by `fit`."""
+"""Optimizers told in epochs, as papers tell them, which `fit` turns into Optax transformations."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import optax
@@ -61,7 +62,7 @@ class Adam:
         if not frozen:
             return adam
 
-        def part(path: tuple[jax.tree_util.DictKey, ...], _: jax.Array) -> str:
+        def part(path: tuple[Any, ...], _: jax.Array) -> str:
             return "frozen" if in_part((key.key for key in path), frozen) else "trained"
 
         return optax.multi_transform(

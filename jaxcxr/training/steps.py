@@ -7,7 +7,7 @@ runs the step on its rows of the global batch and names the axis `DEVICES` to ad
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcxr.errors import UserError
-from jaxcxr.models import Classifier, Mode, normalize
+from jaxcxr.models import Classifier, Mode, Prediction, normalize
 from jaxcxr.training.state import TrainState, Variables
 
 DEVICES = "devices"
@@ -28,7 +28,7 @@ Loss = Callable[..., jax.Array]
 Batch = Mapping[str, Any]
 
 
-def device_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+def device_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """Returns the one-axis mesh over `devices`, or over all there are."""
     return Mesh(np.asarray(devices if devices is not None else jax.devices()), (DEVICES,))
 
@@ -124,7 +124,7 @@ def make_loss_step(
     """
 
     def device_step(variables: Variables, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        prediction = model.apply(variables, normalize(batch["image"]))
+        prediction = cast(Prediction, model.apply(variables, normalize(batch["image"])))
         share = loss(prediction.logits, batch["labels"], batch["mask"], axis_name=DEVICES)
         return jax.lax.psum((share, batch["mask"].sum(dtype=jnp.int32)), DEVICES)
 

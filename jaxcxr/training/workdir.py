@@ -17,13 +17,16 @@ import ml_collections
 from jaxcxr.errors import UserError
 from jaxcxr.files import write_text
 
+Config = Any
+"""An `ml_collections.ConfigDict`; type checkers cannot know its attributes."""
+
 _MAY_CHANGE = frozenset({"epochs"})
 """What a run may be resumed with although its config.json says otherwise."""
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-def read_config(workdir: str | Path) -> ml_collections.ConfigDict:
+def read_config(workdir: str | Path) -> Config:
     """Reads `config.json` of a run.
 
     Raises:

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 from jaxcxr.data.arrays import ArraySplit
-from jaxcxr.models import Baseline, Classifier
-from jaxcxr.models.resnet import ResNet
+from jaxcxr.models import Baseline, Classifier, ResNet18
 
 
 @pytest.fixture(scope="session")
 def tiny_model() -> Classifier:
-    return Classifier(ResNet(blocks=(1, 1), width=4), Baseline())
+    return Classifier(ResNet18(blocks=(1, 1), width=4), Baseline())
 
 
 def make_split(images: int, seed: int = 0, size: int = 16) -> ArraySplit:

@@ -11,8 +11,7 @@ import jax
 jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
 
 from jaxcxr.data.arrays import ArraySplit  # noqa: E402
-from jaxcxr.models import Baseline, Classifier  # noqa: E402
-from jaxcxr.models.resnet import ResNet  # noqa: E402
+from jaxcxr.models import Baseline, Classifier, ResNet18  # noqa: E402
 from jaxcxr.training.losses import weighted_cross_entropy  # noqa: E402
 from jaxcxr.training.optimizers import Adam  # noqa: E402
 from jaxcxr.training.state import create_state, initial_variables  # noqa: E402
@@ -24,7 +23,7 @@ from jaxcxr.training.steps import (  # noqa: E402
 )
 from tests.training.conftest import make_split  # noqa: E402
 
-model = Classifier(ResNet(blocks=(1, 1), width=4), Baseline())
+model = Classifier(ResNet18(blocks=(1, 1), width=4), Baseline())
 data: ArraySplit = make_split(40)
 mesh = device_mesh()
 assert mesh.size == int(sys.argv[1])

@@ -148,7 +148,7 @@ def test_learning_rate_drops_every_n_epochs():
 
 
 def test_weight_decay_is_l2_as_in_pytorch():
-    """Two steps of Adam with the decay in the gradient, written out (Kingma and Ba, algorithm 1)."""
+    """Two steps with the decay in the gradient, written out (Kingma and Ba 2014, algorithm 1)."""
     rate, decay, p, m, v = 0.01, 0.1, 2.0, 0.0, 0.0
     transformation = cxr.adam(rate, weight_decay=decay).transformation(1)
     ours = {"w": np.float32(p)}
