@@ -1,0 +1,63 @@
+# make demo: the whole study on synthetic radiographs.   make test: the checks.   make help: the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+DEMO := demo
+
+# Compiled networks are kept between runs.
+export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.5
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: help demo test lint lock clean
+
+help:
+	@echo "make demo   train and score a small network on synthetic radiographs, write a report"
+	@echo "make test   all tests that need neither PyTorch nor a GPU"
+	@echo "make lint   ruff and pyright"
+	@echo "make lock   renew constraints.txt from pyproject.toml"
+	@echo "make clean  remove the demo; .venv and caches stay"
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1); jaxcxr needs Python 3.11 or newer: make PYTHON=python3.12 …" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing the packages of constraints.txt into $(VENV); this takes a minute or two"
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+demo: $(VENV)/installed
+	$(RUN) launch/make_phantom.py --out $(DEMO)/release --images 3000 --image_size 128 --seed 0
+	$(RUN) launch/prepare.py --release $(DEMO)/release --data_dir $(DEMO)/datasets --image_size 96
+	$(RUN) launch/train.py --config configs/demo.py --data_dir $(DEMO)/datasets --workdir $(DEMO)/baseline
+	@$(MAKE) --no-print-directory $(DEMO)/baseline/evaluation/auc.csv $(DEMO)/baseline/evaluation/localization.csv
+	$(RUN) launch/report.py --workdirs $(DEMO)/baseline --out $(DEMO)/report.html
+
+$(DEMO)/baseline/evaluation/auc.csv: $(DEMO)/baseline/history.csv
+	$(RUN) launch/evaluate_auc.py --workdir $(DEMO)/baseline --data_dir $(DEMO)/datasets
+
+$(DEMO)/baseline/evaluation/localization.csv: $(DEMO)/baseline/history.csv
+	$(RUN) launch/evaluate_boxes.py --workdir $(DEMO)/baseline --data_dir $(DEMO)/datasets
+
+test: lint
+	$(RUN) -m pytest
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+lock: $(VENV)/bin/python
+	$(RUN) -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --fork-strategy fewest \
+	  --extra test --extra dicom --quiet --upgrade --custom-compile-command "make lock" --output-file constraints.txt
+
+clean:
+	rm -rf $(DEMO)
