@@ -7,7 +7,15 @@ from jaxcxr.models.classifier import (
     build_classifier,
     classifier_config,
 )
-from jaxcxr.models.heads import Baseline, Prediction
+from jaxcxr.models.densenet import DenseNet121
+from jaxcxr.models.heads import (
+    AttentionGated,
+    Baseline,
+    Head,
+    Prediction,
+    SpaceAttention,
+    SqueezeExcitation,
+)
 from jaxcxr.models.normalization import INFERENCE, BatchNorm, Mode
 from jaxcxr.models.preprocessing import normalize
 from jaxcxr.models.resnet import ResNet18, ResNet34, ResNet50
@@ -16,14 +24,19 @@ __all__ = [
     "BACKBONES",
     "HEADS",
     "INFERENCE",
+    "AttentionGated",
     "Baseline",
     "BatchNorm",
     "Classifier",
+    "DenseNet121",
+    "Head",
     "Mode",
     "Prediction",
     "ResNet18",
     "ResNet34",
     "ResNet50",
+    "SpaceAttention",
+    "SqueezeExcitation",
     "build_classifier",
     "classifier_config",
     "normalize",

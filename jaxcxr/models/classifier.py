@@ -6,21 +6,33 @@ import dataclasses
 import functools
 import typing
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import jax
 from flax import linen as nn
 
 from jaxcxr.errors import UserError
-from jaxcxr.models.heads import Baseline, Prediction
+from jaxcxr.models.densenet import DenseNet121
+from jaxcxr.models.heads import (
+    AttentionGated,
+    Baseline,
+    Head,
+    Prediction,
+    SpaceAttention,
+    SqueezeExcitation,
+)
 from jaxcxr.models.normalization import INFERENCE, Mode
 from jaxcxr.models.resnet import ResNet18, ResNet34, ResNet50
 
 BACKBONES: dict[str, type[nn.Module]] = {
-    module.__name__: module for module in (ResNet18, ResNet34, ResNet50)
+    module.__name__: module for module in (ResNet18, ResNet34, ResNet50, DenseNet121)
 }
-HEADS: dict[str, type[nn.Module]] = {module.__name__: module for module in (Baseline,)}
+HEADS: dict[str, type[Head]] = {
+    module.__name__: module
+    for module in (Baseline, SpaceAttention, AttentionGated, SqueezeExcitation)
+}
 
+_Part = TypeVar("_Part", bound=nn.Module)
 _LINEN_FIELDS = ("parent", "name")
 
 
@@ -38,7 +50,7 @@ class Classifier(nn.Module):
     """
 
     backbone: nn.Module
-    head: nn.Module
+    head: Head
 
     def __post_init__(self) -> None:
         _check_choices(self.backbone)
@@ -47,7 +59,7 @@ class Classifier(nn.Module):
 
     def __call__(self, images: jax.Array, mode: Mode = INFERENCE) -> Prediction:
         """Classifies normalized images (B, H, W, 3), as `preprocessing.normalize` returns them."""
-        return self.head(self.backbone(images, mode), mode)
+        return self.head(self.backbone(images, mode, self.head.link), mode)
 
 
 def build_classifier(config: Mapping[str, Any]) -> Classifier:
@@ -61,7 +73,8 @@ def build_classifier(config: Mapping[str, Any]) -> Classifier:
         UserError: A name, a field or a field's value is unknown; the message lists the choices.
     """
     return Classifier(
-        _build("backbone", config["backbone"], BACKBONES), _build("head", config["head"], HEADS)
+        _build("backbone", config.get("backbone", {}), BACKBONES),
+        _build("head", config.get("head", {}), HEADS),
     )
 
 
@@ -76,7 +89,7 @@ def _config(module: nn.Module) -> dict[str, Any]:
     }
 
 
-def _build(role: str, config: Mapping[str, Any], choices: Mapping[str, Any]) -> nn.Module:
+def _build(role: str, config: Mapping[str, Any], choices: Mapping[str, type[_Part]]) -> _Part:
     fields: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in config.items()
     }

@@ -13,6 +13,7 @@ from typing import ClassVar
 import jax
 from flax import linen as nn
 
+from jaxcxr.models.backbone import StageLink, no_link
 from jaxcxr.models.initializers import he_fan_out
 from jaxcxr.models.normalization import INFERENCE, BatchNorm, Mode
 from jaxcxr.models.pooling import max_pool
@@ -90,12 +91,15 @@ class ResNet(nn.Module):
     block: ClassVar[type[BasicBlock] | type[Bottleneck]] = BasicBlock
 
     @nn.compact
-    def __call__(self, x: jax.Array, mode: Mode = INFERENCE) -> tuple[jax.Array, ...]:
+    def __call__(
+        self, x: jax.Array, mode: Mode = INFERENCE, link: StageLink = no_link
+    ) -> tuple[jax.Array, ...]:
         """Returns the feature maps of every stage.
 
         Args:
             x: Normalized images (B, H, W, 3).
             mode: Training or inference.
+            link: What the head puts between two stages.
 
         Returns:
             Per stage (B, H/4, W/4, C), (B, H/8, W/8, 2C), … with C = width × block expansion.
@@ -105,10 +109,12 @@ class ResNet(nn.Module):
         x = max_pool(x)
         stages = []
         for stage, blocks in enumerate(self.blocks):
+            before = x
             for index in range(blocks):
                 stride = 2 if stage > 0 and index == 0 else 1
                 block = self.block(self.width * 2**stage, stride, name=f"stage{stage + 1}_{index}")
                 x = block(x, mode)
+            x = link(stage, before, x, mode)
             stages.append(x)
         return tuple(stages)
 

@@ -2,40 +2,84 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
 import jax
 from flax import linen as nn
 
-from jaxcxr.models.heads.prediction import Prediction, class_activation_maps
-from jaxcxr.models.initializers import uniform_fan_in
-from jaxcxr.models.normalization import INFERENCE, Mode
+from jaxcxr.models.heads.head import Head, Prediction, class_activation_maps, conv1x1, dense
+from jaxcxr.models.initializers import he_fan_in
+from jaxcxr.models.normalization import INFERENCE, BatchNorm, Mode
 
 
-class Baseline(nn.Module):
+class Baseline(Head):
     """Transition layer, global pooling and one dense layer; heat maps are class activation maps.
 
     Attributes:
         num_classes: Number of findings.
-        pooling: How the transition's feature maps become one vector.
-        transition: ``"conv"`` is a 1×1 convolution.
+        pooling: How the transition's maps become one vector: their maximum, their average, their
+            log-sum-exp, or the mean of maximum and average.
+        lse_r: r of log-sum-exp pooling; towards 0 it is the average, towards ∞ the maximum.
+        transition: None, a 1×1 convolution without norm or activation, or two transposed
+            convolutions, which make heat maps four times as high and wide.
     """
 
     num_classes: int = 14
-    pooling: Literal["max"] = "max"
-    transition: Literal["conv"] = "conv"
+    pooling: Literal["max", "average", "lse", "max_average"] = "max"
+    lse_r: float = 10.0
+    transition: Literal["none", "conv", "deconvolution"] = "conv"
 
     @nn.compact
     def __call__(self, stages: Sequence[jax.Array], mode: Mode = INFERENCE) -> Prediction:
-        """Reads the last stage's features (B, h, w, C); heat maps are (B, h, w, num_classes)."""
+        """Reads the last stage's features (B, h, w, C); see `Head`."""
         x = stages[-1]
-        x = nn.Conv(
-            x.shape[-1], (1, 1), dtype=x.dtype, kernel_init=uniform_fan_in, name="transition"
-        )(x)
-        pooled = x.max((1, 2))
-        classifier = nn.Dense(
-            self.num_classes, dtype=x.dtype, kernel_init=uniform_fan_in, name="classifier"
-        )
-        logits = classifier(pooled)
-        return Prediction(logits, class_activation_maps(x, classifier))
+        if self.transition == "conv":
+            x = conv1x1(x, x.shape[-1], "transition")
+        elif self.transition == "deconvolution":
+            x = Deconvolution(name="transition")(x, mode)
+        logits, weights = dense(self._pool(x), self.num_classes, "classifier")
+        return Prediction(logits, class_activation_maps(x, weights))
+
+    def _pool(self, x: jax.Array) -> jax.Array:
+        space = (1, 2)
+        match self.pooling:
+            case "max":
+                return x.max(space)
+            case "average":
+                return x.mean(space)
+            case "max_average":
+                return (x.max(space) + x.mean(space)) / 2
+            case "lse":
+                return log_sum_exp(x, self.lse_r)
+
+
+class Deconvolution(nn.Module):
+    """Two 4×4 transposed convolutions at stride 2, each with batch norm and ReLU."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mode: Mode = INFERENCE) -> jax.Array:
+        """Maps (B, h, w, C) to (B, 4h, 4w, C)."""
+        for index in (1, 2):
+            x = nn.ConvTranspose(
+                x.shape[-1],
+                (4, 4),
+                (2, 2),
+                padding="SAME",
+                use_bias=False,
+                dtype=x.dtype,
+                kernel_init=he_fan_in,
+                name=f"deconv{index}",
+            )(x)
+            x = nn.relu(BatchNorm(name=f"bn{index}")(x, mode))
+        return x
+
+
+def log_sum_exp(x: jax.Array, r: float) -> jax.Array:
+    """Pools (B, h, w, C) to (B, C): ln(mean(exp(r·x))) / r, finite for any finite x.
+
+    Wang et al. 2017, equation (3), with S the number of positions.
+    """
+    positions = x.shape[1] * x.shape[2]
+    return (jax.nn.logsumexp(r * x, axis=(1, 2)) - math.log(positions)) / r

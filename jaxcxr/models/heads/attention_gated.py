@@ -1,0 +1,117 @@
+"""The attention gated head: finer stages, gated by the coarsest (paper, Figure 2, Equation 2).
+
+Schlemper et al. 2018, "Attention-gated networks for improving ultrasound scan plane detection".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxcxr.models.heads.head import Head, Prediction, class_activation_maps, conv1x1, dense
+from jaxcxr.models.normalization import INFERENCE, BatchNorm, Mode
+from jaxcxr.models.resizing import resize_bilinear
+
+
+class AttentionGate(nn.Module):
+    """Lets through those positions of a fine map which agree with the coarse one (Equation 2)."""
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, coarse: jax.Array, mode: Mode = INFERENCE
+    ) -> tuple[jax.Array, jax.Array]:
+        """Gates a fine map.
+
+        Args:
+            x: The fine map (B, H, W, C).
+            coarse: The gating signal (B, h, w, D).
+            mode: Training or inference.
+
+        Returns:
+            The gated map (B, H, W, C) and the attention (B, H, W, 1) in 0..1.
+        """
+        channels = x.shape[-1]
+        theta = conv1x1(x, channels // 2, "theta", use_bias=False)
+        phi = resize_bilinear(conv1x1(coarse, channels // 2, "phi"), x.shape[1:3])
+        attention = nn.sigmoid(conv1x1(nn.relu(theta + phi), 1, "psi"))
+        gated = conv1x1(attention * x, channels, "conv")
+        return BatchNorm(name="bn")(gated, mode), attention
+
+
+class AttentionGated(Head):
+    """Gated sums of the second and third stage and the average of the fourth, then classifiers.
+
+    The heat map is the mean of both attentions and of the coarse map's class activation map, each
+    scaled to 0..1 per image and class, on the second stage's grid. The class activation map uses
+    the weights by which the coarse average really reaches the logits.
+
+    Attributes:
+        num_classes: Number of findings.
+        aggregation: How three scales become one prediction. ``"concat"`` (the paper's): one
+            classifier reads them all. ``"mean"``: the mean logit of a classifier for each scale.
+            ``"ft"``: one more classifier reads those three's logits. ``"deep_sup"``: the mean
+            logit of the concat and the three scales' classifiers; the four logits (B, 14) are
+            also sown in the collection ``side_logits``, for a loss that supervises each of them.
+    """
+
+    num_classes: int = 14
+    aggregation: Literal["concat", "mean", "deep_sup", "ft"] = "concat"
+
+    @nn.compact
+    def __call__(self, stages: Sequence[jax.Array], mode: Mode = INFERENCE) -> Prediction:
+        """Reads the second, third and fourth stage; see `Head`."""
+        x2, x3, x4 = stages[-3:]
+        x4 = conv1x1(x4, x4.shape[-1], "coarse")
+        gated2, attention2 = AttentionGate(name="gate2")(x2, x4, mode)
+        gated3, attention3 = AttentionGate(name="gate3")(x3, x4, mode)
+        scales = gated2.sum((1, 2)), gated3.sum((1, 2)), x4.mean((1, 2))
+        logits, coarse_weights = self._aggregate(scales)
+        maps = attention2, attention3, class_activation_maps(x4, coarse_weights)
+        return Prediction(logits, _mean_map(maps, x2.shape[1:3]))
+
+    def _aggregate(self, scales: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
+        """Returns logits (B, classes) and the coarse scale's weights in them (C, classes)."""
+        match self.aggregation:
+            case "concat":
+                return self._concat(scales)
+            case "mean":
+                logits, weights = self._each(scales)
+                return jnp.stack(logits).mean(0), weights
+            case "ft":
+                logits, weights = self._each(scales)
+                tuned, mixing = dense(jnp.concatenate(logits, -1), self.num_classes, "classifier")
+                return tuned, weights @ mixing[-self.num_classes :]
+            case "deep_sup":
+                together, weights = self._concat(scales)
+                apart, coarse_weights = self._each(scales)
+                logits = [together, *apart]
+                if not self.is_initializing():
+                    for each in logits:
+                        self.sow("side_logits", "logits", each)
+                return jnp.stack(logits).mean(0), weights + coarse_weights
+
+    def _concat(self, scales: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
+        logits, weights = dense(jnp.concatenate(scales, -1), self.num_classes, "classifier")
+        return logits, weights[-scales[-1].shape[-1] :]
+
+    def _each(self, scales: Sequence[jax.Array]) -> tuple[list[jax.Array], jax.Array]:
+        pairs = [
+            dense(scale, self.num_classes, f"classifier{index}")
+            for index, scale in enumerate(scales, start=2)
+        ]
+        return [logits for logits, _ in pairs], pairs[-1][1]
+
+
+def _mean_map(maps: Sequence[jax.Array], size: tuple[int, ...]) -> jax.Array:
+    first, *rest = (_unit_range(resize_bilinear(x, size)) for x in maps)
+    return sum(rest, start=first) / len(maps)
+
+
+def _unit_range(maps: jax.Array) -> jax.Array:
+    """Scales (B, h, w, C) to 0..1 per image and channel; a constant map becomes zero."""
+    low, high = (bound((1, 2), keepdims=True) for bound in (maps.min, maps.max))
+    return (maps - low) / jnp.where(high > low, high - low, 1)

@@ -1,0 +1,81 @@
+"""What a head is, what it returns, and the map that links its logits to places in the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxcxr.models.initializers import uniform_fan_in
+from jaxcxr.models.normalization import INFERENCE, Mode
+
+
+class Prediction(NamedTuple):
+    """A classifier's answer for a batch; the compiler drops heat maps where nobody reads them.
+
+    Attributes:
+        logits: (B, 14), before the sigmoid.
+        heatmaps: (B, h, w, 14), higher where the image speaks for the finding.
+    """
+
+    logits: jax.Array
+    heatmaps: jax.Array
+
+
+class Head(nn.Module):
+    """Reads the feature maps of a backbone's stages.
+
+    Attributes:
+        num_classes: Number of findings.
+    """
+
+    num_classes: int = 14
+
+    def __call__(self, stages: Sequence[jax.Array], mode: Mode = INFERENCE) -> Prediction:
+        """Returns logits and heat maps.
+
+        Args:
+            stages: Per stage (B, h, w, C), each half as high and wide as the one before.
+            mode: Training or inference.
+        """
+        raise NotImplementedError
+
+    def link(self, stage: int, before: jax.Array, after: jax.Array, mode: Mode) -> jax.Array:
+        """Returns what stage `stage` (from 0) hands on; most heads leave its output as it is.
+
+        Args:
+            stage: 0 to 3.
+            before: What the stage received.
+            after: What it computed.
+            mode: Training or inference.
+        """
+        del stage, before, mode
+        return after
+
+
+def conv1x1(x: jax.Array, features: int, name: str, *, use_bias: bool = True) -> jax.Array:
+    """Convolves (B, h, w, C) to (B, h, w, features) position by position."""
+    return nn.Conv(
+        features, (1, 1), use_bias=use_bias, dtype=x.dtype, kernel_init=uniform_fan_in, name=name
+    )(x)
+
+
+def dense(x: jax.Array, features: int, name: str) -> tuple[jax.Array, jax.Array]:
+    """Applies a dense layer to (B, C); returns (B, features) and its weights (C, features)."""
+    layer = nn.Dense(features, dtype=x.dtype, kernel_init=uniform_fan_in, name=name)
+    y = layer(x)
+    return y, layer.variables["params"]["kernel"]
+
+
+def class_activation_maps(features: jax.Array, weights: jax.Array) -> jax.Array:
+    """Weighs feature maps (B, h, w, C) by each class's weights (C, classes), without bias.
+
+    Zhou et al. 2016, "Learning deep features for discriminative localization".
+
+    Returns:
+        (B, h, w, classes).
+    """
+    return jnp.einsum("bhwc,cf->bhwf", features, weights.astype(features.dtype))

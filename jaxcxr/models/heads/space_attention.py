@@ -1,0 +1,42 @@
+"""The space attention head: each position sees the whole image's context (paper, Figure 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxcxr.models.heads.head import Head, Prediction, conv1x1
+from jaxcxr.models.normalization import INFERENCE, Mode
+from jaxcxr.models.resizing import resize_nearest
+
+
+class SpaceAttention(Head):
+    """Heat maps from each position's features and their context; logits are the maps' averages.
+
+    Attributes:
+        num_classes: Number of findings.
+        window: Height and width of the context in positions; None is the whole map, as in the
+            paper. The authors' checkpoints were trained with 7 on maps of 8×8.
+    """
+
+    num_classes: int = 14
+    window: int | None = None
+
+    @nn.compact
+    def __call__(self, stages: Sequence[jax.Array], mode: Mode = INFERENCE) -> Prediction:
+        """Reads the last stage's features (B, h, w, C); see `Head`."""
+        features = stages[-1]
+        context = resize_nearest(_context(features, self.window), features.shape[1:3])
+        heatmaps = conv1x1(jnp.concatenate([context, features], -1), self.num_classes, "conv")
+        return Prediction(heatmaps.mean((1, 2)), heatmaps)
+
+
+def _context(x: jax.Array, window: int | None) -> jax.Array:
+    """Averages (B, h, w, C) over windows at stride 1, or over the whole map: (B, h', w', C)."""
+    if window is None:
+        return x.mean((1, 2), keepdims=True)
+    height, width = (min(window, size) for size in x.shape[1:3])
+    return nn.avg_pool(x, (height, width))

@@ -1,0 +1,59 @@
+"""The squeeze-and-excitation head: the fourth network of the authors' code.
+
+Hu et al. 2018, "Squeeze-and-excitation networks"; here without reduction of channels, once after
+each stage, beside a shortcut around the whole stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+from flax import linen as nn
+
+from jaxcxr.models.backbone import NUM_STAGES
+from jaxcxr.models.heads.head import Head, Prediction, conv1x1
+from jaxcxr.models.heads.space_attention import SpaceAttention
+from jaxcxr.models.normalization import INFERENCE, BatchNorm, Mode
+from jaxcxr.models.resizing import resize_nearest
+
+
+class Recalibration(nn.Module):
+    """Weighs a stage's channels by what the whole map says of them; adds the stage's input."""
+
+    @nn.compact
+    def __call__(self, before: jax.Array, after: jax.Array, mode: Mode = INFERENCE) -> jax.Array:
+        """Maps a stage's input (B, H, W, D) and output (B, h, w, C) to (B, h, w, C)."""
+        channels = after.shape[-1]
+        squeezed = nn.relu(conv1x1(after.mean((1, 2), keepdims=True), channels, "squeeze"))
+        weights = nn.sigmoid(conv1x1(squeezed, channels, "excite"))
+        if before.shape != after.shape:
+            before = resize_nearest(before, after.shape[1:3])
+            before = conv1x1(before, channels, "downsample_conv")
+            before = BatchNorm(name="downsample_bn")(before, mode)
+        return after * weights + before
+
+
+class SqueezeExcitation(Head):
+    """Recalibrates every stage of the backbone, then reads the last one with space attention.
+
+    Attributes:
+        num_classes: Number of findings.
+        window: See `SpaceAttention`; the authors' checkpoints were trained with 7.
+    """
+
+    num_classes: int = 14
+    window: int | None = None
+
+    def setup(self) -> None:
+        """Names the parts."""
+        self.stages = [Recalibration() for _ in range(NUM_STAGES)]
+        self.attention = SpaceAttention(self.num_classes, self.window)
+
+    def link(self, stage: int, before: jax.Array, after: jax.Array, mode: Mode) -> jax.Array:
+        """Returns the recalibrated output of a stage; see `Head.link`."""
+        return self.stages[stage](before, after, mode)
+
+    def __call__(self, stages: Sequence[jax.Array], mode: Mode = INFERENCE) -> Prediction:
+        """Reads the last stage's features (B, h, w, C); see `Head`."""
+        return self.attention(stages, mode)

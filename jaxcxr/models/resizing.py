@@ -1,0 +1,27 @@
+"""Feature maps brought to another height and width, with PyTorch's sampling positions."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def resize_nearest(x: jax.Array, size: tuple[int, ...]) -> jax.Array:
+    """Resizes (B, h, w, C) to (B, *size, C): position i takes the value at ⌊i · old / new⌋."""
+    rows, columns = (
+        np.arange(new) * old // new for new, old in zip(size, x.shape[1:3], strict=True)
+    )
+    return x[:, rows][:, :, columns]
+
+
+def resize_bilinear(x: jax.Array, size: tuple[int, ...]) -> jax.Array:
+    """Resizes (B, h, w, C) to (B, *size, C) bilinearly, the corner pixels' centres aligned."""
+    rows, columns = (_weights(old, new) for old, new in zip(x.shape[1:3], size, strict=True))
+    return jnp.einsum("bhwc,Hh,Ww->bHWc", x, rows.astype(x.dtype), columns.astype(x.dtype))
+
+
+def _weights(old: int, new: int) -> np.ndarray:
+    """Returns the (new, old) matrix that interpolates linearly along one axis."""
+    positions = np.linspace(0, old - 1, new)[:, None]
+    return np.maximum(0, 1 - np.abs(positions - np.arange(old)))
