@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import app, flags
+from ml_collections import config_flags
 
 from jaxcxr.errors import UserError
 
@@ -46,9 +49,27 @@ def run(main: Callable[..., int | None], *, positional: str | None = None) -> No
     app.run(guarded, flags_parser=_parse)
 
 
+def experiment_config(flag: flags.FlagHolder[Any]) -> Any:
+    """Returns the `ml_collections.ConfigDict` of a config-file flag.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    path = config_flags.get_config_filename(flags.FLAGS[flag.name])
+    if not os.path.isfile(path):
+        raise UserError(f"--{flag.name}={path}: no such file; configs/ holds the experiments")
+    return flag.value
+
+
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        print(f"error: {error}\n{argv[0]} --helpshort lists the options", file=sys.stderr)
-        sys.exit(2)
+        problem = str(error)
+    except (AttributeError, KeyError) as error:  # how ml_collections says that a setting is unknown
+        words = re.sub(r"\\\\n|[\\\\'\"]", " ", str(error)).split()
+        problem = f"the config has no setting {' '.join(words)}"
+    except OSError as error:  # how it says that a config file cannot be loaded
+        problem = str(error).strip().splitlines()[-1].strip()
+    print(f"error: {problem}\n{argv[0]} --helpshort lists the options", file=sys.stderr)
+    sys.exit(2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jaxcxr.errors import UserError
@@ -35,7 +35,8 @@ def written_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
             f"{path} cannot be written: {error.strerror or error}; free space or name another place"
         ) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

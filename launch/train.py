@@ -12,7 +12,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from jaxcxr import command_line, data
-from jaxcxr.training.experiment import train
+from jaxcxr.training.experiment import Experiment
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where launch/prepare.py wrote.", required=True)
@@ -22,9 +22,9 @@ flags.mark_flag_as_required("config")
 
 def main() -> None:
     """Trains as the flags say."""
-    config = _CONFIG.value
-    prepared = data.load(_DATA_DIR.value, **config.data)
-    run = train(config, prepared, Path(_WORKDIR.value))
+    experiment = Experiment.from_config(command_line.experiment_config(_CONFIG))
+    prepared = data.load(_DATA_DIR.value, **experiment.config.data)
+    run = experiment.train(prepared, Path(_WORKDIR.value))
     best = run.history.best_epoch()
     print(
         f"best epoch {best} of {len(run.history)}: "

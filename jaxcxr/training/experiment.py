@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ import ml_collections
 from ml_collections.config_dict import placeholder
 
 from jaxcxr.errors import UserError
-from jaxcxr.models import build_classifier
+from jaxcxr.models import Classifier, build_classifier
 from jaxcxr.training.callbacks import CSVLogger, EarlyStopping, ModelCheckpoint, TensorBoard
 from jaxcxr.training.fit import Radiographs, Run, fit
 from jaxcxr.training.losses import weighted_cross_entropy
@@ -68,42 +69,69 @@ def default_config() -> Config:
     )
 
 
-def train(config: Config, data: PreparedData, workdir: Path) -> Run:
-    """Runs or resumes the experiment that a file of configs/ describes.
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """An experiment whose settings have been checked, ready to be trained.
 
-    Args:
-        config: Settings; `default_config` lists them all.
-        data: The prepared dataset that `config.data` names.
-        workdir: Folder of the run.
-
-    Raises:
-        UserError: A value of the config is unknown or unfit, or the folder holds another run.
+    Attributes:
+        config: The settings.
+        model: The network that they describe, and so on.
     """
-    model = build_classifier(config.model.to_dict())
-    loss = _choice("loss", config.loss, LOSSES)
-    initial_weights = _choice("initial_weights", config.initial_weights, WEIGHTS)
-    optimizer = Adam(**config.optimizer)
-    claim_workdir(workdir, config.to_dict())
-    if not (workdir / "run.json").exists():
-        write_run_facts(workdir, data=dict(data.facts))
-    return fit(
-        model,
-        data.train,
-        validation_data=data.validation,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        optimizer=optimizer,
-        loss=loss,
-        initial_weights=initial_weights,
-        frozen=config.frozen,
-        seed=config.seed,
-        callbacks=[
-            EarlyStopping(**config.early_stopping),
-            ModelCheckpoint(workdir),
-            CSVLogger(workdir / "history.csv"),
-            TensorBoard(workdir / "tensorboard"),
-        ],
-    )
+
+    config: Config
+    model: Classifier
+    loss: Loss
+    initial_weights: str | None
+    optimizer: Adam
+    early_stopping: EarlyStopping
+
+    @classmethod
+    def from_config(cls, config: Config) -> Experiment:
+        """Reads the settings of a file of configs/; `default_config` lists them all.
+
+        Raises:
+            UserError: A value is unknown or unfit.
+        """
+        return cls(
+            config=config,
+            model=build_classifier(config.model.to_dict()),
+            loss=_choice("loss", config.loss, LOSSES),
+            initial_weights=_choice("initial_weights", config.initial_weights, WEIGHTS),
+            optimizer=Adam(**config.optimizer),
+            early_stopping=EarlyStopping(**config.early_stopping),
+        )
+
+    def train(self, data: PreparedData, workdir: Path) -> Run:
+        """Trains in `workdir`, or goes on where an earlier call was stopped.
+
+        Args:
+            data: The prepared dataset that `config.data` names.
+            workdir: Folder of the run.
+
+        Raises:
+            UserError: The folder holds another run; the errors of `fit`.
+        """
+        claim_workdir(workdir, self.config.to_dict())
+        if not (workdir / "run.json").exists():
+            write_run_facts(workdir, data=dict(data.facts))
+        return fit(
+            self.model,
+            data.train,
+            validation_data=data.validation,
+            epochs=self.config.epochs,
+            batch_size=self.config.batch_size,
+            optimizer=self.optimizer,
+            loss=self.loss,
+            initial_weights=self.initial_weights,
+            frozen=self.config.frozen,
+            seed=self.config.seed,
+            callbacks=[
+                self.early_stopping,
+                ModelCheckpoint(workdir),
+                CSVLogger(workdir / "history.csv"),
+                TensorBoard(workdir / "tensorboard"),
+            ],
+        )
 
 
 def _choice(name: str, value: str, choices: Mapping[str, Any]) -> Any:
