@@ -1,0 +1,157 @@
+"""Every program of the command contract, run as a user runs it, on a tiny phantom."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxcxr.findings import FINDINGS
+
+REPOSITORY = Path(__file__).parents[1]
+
+TINY_CONFIG = """
+from jaxcxr.training.experiment import Config, default_config
+
+
+def get_config() -> Config:
+    config = default_config()
+    config.model.backbone = {"name": "ResNet18", "width": 4, "blocks": (1, 1, 1)}
+    config.initial_weights = "random"
+    config.data.image_size = 64
+    config.batch_size = 16
+    config.epochs = 2
+    return config
+"""
+
+
+def launch(program: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, f"launch/{program}.py", *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Path:
+    """The folder of a whole study: release, dataset, run, report, predictions."""
+    root = tmp_path_factory.mktemp("study")
+    config = root / "tiny.py"
+    config.write_text(TINY_CONFIG)
+    data_dir, workdir = f"--data_dir={root / 'datasets'}", f"--workdir={root / 'run'}"
+    release = root / "release"
+    launch("make_phantom", f"--out={release}", "--images=120", "--image_size=64", "--seed=3")
+    launch("prepare", f"--release={release}", data_dir, "--image_size=64")
+    launch("train", f"--config={config}", data_dir, workdir)
+    launch("evaluate_auc", workdir, data_dir)
+    launch("evaluate_boxes", workdir, data_dir)
+    launch("report", f"--workdirs={root / 'run'}", f"--out={root / 'report.html'}")
+    images = sorted((release / "images").iterdir())[:2]
+    launch("predict", workdir, f"--out={root / 'predicted'}", *map(str, images))
+    return root
+
+
+def test_run_folder_is_complete(study):
+    run = study / "run"
+    history = rows(run / "history.csv")
+    assert [row["epoch"] for row in history] == ["1", "2"]
+    assert all(float(row["val_loss"]) > 0 for row in history)
+    config = json.loads((run / "config.json").read_text())
+    assert config["model"]["backbone"]["name"] == "ResNet18"
+    assert list((run / "tensorboard").glob("events.*"))
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["packages"]["jax"]
+
+
+def test_every_test_image_is_scored(study):
+    listed = (study / "release" / "test_list.txt").read_text().split()
+    predictions = rows(study / "run" / "evaluation" / "predictions.csv")
+    assert sorted(row["Image Index"] for row in predictions) == sorted(listed)
+    assert all(0 <= float(row[finding]) <= 1 for row in predictions for finding in FINDINGS)
+    scores = rows(study / "run" / "evaluation" / "auc.csv")
+    assert [row["finding"] for row in scores] == [*FINDINGS, "Mean"]
+    assert (study / "run" / "evaluation" / "roc.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_aucs_are_those_of_scikit_learn(study):
+    from sklearn.metrics import roc_auc_score
+
+    evaluation = study / "run" / "evaluation"
+    truth = {row["Image Index"]: row for row in rows(evaluation / "labels.csv")}
+    predictions = rows(evaluation / "predictions.csv")
+    for score in rows(evaluation / "auc.csv")[:-1]:
+        finding = score["finding"]
+        labels = [int(truth[row["Image Index"]][finding]) for row in predictions]
+        if len(set(labels)) == 2:
+            expected = roc_auc_score(labels, [float(row[finding]) for row in predictions])
+            np.testing.assert_allclose(float(score["auc"]), expected, atol=1e-6)
+
+
+def test_every_annotated_box_is_a_case(study):
+    lines = (study / "release" / "BBox_List_2017.csv").read_text().splitlines()[1:]
+    localization = rows(study / "run" / "evaluation" / "localization.csv")
+    counted = {
+        row["finding"]: int(row["boxes"])
+        for row in localization
+        if row["metric"] == "IoU" and float(row["threshold"]) == 0.1 and row["finding"] != "Mean"
+    }
+    assert sum(counted.values()) == len(lines)
+    assert {row["metric"] for row in localization} >= {"IoU", "IoBB"}
+
+
+def test_report_is_one_file(study):
+    page = (study / "report.html").read_text()
+    assert "data:image/" in page
+    assert 'src="http' not in page
+    assert "Cardiomegaly" in page
+
+
+def test_new_radiographs_are_predicted(study):
+    predicted = study / "predicted"
+    assert len(rows(predicted / "predictions.csv")) == 2
+    assert list(predicted.glob("**/*.png"))
+
+
+def test_programs_called_again_reuse_what_is_there(study):
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in (study / "run" / "checkpoints").rglob("*")
+        if path.is_file()
+    }
+    launch(
+        "prepare",
+        f"--release={study / 'release'}",
+        f"--data_dir={study / 'datasets'}",
+        "--image_size=64",
+    )
+    launch(
+        "train",
+        f"--config={study / 'tiny.py'}",
+        f"--data_dir={study / 'datasets'}",
+        f"--workdir={study / 'run'}",
+    )
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_workdir_of_another_network_is_refused(study):
+    done = subprocess.run(
+        [sys.executable, "launch/train.py", f"--config={study / 'tiny.py'}",
+         f"--data_dir={study / 'datasets'}", f"--workdir={study / 'run'}",
+         "--config.model.head.num_classes=3", "--config.model.backbone.width=8"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
