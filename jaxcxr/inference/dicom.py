@@ -9,7 +9,9 @@ values stay as they are. Colours become their luma.
 from __future__ import annotations
 
 import warnings
+import zlib
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,12 @@ from jaxcxr.inference.gray_levels import look_up, stretch
 
 Dataset = Any
 """pydicom's `Dataset`; pydicom is an extra, so that it is imported where a DICOM file is read."""
+
+_BEFORE_GROUP = 144
+"""Bytes before those that the file's group length counts: preamble, "DICM", that length itself."""
+
+_MAX_INFLATED = 256 * 1024**2
+"""Bytes that a deflated file may grow to; beyond them it counts as cut off."""
 
 
 def read_pixels(path: Path, check_size: Callable[[int, int], None]) -> np.ndarray:
@@ -42,11 +50,26 @@ def read_pixels(path: Path, check_size: Callable[[int, int], None]) -> np.ndarra
     with warnings.catch_warnings(action="ignore"):
         # The header may say 64×64 and the JPEG inside 30,000×30,000; Pillow only warns of it.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        # Nothing bounds what a deflated file grows to, and pydicom inflates it at once.
-        if read_file_meta_info(path).TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
-            raise UserError("a deflated DICOM file; save it with another transfer syntax")
-        _check_header(dcmread(path, stop_before_pixels=True), check_size)
-        return _display(dcmread(path))
+        meta = read_file_meta_info(path)
+        if meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
+            dataset = _inflate(path, meta)
+            _check_header(dataset, check_size)
+        else:
+            _check_header(dcmread(path, stop_before_pixels=True), check_size)
+            dataset = dcmread(path)
+        return _display(dataset)
+
+
+def _inflate(path: Path, meta: Dataset) -> Dataset:
+    """Reads a deflated file; pydicom's own reader would inflate it without bounds."""
+    from pydicom.filereader import read_dataset
+
+    deflated = path.read_bytes()[_BEFORE_GROUP + meta.FileMetaInformationGroupLength :]
+    inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(deflated, _MAX_INFLATED)
+    dataset = read_dataset(BytesIO(inflated), is_implicit_VR=False, is_little_endian=True)
+    dataset.set_original_encoding(is_implicit_vr=False, is_little_endian=True)
+    dataset.file_meta = meta
+    return dataset
 
 
 def _check_header(dataset: Dataset, check_size: Callable[[int, int], None]) -> None:

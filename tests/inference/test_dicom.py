@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from jaxcxr.errors import UserError
+from jaxcxr.inference import dicom
 from jaxcxr.inference.images import read_radiograph
 from tests.inference.conftest import encoded
 
@@ -233,9 +234,16 @@ def test_refuses_a_report_without_an_image(write_dicom, tmp_path):
         read_radiograph(tmp_path / "report.dcm")
 
 
-def test_refuses_deflated_files(write_dicom):
+def test_deflated(write_dicom):
+    stored = ramp(12)
+    path = write_dicom(stored, 12, syntax="DeflatedExplicitVRLittleEndian")
+    np.testing.assert_array_equal(read_radiograph(path).pixels, eight_bit(stored / 4095))
+
+
+def test_deflated_file_grows_within_bounds(write_dicom, monkeypatch):
     path = write_dicom(ramp(12), 12, syntax="DeflatedExplicitVRLittleEndian")
-    with pytest.raises(UserError, match="deflated"):
+    monkeypatch.setattr(dicom, "_MAX_INFLATED", 1000)
+    with pytest.raises(UserError, match="damaged"):
         read_radiograph(path)
 
 
