@@ -1,8 +1,8 @@
 """Checkpoints of a run: Orbax folders, one per epoch, under `workdir/checkpoints`.
 
-Each holds three items: `variables` (parameters and batch norm statistics), `optimizer` (its state
-and the step counter) and `history` (JSON). Orbax writes a checkpoint aside and renames it when it
-is whole.
+Each holds three items: `evaluated` (the parameters and batch norm statistics to predict with),
+`training` (all else that the next step starts from) and `history` (JSON). Orbax writes a checkpoint
+aside and renames it when it is whole.
 """
 
 from __future__ import annotations
@@ -45,10 +45,8 @@ def save(manager: ocp.CheckpointManager, state: TrainState, history: History) ->
     manager.save(
         len(history),
         args=ocp.args.Composite(
-            variables=ocp.args.StandardSave(state.variables),  # pyright: ignore[reportCallIssue]
-            optimizer=ocp.args.StandardSave(  # pyright: ignore[reportCallIssue]
-                {"step": state.step, "opt_state": state.opt_state}
-            ),
+            evaluated=ocp.args.StandardSave(state.evaluated),  # pyright: ignore[reportCallIssue]
+            training=ocp.args.StandardSave(_beyond(state)),  # pyright: ignore[reportCallIssue]
             history=ocp.args.JsonSave({"epochs": list(history.epochs)}),  # pyright: ignore[reportCallIssue]
         ),
         metrics={"monitored": history.monitored()[-1]},
@@ -68,24 +66,24 @@ def restore_latest(
     epoch = manager.latest_step()
     if epoch is None:
         return None
-    optimizer = {"step": state.step, "opt_state": state.opt_state}
     restored: Any = manager.restore(
         epoch,
         args=ocp.args.Composite(
-            variables=ocp.args.StandardRestore(_abstract(state.variables)),
-            optimizer=ocp.args.StandardRestore(_abstract(optimizer)),
+            evaluated=ocp.args.StandardRestore(_abstract(state.evaluated)),
+            training=ocp.args.StandardRestore(_abstract(_beyond(state))),
             history=ocp.args.JsonRestore(),
         ),
     )
-    return (
-        TrainState(
-            step=restored.optimizer["step"],
-            params=restored.variables["params"],
-            batch_stats=restored.variables["batch_stats"],
-            opt_state=restored.optimizer["opt_state"],
-        ),
-        History(tuple(restored.history["epochs"])),
+    averaged = state.average is not None
+    variables = restored.training["variables"] if averaged else restored.evaluated
+    state = TrainState(
+        step=restored.training["step"],
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        opt_state=restored.training["opt_state"],
+        average=restored.evaluated if averaged else None,
     )
+    return state, History(tuple(restored.history["epochs"]))
 
 
 def restore_best(workdir: str | Path, like: Variables) -> tuple[Variables, int]:
@@ -109,9 +107,17 @@ def restore_best(workdir: str | Path, like: Variables) -> tuple[Variables, int]:
             )
         restored: Any = manager.restore(
             epoch,
-            args=ocp.args.Composite(variables=ocp.args.StandardRestore(_abstract(like))),
+            args=ocp.args.Composite(evaluated=ocp.args.StandardRestore(_abstract(like))),
         )
-    return restored.variables, epoch
+    return restored.evaluated, epoch
+
+
+def _beyond(state: TrainState) -> dict[str, Any]:
+    """Returns what `state` holds beside the variables to predict with."""
+    beyond: dict[str, Any] = {"step": state.step, "opt_state": state.opt_state}
+    if state.average is not None:
+        beyond["variables"] = state.variables
+    return beyond
 
 
 def _abstract(tree: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,14 +13,28 @@ from ml_collections.config_dict import placeholder
 
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, build_classifier
+from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.callbacks import CSVLogger, EarlyStopping, ModelCheckpoint, TensorBoard
 from jaxcxr.training.fit import Radiographs, Run, fit
-from jaxcxr.training.losses import weighted_cross_entropy
+from jaxcxr.training.losses import (
+    binary_cross_entropy,
+    focal_loss,
+    weighted_cross_entropy,
+    weighted_cross_entropy_per_finding,
+)
 from jaxcxr.training.optimizers import Adam
 from jaxcxr.training.steps import Loss
 from jaxcxr.training.workdir import Config, claim_workdir, write_run_facts
 
-LOSSES: dict[str, Loss] = {"weighted_cross_entropy": weighted_cross_entropy}
+LOSSES: dict[str, Loss] = {
+    loss.__name__: loss
+    for loss in (
+        weighted_cross_entropy,
+        weighted_cross_entropy_per_finding,
+        binary_cross_entropy,
+        focal_loss,
+    )
+}
 WEIGHTS: dict[str, str | None] = {"imagenet": "imagenet", "random": None}
 
 
@@ -54,13 +69,26 @@ def default_config() -> Config:
             "initial_weights": "imagenet",  # or "random"
             "frozen": (),  # parts that are not trained: ("backbone",), ("backbone/stage1",) …
             "data": {"image_size": 256, "split": "by_patient", "split_seed": 0},
-            "loss": "weighted_cross_entropy",
+            "loss": "weighted_cross_entropy",  # or one of `LOSSES`
+            "label_smoothing": 0.0,
             "optimizer": {
                 "learning_rate": 1e-4,
                 "weight_decay": 0.0,
+                "decoupled": False,  # True: AdamW
                 "drop_every": placeholder(int),  # epochs
                 "drop_factor": 0.1,
+                "cosine": False,
+                "warmup_epochs": 0.0,
+                "clip_norm": placeholder(float),
             },
+            "augmentation": {
+                "horizontal_flip": False,
+                "crop_scale": 1.0,
+                "rotation": 0.0,  # degrees
+                "translation": 0.0,
+                "intensity_shift": 0.0,
+            },
+            "ema_decay": 0.0,
             "batch_size": 128,
             "epochs": 30,
             "early_stopping": {"patience": 3, "min_delta": 0.001},
@@ -83,6 +111,7 @@ class Experiment:
     loss: Loss
     initial_weights: str | None
     optimizer: Adam
+    augmentation: Augmentation
     early_stopping: EarlyStopping
 
     @classmethod
@@ -95,9 +124,12 @@ class Experiment:
         return cls(
             config=config,
             model=build_classifier(config.model.to_dict()),
-            loss=_choice("loss", config.loss, LOSSES),
+            loss=functools.partial(
+                _choice("loss", config.loss, LOSSES), label_smoothing=config.label_smoothing
+            ),
             initial_weights=_choice("initial_weights", config.initial_weights, WEIGHTS),
             optimizer=Adam(**config.optimizer),
+            augmentation=Augmentation(**config.augmentation),
             early_stopping=EarlyStopping(**config.early_stopping),
         )
 
@@ -124,6 +156,8 @@ class Experiment:
             loss=self.loss,
             initial_weights=self.initial_weights,
             frozen=self.config.frozen,
+            augmentation=self.augmentation,
+            ema_decay=self.config.ema_decay,
             seed=self.config.seed,
             callbacks=[
                 self.early_stopping,

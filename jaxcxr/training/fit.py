@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, classifier_config
+from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.callbacks import Callback, Progress, ProgressLine
 from jaxcxr.training.history import History
 from jaxcxr.training.losses import weighted_cross_entropy
@@ -58,7 +59,7 @@ class Run:
 
     Attributes:
         model: The network.
-        variables: Its variables after the last epoch.
+        variables: Its variables after the last epoch (their moving average where one is kept).
         history: Losses and rates per epoch; `run.history["val_loss"]` is a list to plot.
     """
 
@@ -78,6 +79,8 @@ def fit(
     loss: Loss = weighted_cross_entropy,
     initial_weights: Variables | str | None = None,
     frozen: Sequence[str] = (),
+    augmentation: Augmentation | None = None,
+    ema_decay: float = 0.0,
     seed: int = 0,
     callbacks: Sequence[Callback] = (),
     devices: Sequence[Any] | None = None,
@@ -97,8 +100,11 @@ def fit(
             weights, None for random ones drawn from `seed`.
         frozen: Parts whose parameters and batch norm statistics keep their values, for example
             ("backbone",) or ("backbone/stage1", "backbone/stage2").
-        seed: Of the initial weights and of the order of the images. The same seed and number of
-            devices give the same bits.
+        augmentation: Random changes of the training images; none where not given.
+        ema_decay: Keep an exponential moving average of the weights with this decay (0.999, say)
+            and validate, save and predict with it; 0 keeps none.
+        seed: Of the initial weights, the order of the images and their augmentation. The same seed
+            and number of devices give the same bits.
         callbacks: For example `EarlyStopping()`, `ModelCheckpoint(workdir)`.
         devices: The devices to use; all where not given.
         verbose: Whether to show a progress bar and a line per epoch.
@@ -114,22 +120,36 @@ def fit(
             f"the training split holds {train_data.num_images} images, less than one batch of "
             f"{batch_size}; use a smaller batch size"
         )
+    if not 0 <= ema_decay < 1:
+        raise UserError(f"ema_decay is {ema_decay}; it must be at least 0 and below 1")
     if epochs < 1:
         raise UserError(f"epochs is {epochs}; at least 1 is needed")
     mesh = device_mesh(devices)
-    transformation = optimizer.transformation(steps_per_epoch, frozen)
-    schedule = optimizer.schedule(steps_per_epoch)
-    train_step = make_train_step(model, transformation, mesh, loss=loss, frozen=frozen)
+    transformation = optimizer.transformation(steps_per_epoch, epochs, frozen)
+    schedule = optimizer.schedule(steps_per_epoch, epochs)
+    train_step = make_train_step(
+        model,
+        transformation,
+        mesh,
+        loss=loss,
+        frozen=frozen,
+        augmentation=augmentation,
+        ema_decay=ema_decay,
+        seed=seed,
+    )
     loss_step = make_loss_step(model, mesh, loss=loss)
 
     variables = _starting_variables(model, train_data.image_size, initial_weights, seed)
     state = jax.device_put(
-        create_state(variables, transformation), NamedSharding(mesh, PartitionSpec())
+        create_state(variables, transformation, averaged=ema_decay > 0),
+        NamedSharding(mesh, PartitionSpec()),
     )
     settings = {
         "model": classifier_config(model),
         "data": {"image_size": train_data.image_size},
         "batch_size": batch_size,
+        "augmentation": dataclasses.asdict(augmentation or Augmentation()),
+        "ema_decay": ema_decay,
         "epochs": epochs,
         "frozen": list(frozen),
         "optimizer": dataclasses.asdict(optimizer),
@@ -152,7 +172,7 @@ def fit(
             seconds = time.perf_counter() - started
             if validation_data is not None:
                 record["val_loss"] = _mean_loss(
-                    loss_step, state.variables, validation_data, batch_size, mesh
+                    loss_step, state.evaluated, validation_data, batch_size, mesh
                 )
             record = {"epoch": epoch, **record}
             record["learning_rate"] = float(np.asarray(schedule((epoch - 1) * steps_per_epoch)))
@@ -166,7 +186,7 @@ def fit(
     finally:
         for callback in callbacks:
             callback.on_train_end()
-    return Run(model, progress.state.variables, progress.history)
+    return Run(model, progress.state.evaluated, progress.history)
 
 
 def _starting_variables(

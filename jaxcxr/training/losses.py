@@ -1,13 +1,23 @@
 """Losses over the label matrix of a batch, computed from logits.
 
-Inside a step that is mapped over devices each function takes the device's rows and returns the
-device's share of the loss: the shares of all devices add up to the loss of the global batch.
+Every loss takes
+
+    logits: (B, K) float; p = sigmoid(logits).
+    labels: (B, K), zeros and ones of any dtype.
+    mask: (B,) bool, False for rows that pad the batch; None where all rows count.
+    axis_name: device axis over which the batch is spread, if any.
+    label_smoothing: ones become 1 − s/2 and zeros s/2; the weights stay those of the labels.
+
+and returns a float32 scalar, finite for every finite logit: the sum over findings of the weighted
+cross-entropies, divided by the number of images. Inside a step that is mapped over devices it is
+the device's share: the shares of all devices add up to the loss of the global batch.
 """
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import optax
 
 
 def weighted_cross_entropy(
@@ -16,6 +26,7 @@ def weighted_cross_entropy(
     mask: jax.Array | None = None,
     *,
     axis_name: str | None = None,
+    label_smoothing: float = 0.0,
 ) -> jax.Array:
     """Weighted cross-entropy loss (WCEL), Eq. (1) of the paper, divided by the batch size.
 
@@ -24,31 +35,94 @@ def weighted_cross_entropy(
         loss = [β_P Σ_{y=1} −ln p + β_N Σ_{y=0} −ln(1 − p)] / B,
         β_P = (|P| + |N|) / |P|,  β_N = (|P| + |N|) / |N|.
 
-    It is finite for every finite logit, and a batch without positives (or without negatives) has no
-    term for them.
-
-    Args:
-        logits: (B, K) float; p = sigmoid(logits).
-        labels: (B, K), zeros and ones of any dtype.
-        mask: (B,) bool, False for rows that pad the batch; None where all rows count.
-        axis_name: Device axis over which the batch is spread, if any.
-
-    Returns:
-        float32 scalar: this device's share of the loss.
+    A batch without positives (or without negatives) has no term for them.
     """
-    logits = logits.astype(jnp.float32)
-    rows = jnp.ones(logits.shape[0], bool) if mask is None else mask
-    present = (labels > 0) & rows[:, None]
-    absent = (labels <= 0) & rows[:, None]
-    counts = jnp.stack([present.sum(), absent.sum(), rows.sum()]).astype(jnp.float32)
-    if axis_name is not None:
-        counts = jax.lax.psum(counts, axis_name)
-    positives, negatives, images = counts
-    total = positives + negatives
-    positive_loss = -jnp.where(present, jax.nn.log_sigmoid(logits), 0.0).sum()
-    negative_loss = -jnp.where(absent, jax.nn.log_sigmoid(-logits), 0.0).sum()
-    weighted = (
-        total / jnp.maximum(positives, 1.0) * positive_loss
-        + total / jnp.maximum(negatives, 1.0) * negative_loss
+    rows = _rows(logits, mask)
+    positives, negatives = (
+        _total(count.sum(), axis_name) for count in _count_per_finding(labels, rows)
     )
-    return weighted / jnp.maximum(images, 1.0)
+    weights = _balance(labels, positives, negatives)
+    return _mean_over_images(weights * _entropy(logits, labels, label_smoothing), rows, axis_name)
+
+
+def weighted_cross_entropy_per_finding(
+    logits: jax.Array,
+    labels: jax.Array,
+    mask: jax.Array | None = None,
+    *,
+    axis_name: str | None = None,
+    label_smoothing: float = 0.0,
+) -> jax.Array:
+    """Eq. (1) with |P| and |N| counted for each finding by itself."""
+    rows = _rows(logits, mask)
+    positives, negatives = (_total(count, axis_name) for count in _count_per_finding(labels, rows))
+    weights = _balance(labels, positives, negatives)
+    return _mean_over_images(weights * _entropy(logits, labels, label_smoothing), rows, axis_name)
+
+
+def binary_cross_entropy(
+    logits: jax.Array,
+    labels: jax.Array,
+    mask: jax.Array | None = None,
+    *,
+    axis_name: str | None = None,
+    label_smoothing: float = 0.0,
+) -> jax.Array:
+    """Unweighted cross-entropy, as CheXNet's (Rajpurkar et al. 2017) 14-finding network."""
+    rows = _rows(logits, mask)
+    return _mean_over_images(_entropy(logits, labels, label_smoothing), rows, axis_name)
+
+
+def focal_loss(
+    logits: jax.Array,
+    labels: jax.Array,
+    mask: jax.Array | None = None,
+    *,
+    axis_name: str | None = None,
+    label_smoothing: float = 0.0,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+) -> jax.Array:
+    """Focal loss (Lin et al. 2018), which the paper's discussion proposes for this problem.
+
+    `alpha` weighs ones and 1 − alpha zeros; easy cases count less by (1 − p_t) ** gamma.
+    """
+    rows = _rows(logits, mask)
+    targets = _smooth(labels, label_smoothing)
+    losses = optax.sigmoid_focal_loss(logits.astype(jnp.float32), targets, alpha=alpha, gamma=gamma)
+    return _mean_over_images(losses, rows, axis_name)
+
+
+def _rows(logits: jax.Array, mask: jax.Array | None) -> jax.Array:
+    return jnp.ones(logits.shape[0], bool) if mask is None else mask
+
+
+def _total(value: jax.Array, axis_name: str | None) -> jax.Array:
+    return value if axis_name is None else jax.lax.psum(value, axis_name)
+
+
+def _count_per_finding(labels: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the numbers (K,) of ones and of zeros in the rows that count."""
+    positives = jnp.where(rows[:, None], labels > 0, False).sum(0).astype(jnp.float32)
+    return positives, rows.sum().astype(jnp.float32) - positives
+
+
+def _balance(labels: jax.Array, positives: jax.Array, negatives: jax.Array) -> jax.Array:
+    """Returns β_P at the ones and β_N at the zeros, (B, K)."""
+    total = positives + negatives
+    beta_p, beta_n = total / jnp.maximum(positives, 1.0), total / jnp.maximum(negatives, 1.0)
+    return jnp.where(labels > 0, beta_p, beta_n)
+
+
+def _smooth(labels: jax.Array, label_smoothing: float) -> jax.Array:
+    return jnp.where(labels > 0, 1.0 - label_smoothing / 2, label_smoothing / 2)
+
+
+def _entropy(logits: jax.Array, labels: jax.Array, label_smoothing: float) -> jax.Array:
+    targets = _smooth(labels, label_smoothing)
+    return optax.sigmoid_binary_cross_entropy(logits.astype(jnp.float32), targets)
+
+
+def _mean_over_images(losses: jax.Array, rows: jax.Array, axis_name: str | None) -> jax.Array:
+    images = _total(rows.sum().astype(jnp.float32), axis_name)
+    return jnp.where(rows[:, None], losses, 0.0).sum() / jnp.maximum(images, 1.0)

@@ -24,12 +24,22 @@ class Adam:
         drop_every: Number of epochs after which the learning rate is multiplied by `drop_factor`,
             again and again; None keeps it constant. The paper's space attention drops every 20.
         drop_factor: What the learning rate is multiplied by at each drop.
+        cosine: Whether the learning rate falls along half a cosine to zero at the last epoch
+            (Loshchilov and Hutter 2017), in place of drops.
+        warmup_epochs: Epochs over which the learning rate rises from zero before all else.
+        decoupled: Whether the decay is AdamW's (Loshchilov and Hutter 2019): learning rate times
+            `weight_decay` times the parameter, taken off after Adam's scaling.
+        clip_norm: Gradients with a larger global norm are scaled down to it; None never.
     """
 
     learning_rate: float = 1e-4
     weight_decay: float = 0.0
     drop_every: int | None = None
     drop_factor: float = 0.1
+    cosine: bool = False
+    warmup_epochs: float = 0.0
+    decoupled: bool = False
+    clip_norm: float | None = None
 
     def __post_init__(self) -> None:
         if not self.learning_rate > 0:
@@ -38,9 +48,25 @@ class Adam:
             raise UserError(f"weight_decay is {self.weight_decay}; it must be 0 or more")
         if self.drop_every is not None and self.drop_every < 1:
             raise UserError(f"drop_every is {self.drop_every}; it must be 1 epoch or more, or None")
+        if self.cosine and self.drop_every is not None:
+            raise UserError("cosine and drop_every are two schedules; set one of them")
+        if self.warmup_epochs < 0:
+            raise UserError(f"warmup_epochs is {self.warmup_epochs}; it must be 0 or more")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise UserError(f"clip_norm is {self.clip_norm}; it must be above 0, or None")
 
-    def schedule(self, steps_per_epoch: int) -> optax.Schedule:
+    def schedule(self, steps_per_epoch: int, epochs: int) -> optax.Schedule:
         """Returns the learning rate as a function of the number of steps done."""
+        warmup_steps = round(self.warmup_epochs * steps_per_epoch)
+        after = self._after_warmup(steps_per_epoch, epochs * steps_per_epoch - warmup_steps)
+        if warmup_steps == 0:
+            return after
+        rise = optax.linear_schedule(0.0, self.learning_rate, warmup_steps)
+        return optax.join_schedules([rise, after], [warmup_steps])
+
+    def _after_warmup(self, steps_per_epoch: int, steps: int) -> optax.Schedule:
+        if self.cosine:
+            return optax.cosine_decay_schedule(self.learning_rate, max(steps, 1))
         if self.drop_every is None:
             return optax.constant_schedule(self.learning_rate)
         return optax.exponential_decay(
@@ -51,13 +77,18 @@ class Adam:
         )
 
     def transformation(
-        self, steps_per_epoch: int, frozen: Sequence[str] = ()
+        self, steps_per_epoch: int, epochs: int, frozen: Sequence[str] = ()
     ) -> optax.GradientTransformation:
         """Returns the Optax transformation; parameters under a path in `frozen` never move."""
+        decay = optax.add_decayed_weights(self.weight_decay)
         adam = optax.chain(
-            optax.add_decayed_weights(self.weight_decay) if self.weight_decay else optax.identity(),
+            optax.identity()
+            if self.clip_norm is None
+            else optax.clip_by_global_norm(self.clip_norm),
+            optax.identity() if self.decoupled else decay,
             optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8),
-            optax.scale_by_learning_rate(self.schedule(steps_per_epoch)),
+            decay if self.decoupled else optax.identity(),
+            optax.scale_by_learning_rate(self.schedule(steps_per_epoch, epochs)),
         )
         if not frozen:
             return adam

@@ -15,8 +15,7 @@ Variables = dict[str, Any]
 """The collections `params` and `batch_stats` of a Flax module."""
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
     """State of a training, the same on every device.
 
     Attributes:
@@ -24,17 +23,24 @@ class TrainState:
         params: float32 parameters of the classifier.
         batch_stats: float32 running means and variances of its batch norms.
         opt_state: State of the Optax transformation.
+        average: Exponential moving average of params and batch_stats, or None where none is kept.
     """
 
     step: jax.Array
     params: Any
     batch_stats: Any
     opt_state: optax.OptState
+    average: Variables | None = None
 
     @property
     def variables(self) -> Variables:
-        """The collections that `Classifier.apply` takes."""
+        """The collections that training goes on with."""
         return {"params": self.params, "batch_stats": self.batch_stats}
+
+    @property
+    def evaluated(self) -> Variables:
+        """The collections to validate and predict with: the average where one is kept."""
+        return self.variables if self.average is None else self.average
 
 
 def initial_variables(model: Classifier, image_size: int, seed: int) -> Variables:
@@ -44,11 +50,14 @@ def initial_variables(model: Classifier, image_size: int, seed: int) -> Variable
     return dict(draw(jax.random.key(seed)))
 
 
-def create_state(variables: Variables, transformation: optax.GradientTransformation) -> TrainState:
-    """Returns the state before the first step."""
+def create_state(
+    variables: Variables, transformation: optax.GradientTransformation, *, averaged: bool = False
+) -> TrainState:
+    """Returns the state before the first step; `averaged` tells whether to keep an average."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
         batch_stats=variables["batch_stats"],
         opt_state=transformation.init(variables["params"]),
+        average=jax.tree.map(jnp.copy, variables) if averaged else None,
     )

@@ -17,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, Mode, Prediction, normalize
+from jaxcxr.training.augmentation import Augmentation, augment
 from jaxcxr.training.state import TrainState, Variables
 
 DEVICES = "devices"
@@ -63,6 +64,9 @@ def make_train_step(
     *,
     loss: Loss,
     frozen: Sequence[str] = (),
+    augmentation: Augmentation | None = None,
+    ema_decay: float = 0.0,
+    seed: int = 0,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]:
     """Returns the jitted step (state, batch) → (next state, loss of the global batch).
 
@@ -76,11 +80,18 @@ def make_train_step(
         loss: For example `weighted_cross_entropy`.
         frozen: Parts of the network ("backbone", "backbone/stage1") whose batch norms keep their
             statistics.
+        augmentation: Random changes of the images, drawn from `seed`, step and row of the global
+            batch, so on any number of devices the same.
+        ema_decay: Share of the moving average that each step keeps, where the state has one.
+        seed: Of the augmentation.
     """
     mode = Mode(train=True, axis_name=DEVICES, frozen=tuple(frozen))
 
     def device_step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
-        images = normalize(batch["image"])
+        images = batch["image"]
+        if augmentation is not None:
+            images = _augment_rows(images, augmentation, seed, state.step)
+        images = normalize(images)
 
         def share_of_loss(params: Any) -> tuple[jax.Array, Any]:
             prediction, updated = model.apply(
@@ -96,12 +107,15 @@ def make_train_step(
         (share, batch_stats), gradients = gradient(state.params)
         total, gradients = jax.lax.psum((share, gradients), DEVICES)
         updates, opt_state = transformation.update(gradients, state.opt_state, state.params)
-        state = TrainState(
+        state = state.replace(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
             batch_stats=batch_stats,
             opt_state=opt_state,
         )
+        if state.average is not None:
+            average = optax.incremental_update(state.variables, state.average, 1 - ema_decay)
+            state = state.replace(average=average)
         return state, total
 
     everywhere, by_rows = PartitionSpec(), PartitionSpec(DEVICES)
@@ -113,6 +127,15 @@ def make_train_step(
         check_vma=False,
     )
     return jax.jit(mapped, donate_argnums=0)
+
+
+def _augment_rows(
+    images: jax.Array, augmentation: Augmentation, seed: int, step: jax.Array
+) -> jax.Array:
+    key = jax.random.fold_in(jax.random.key(seed), step)
+    first = jax.lax.axis_index(DEVICES) * images.shape[0]
+    keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(first + jnp.arange(images.shape[0]))
+    return jax.vmap(lambda key, image: augment(key, image, augmentation))(keys, images)
 
 
 def make_loss_step(

@@ -27,7 +27,7 @@ model = Classifier(ResNet18(blocks=(1, 1), width=4), Baseline())
 data: ArraySplit = make_split(40)
 mesh = device_mesh()
 assert mesh.size == int(sys.argv[1])
-transformation = Adam(1e-3, weight_decay=1e-4).transformation(5)
+transformation = Adam(1e-3, weight_decay=1e-4).transformation(5, 1)
 step = make_train_step(model, transformation, mesh, loss=weighted_cross_entropy)
 state = create_state(initial_variables(model, data.image_size, seed=0), transformation)
 losses = []

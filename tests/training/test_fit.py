@@ -141,7 +141,7 @@ def test_user_mistakes_are_named(tiny_model, settings, message):
 
 
 def test_learning_rate_drops_every_n_epochs():
-    schedule = cxr.adam(1e-3, drop_every=20, drop_factor=0.1).schedule(steps_per_epoch=7)
+    schedule = cxr.adam(1e-3, drop_every=20, drop_factor=0.1).schedule(steps_per_epoch=7, epochs=60)
     for epoch, expected in ((0, 1e-3), (19, 1e-3), (20, 1e-4), (39, 1e-4), (40, 1e-5)):
         np.testing.assert_allclose(schedule(epoch * 7), expected, rtol=1e-5)
         np.testing.assert_allclose(schedule(epoch * 7 + 6), expected, rtol=1e-5)
@@ -150,7 +150,7 @@ def test_learning_rate_drops_every_n_epochs():
 def test_weight_decay_is_l2_as_in_pytorch():
     """Two steps with the decay in the gradient, written out (Kingma and Ba 2014, algorithm 1)."""
     rate, decay, p, m, v = 0.01, 0.1, 2.0, 0.0, 0.0
-    transformation = cxr.adam(rate, weight_decay=decay).transformation(1)
+    transformation = cxr.adam(rate, weight_decay=decay).transformation(1, 1)
     ours = {"w": np.float32(p)}
     state = transformation.init(ours)
     for t, gradient in enumerate((0.5, -0.3), start=1):
@@ -160,3 +160,75 @@ def test_weight_decay_is_l2_as_in_pytorch():
         updates, state = transformation.update({"w": np.float32(gradient)}, state, ours)
         ours = {"w": ours["w"] + updates["w"]}
     np.testing.assert_allclose(ours["w"], p, rtol=1e-5)
+
+
+def test_adamw_takes_the_decay_off_after_scaling():
+    rate, decay, p, m, v = 0.01, 0.1, 2.0, 0.0, 0.0
+    transformation = cxr.adam(rate, weight_decay=decay, decoupled=True).transformation(1, 1)
+    ours = {"w": np.float32(p)}
+    state = transformation.init(ours)
+    for t, g in enumerate((0.5, -0.3), start=1):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        p -= rate * (m / (1 - 0.9**t) / (math.sqrt(v / (1 - 0.999**t)) + 1e-8) + decay * p)
+        updates, state = transformation.update({"w": np.float32(g)}, state, ours)
+        ours = {"w": ours["w"] + updates["w"]}
+    np.testing.assert_allclose(ours["w"], p, rtol=1e-5)
+
+
+def test_warmup_rises_in_a_line_and_cosine_falls_to_zero():
+    schedule = cxr.adam(1e-3, warmup_epochs=2, cosine=True).schedule(steps_per_epoch=10, epochs=12)
+    np.testing.assert_allclose([schedule(t) for t in (0, 5, 20)], [0, 2.5e-4, 1e-3], rtol=1e-5)
+    for step in (20, 45, 70, 120):
+        expected = 1e-3 * (1 + math.cos(math.pi * (step - 20) / 100)) / 2
+        np.testing.assert_allclose(schedule(step), expected, rtol=1e-4, atol=1e-9)
+
+
+def test_clipping_scales_large_gradients_down():
+    import optax
+
+    transformation = optax.chain(
+        cxr.adam(1.0, clip_norm=1.0).transformation(1, 1), optax.identity()
+    )
+    params = {"w": np.zeros(2, np.float32)}
+    state = transformation.init(params)
+    _, state = transformation.update({"w": np.array([30.0, 40.0], np.float32)}, state, params)
+    moments = [leaf for leaf in jax.tree.leaves(state) if leaf.shape == (2,)]
+    np.testing.assert_allclose(moments[0], 0.1 * np.array([0.6, 0.8]), rtol=1e-5)
+
+
+def test_moving_average_is_its_closed_form_and_survives_a_restart(tiny_model, tmp_path):
+    from jaxcxr.training.callbacks import Progress
+
+    class Watch(cxr.Callback):
+        def __init__(self):
+            self.states = []
+
+        def on_epoch_end(self, progress: Progress):
+            self.states.append(jax.tree.map(np.array, progress.state))
+
+    watch = Watch()
+    one_step = {"images": 16, "ema_decay": 0.8}
+    run = train(tiny_model, 3, watch, **one_step)
+    from jaxcxr.training.state import initial_variables
+
+    average = initial_variables(tiny_model, 16, seed=0)
+    for state in watch.states:
+        average = jax.tree.map(lambda a, v: 0.8 * a + 0.2 * v, average, state.variables)
+    jax.tree.map(
+        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6),
+        run.variables,
+        average,
+    )
+    train(tiny_model, 2, cxr.ModelCheckpoint(tmp_path), **one_step)
+    resumed = train(tiny_model, 3, cxr.ModelCheckpoint(tmp_path), **one_step)
+    assert_same(resumed.variables, run.variables)
+
+
+def test_augmentation_changes_what_is_learned_and_repeats_itself(tiny_model):
+    from jaxcxr.training.augmentation import Augmentation
+
+    augmentation = Augmentation(horizontal_flip=True, rotation=10.0, intensity_shift=0.1)
+    plain, changed = train(tiny_model, 1), train(tiny_model, 1, augmentation=augmentation)
+    again = train(tiny_model, 1, augmentation=augmentation)
+    assert changed.history["loss"] != plain.history["loss"]
+    assert_same(changed.variables, again.variables)

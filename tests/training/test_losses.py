@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import log_loss
 
-from jaxcxr.training.losses import weighted_cross_entropy
+from jaxcxr.training.losses import (
+    binary_cross_entropy,
+    focal_loss,
+    weighted_cross_entropy,
+    weighted_cross_entropy_per_finding,
+)
 
 
 def equation_1(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -57,3 +63,66 @@ def test_all_findings_share_one_positive_count():
     labels = jnp.array([[1, 1], [1, 0]])
     # β_P = 4/3 over three terms, β_N = 4 over one, each −ln ½; two images.
     np.testing.assert_allclose(weighted_cross_entropy(logits, labels), 8 * np.log(2) / 2, rtol=1e-6)
+
+
+def batch(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return (
+        (3 * rng.standard_normal((32, 14))).astype(np.float32),
+        (rng.random((32, 14)) < 0.2).astype(np.uint8),
+    )
+
+
+def test_per_finding_weights_are_equation_1_of_each_column():
+    logits, labels = batch()
+    expected = sum(equation_1(logits[:, [k]], labels[:, [k]]) for k in range(14))
+    np.testing.assert_allclose(
+        weighted_cross_entropy_per_finding(logits, labels), expected, rtol=1e-5
+    )
+
+
+def test_binary_cross_entropy_is_that_of_scikit_learn():
+    logits, labels = batch()
+    probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    expected = sum(log_loss(labels[:, k], probabilities[:, k], labels=[0, 1]) for k in range(14))
+    np.testing.assert_allclose(binary_cross_entropy(logits, labels), expected, rtol=1e-5)
+
+
+def test_focal_loss_is_its_definition():
+    logits, labels = batch()
+    p = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    p_t = np.where(labels == 1, p, 1 - p)
+    alpha_t = np.where(labels == 1, 0.25, 0.75)
+    expected = (-alpha_t * (1 - p_t) ** 2 * np.log(p_t)).sum() / len(labels)
+    np.testing.assert_allclose(focal_loss(logits, labels), expected, rtol=1e-5)
+
+
+def test_label_smoothing_moves_the_targets_and_keeps_the_weights():
+    logits, labels = batch()
+    positives = labels.sum()
+    beta = np.where(labels == 1, labels.size / positives, labels.size / (labels.size - positives))
+    targets = np.where(labels == 1, 0.95, 0.05)
+    log_p, log_q = -np.logaddexp(0, -logits), -np.logaddexp(0, logits)
+    expected = (beta * -(targets * log_p + (1 - targets) * log_q)).sum() / len(labels)
+    loss = weighted_cross_entropy(logits, labels, label_smoothing=0.1)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        weighted_cross_entropy,
+        weighted_cross_entropy_per_finding,
+        binary_cross_entropy,
+        focal_loss,
+    ],
+)
+@pytest.mark.parametrize("logit", [-1e4, 1e4])
+@pytest.mark.parametrize("label", [0, 1])
+def test_every_loss_is_finite_at_extremes_and_ignores_padding(loss, logit, label):
+    logits, labels = np.full((6, 14), logit, np.float32), np.full((6, 14), label)
+    mask = np.arange(6) < 4
+    value, gradient = jax.value_and_grad(loss)(logits, labels, mask)
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+    np.testing.assert_allclose(value, loss(logits[:4], labels[:4]), rtol=1e-6)

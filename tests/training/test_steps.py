@@ -43,7 +43,7 @@ def test_step_is_the_plain_gradient_step(tiny_model):
     data = make_split(8)
     batch = next(data.batches(8, seed=0))
     variables = initial_variables(tiny_model, data.image_size, seed=0)
-    transformation = Adam(1e-3).transformation(1)
+    transformation = Adam(1e-3).transformation(1, 1)
     mesh = device_mesh(jax.devices()[:1])
 
     def loss_of(params):
@@ -56,7 +56,9 @@ def test_step_is_the_plain_gradient_step(tiny_model):
         return weighted_cross_entropy(prediction.logits, batch["labels"])
 
     expected_loss, gradient = jax.value_and_grad(loss_of)(variables["params"])
-    updates, _ = transformation.update(gradient, transformation.init(variables["params"]))
+    updates, _ = transformation.update(
+        gradient, transformation.init(variables["params"]), variables["params"]
+    )
     expected = jax.tree.map(lambda p, u: np.asarray(p + u), variables["params"], updates)
 
     step = make_train_step(tiny_model, transformation, mesh, loss=weighted_cross_entropy)
