@@ -1,6 +1,7 @@
 """A small network on a phantom release, for minutes on two CPU cores. See `make demo`.
 
-python launch/train.py --config configs/demo.py --data_dir DIR --workdir runs/demo
+python launch/train.py --config configs/demo.py --data_dir DIR \\
+    --workdir runs/demo
 """
 
 from jaxcxr.training.experiment import Config, default_config

@@ -1,0 +1,15 @@
+"""ResNet-34 with attention gates (paper, sections 3.3 and 4.3; Table 1, column 4).
+
+python launch/train.py --config configs/attention_gated.py --data_dir DIR \\
+    --workdir runs/attention_gated
+"""
+
+from jaxcxr.training.experiment import Config, default_config
+
+
+def get_config() -> Config:
+    """Returns the paper's attention gated experiment."""
+    config = default_config()
+    config.model.head = {"name": "AttentionGated", "aggregation": "concat"}
+    config.batch_size = 32
+    return config

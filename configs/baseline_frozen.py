@@ -1,0 +1,14 @@
+"""The baseline with the ImageNet backbone frozen (paper, section 4.1: clearly worse, but faster).
+
+python launch/train.py --config configs/baseline_frozen.py --data_dir DIR \\
+    --workdir runs/baseline_frozen
+"""
+
+from jaxcxr.training.experiment import Config, default_config
+
+
+def get_config() -> Config:
+    """Returns the baseline's settings with a frozen backbone."""
+    config = default_config()
+    config.frozen = ("backbone",)
+    return config

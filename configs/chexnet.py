@@ -1,0 +1,22 @@
+"""DenseNet-121 at 224×224, binary cross-entropy, horizontal flips (CheXNet, Rajpurkar et al. 2017).
+
+python launch/train.py --config configs/chexnet.py --data_dir DIR \\
+    --workdir runs/chexnet
+"""
+
+from jaxcxr.training.experiment import Config, default_config
+
+
+def get_config() -> Config:
+    """Returns CheXNet's network and recipe for 14 findings."""
+    config = default_config()
+    config.model = {
+        "backbone": {"name": "DenseNet121"},
+        "head": {"name": "Baseline", "pooling": "average", "transition": "none"},
+    }
+    config.data.image_size = 224
+    config.loss = "binary_cross_entropy"
+    config.optimizer.learning_rate = 1e-3
+    config.batch_size = 16
+    config.augmentation.horizontal_flip = True
+    return config

@@ -1,0 +1,15 @@
+"""ResNet-50, frozen, with the transition head: the reference paper's network (Table 1, column 1).
+
+python launch/train.py --config configs/resnet50_frozen.py --data_dir DIR \\
+    --workdir runs/resnet50_frozen
+"""
+
+from jaxcxr.training.experiment import Config, default_config
+
+
+def get_config() -> Config:
+    """Returns the settings of Wang et al. 2017, as far as the paper tells them."""
+    config = default_config()
+    config.model.backbone.name = "ResNet50"
+    config.frozen = ("backbone",)
+    return config

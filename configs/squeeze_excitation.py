@@ -1,0 +1,15 @@
+"""Squeeze-and-excitation after each stage, then space attention: the authors' fourth network.
+
+python launch/train.py --config configs/squeeze_excitation.py --data_dir DIR \\
+    --workdir runs/squeeze_excitation
+"""
+
+from jaxcxr.training.experiment import Config, default_config
+
+
+def get_config() -> Config:
+    """Returns the settings of a network that is in the authors' code and not in the paper."""
+    config = default_config()
+    config.model.head.name = "SqueezeExcitation"
+    config.optimizer.weight_decay = 1e-4
+    return config
