@@ -1,6 +1,6 @@
-"""ResNet-34 with attention gates (paper, sections 3.3 and 4.3; Table 1, column 4).
+r"""ResNet-34 with attention gates (paper, sections 3.3 and 4.3; Table 1, column 4).
 
-python launch/train.py --config configs/attention_gated.py --data_dir DIR \\
+python launch/train.py --config configs/attention_gated.py --data_dir DIR \
     --workdir runs/attention_gated
 """
 

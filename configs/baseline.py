@@ -1,6 +1,6 @@
-"""ResNet-34 with the transition head, all layers trained (paper, section 4.1; Table 1, column 2).
+r"""ResNet-34 with the transition head, all layers trained (paper, section 4.1; Table 1, column 2).
 
-python launch/train.py --config configs/baseline.py --data_dir DIR \\
+python launch/train.py --config configs/baseline.py --data_dir DIR \
     --workdir runs/baseline
 """
 

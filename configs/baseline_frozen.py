@@ -1,6 +1,6 @@
-"""The baseline with the ImageNet backbone frozen (paper, section 4.1: clearly worse, but faster).
+r"""The baseline with the ImageNet backbone frozen (paper, section 4.1: clearly worse, but faster).
 
-python launch/train.py --config configs/baseline_frozen.py --data_dir DIR \\
+python launch/train.py --config configs/baseline_frozen.py --data_dir DIR \
     --workdir runs/baseline_frozen
 """
 

@@ -1,6 +1,6 @@
-"""A small network on a phantom release, for minutes on two CPU cores. See `make demo`.
+r"""A small network on a phantom release, for minutes on two CPU cores. See `make demo`.
 
-python launch/train.py --config configs/demo.py --data_dir DIR \\
+python launch/train.py --config configs/demo.py --data_dir DIR \
     --workdir runs/demo
 """
 

@@ -1,6 +1,6 @@
-"""ResNet-50, frozen, with the transition head: the reference paper's network (Table 1, column 1).
+r"""ResNet-50, frozen, with the transition head: the reference paper's network (Table 1, column 1).
 
-python launch/train.py --config configs/resnet50_frozen.py --data_dir DIR \\
+python launch/train.py --config configs/resnet50_frozen.py --data_dir DIR \
     --workdir runs/resnet50_frozen
 """
 

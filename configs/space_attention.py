@@ -1,6 +1,6 @@
-"""ResNet-34 with space attention (paper, sections 3.2 and 4.2; Table 1, column 3).
+r"""ResNet-34 with space attention (paper, sections 3.2 and 4.2; Table 1, column 3).
 
-python launch/train.py --config configs/space_attention.py --data_dir DIR \\
+python launch/train.py --config configs/space_attention.py --data_dir DIR \
     --workdir runs/space_attention
 """
 

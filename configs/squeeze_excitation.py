@@ -1,6 +1,6 @@
-"""Squeeze-and-excitation after each stage, then space attention: the authors' fourth network.
+r"""Squeeze-and-excitation after each stage, then space attention: the authors' fourth network.
 
-python launch/train.py --config configs/squeeze_excitation.py --data_dir DIR \\
+python launch/train.py --config configs/squeeze_excitation.py --data_dir DIR \
     --workdir runs/squeeze_excitation
 """
 
