@@ -22,7 +22,7 @@ from jaxcxr.inference.gray_levels import look_up, stretch
 MIN_SIDE = 32
 """Height and width that a radiograph has at least, in pixels."""
 
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = 40_000_000
 """Pixels that are read at most: detectors have up to 20 million, decompression bombs more."""
 
 MAX_BYTES = 512 * 1024**2

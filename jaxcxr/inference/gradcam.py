@@ -1,0 +1,110 @@
+"""Heat maps from gradients, for any stage of any network: Grad-CAM and Grad-CAM++.
+
+Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep networks via gradient-based
+localization"; Chattopadhyay et al. 2018, "Grad-CAM++: improved visual explanations for deep
+convolutional networks".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from jaxcxr.errors import UserError
+from jaxcxr.inference.flip_averaging import Look
+from jaxcxr.inference.predictor import Predictor
+from jaxcxr.models import INFERENCE, Classifier, Mode, classifier_config, normalize
+from jaxcxr.training.state import Variables
+
+Weigh = Callable[[jax.Array, jax.Array], jax.Array]
+"""Feature maps (B, h, w, C) and a logit's gradients there, likewise, to weights (B, C)."""
+
+
+def grad_cam(predictor: Predictor, stage: int | None = None) -> Look:
+    """Returns `predictor` with Grad-CAM in place of the network's own heat maps.
+
+    A feature map weighs as much as the mean of the logit's gradients over it; the heat map is the
+    positive part of the weighted sum (Selvaraju et al. 2017, equations 1 and 2).
+
+    Args:
+        predictor: A trained network.
+        stage: The backbone's stage whose feature maps are weighed, from 1; None is the last.
+
+    Raises:
+        UserError: The backbone has no such stage.
+    """
+    return _explain(predictor, stage, lambda features, gradients: gradients.mean((1, 2)))
+
+
+def grad_cam_plus_plus(predictor: Predictor, stage: int | None = None) -> Look:
+    """Returns `predictor` with Grad-CAM++ in place of the network's own heat maps.
+
+    A feature map weighs as much as the sum of the positive gradients over it, each position by its
+    own share (Chattopadhyay et al. 2018, equations 5, 10 and 19, for the exponential of the logit,
+    whose scale is left out). Arguments and errors as in `grad_cam`.
+    """
+    return _explain(predictor, stage, _shares)
+
+
+def _shares(features: jax.Array, gradients: jax.Array) -> jax.Array:
+    # Equation 19's g² / (2g² + ΣA·g³), divided by g², whose smallest would underflow.
+    divisor = 2 + features.sum((1, 2), keepdims=True) * gradients
+    return (jax.nn.relu(gradients) / jnp.where(divisor == 0, 1, divisor)).sum((1, 2))
+
+
+def _explain(predictor: Predictor, stage: int | None, weigh: Weigh) -> Look:
+    index = _stage_index(predictor.model, stage)
+    probe = nn.apply(_shifted_logits, predictor.model)
+
+    @jax.jit
+    def explain(variables: Variables, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def logits_of(shift: jax.Array) -> tuple[jax.Array, jax.Array]:
+            return probe(variables, normalize(images), shift, index)
+
+        features = jax.eval_shape(logits_of, jnp.zeros(()))[1]
+        logits, pull_back, features = jax.vjp(
+            logits_of, jnp.zeros(features.shape, features.dtype), has_aux=True
+        )
+
+        def heatmap_of(finding: jax.Array) -> jax.Array:
+            (gradients,) = pull_back(jnp.broadcast_to(finding, logits.shape))
+            return jnp.einsum("bhwc,bc->bhw", features, weigh(features, gradients))
+
+        # One finding after the other: fourteen backward passes at once would fill the memory.
+        heatmaps = jax.lax.map(heatmap_of, jnp.eye(logits.shape[-1], dtype=logits.dtype))
+        return jax.nn.sigmoid(logits), jnp.moveaxis(jax.nn.relu(heatmaps), 0, -1)
+
+    def look(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        probabilities, heatmaps = explain(predictor.variables, jnp.asarray(images))
+        return np.asarray(probabilities), np.asarray(heatmaps)
+
+    return look
+
+
+def _stage_index(model: Classifier, stage: int | None) -> int:
+    count = len(classifier_config(model)["backbone"]["blocks"])
+    if stage is not None and not 1 <= stage <= count:
+        raise UserError(f"stage is {stage}; this network's backbone has stages 1 to {count}")
+    return (count if stage is None else stage) - 1
+
+
+def _shifted_logits(
+    classifier: Classifier, images: jax.Array, shift: jax.Array, index: int
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the logits with `shift` added to a stage's feature maps, and these feature maps."""
+    features = shift
+
+    def link(stage: int, before: jax.Array, after: jax.Array, mode: Mode) -> jax.Array:
+        nonlocal features
+        handed_on = classifier.head.link(stage, before, after, mode)
+        if stage != index:
+            return handed_on
+        features = handed_on
+        return features + shift
+
+    prediction = classifier.head(classifier.backbone(images, INFERENCE, link), INFERENCE)
+    return prediction.logits, features

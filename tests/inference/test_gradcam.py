@@ -1,0 +1,163 @@
+"""Grad-CAM against closed forms and gradients taken in the plainest way."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from jaxcxr.errors import UserError
+from jaxcxr.inference.flip_averaging import flip_averaged
+from jaxcxr.inference.gradcam import grad_cam, grad_cam_plus_plus
+from jaxcxr.inference.predictor import Predictor
+from jaxcxr.models import (
+    INFERENCE,
+    AttentionGated,
+    Baseline,
+    Classifier,
+    DenseNet121,
+    ResNet18,
+    SpaceAttention,
+    SqueezeExcitation,
+    normalize,
+)
+
+SIZE = 32
+
+HEADS = {
+    "max": Baseline(),
+    "average": Baseline(pooling="average", transition="none"),
+    "space_attention": SpaceAttention(),
+    "attention_gated": AttentionGated(),
+    "squeeze_excitation": SqueezeExcitation(),
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_compilation():
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@functools.cache
+def make_predictor(head):
+    return predictor_of(Classifier(ResNet18(blocks=(1, 1, 1), width=4), HEADS[head]))
+
+
+def predictor_of(model):
+    variables = jax.jit(model.init)(jax.random.key(1), jnp.zeros((1, SIZE, SIZE, 3)))
+    return Predictor(model, variables, SIZE)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 1), np.uint8)
+
+
+def plus_plus_weights(a, g):
+    """Equation 19 as it is printed."""
+    shares = g**2 / np.where(g == 0, 1, 2 * g**2 + a.sum((0, 1)) * g**3)
+    return (shares * np.maximum(g, 0)).sum((0, 1))
+
+
+WEIGHTS = {grad_cam: lambda a, g: g.mean((0, 1)), grad_cam_plus_plus: plus_plus_weights}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_last_stage_of_every_head(images, name):
+    """The gradients are those of the head alone, one image and one finding at a time."""
+    predictor = make_predictor(name)
+
+    def stages_of(classifier, x):
+        return classifier.backbone(x, INFERENCE, classifier.head.link)
+
+    def read(classifier, stages):
+        return classifier.head(stages, INFERENCE).logits[0]
+
+    @functools.partial(jax.jit, static_argnums=2)
+    def gradients_of(last, before, finding):
+        return jax.grad(
+            lambda x: nn.apply(read, predictor.model)(variables, [*before, x])[finding]
+        )(last)
+
+    variables = predictor.variables
+    *before, last = jax.jit(nn.apply(stages_of, predictor.model))(variables, normalize(images))
+    own_probabilities, _ = predictor(images)
+    for explain, weigh in WEIGHTS.items():
+        probabilities, heatmaps = explain(predictor)(images)
+        np.testing.assert_allclose(probabilities, own_probabilities, atol=1e-6)
+        assert heatmaps.shape == (3, *last.shape[1:3], 14)
+        for row in range(3):
+            one = slice(row, row + 1)
+            features = np.float64(last[row])
+            gradients = gradients_of(last[one], [stage[one] for stage in before], 5)
+            weights = weigh(features, np.float64(gradients[0]))
+            expected = np.maximum((features * weights).sum(-1), 0)
+            tolerance = 1e-4 * max(expected.max(), 1e-3)
+            np.testing.assert_allclose(heatmaps[row, ..., 5], expected, atol=tolerance)
+
+
+def test_average_pooling_gives_class_activation_maps(images):
+    """Selvaraju et al. 2017, section 3.1: Grad-CAM generalises class activation maps."""
+    predictor = make_predictor("average")
+    _, own = predictor(images)
+    _, heatmaps = grad_cam(predictor)(images)
+    positions = own.shape[1] * own.shape[2]
+    np.testing.assert_allclose(heatmaps, np.maximum(own, 0) / positions, atol=1e-6)
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_earlier_stages(images, stage):
+    """The gradients are those of a shift that an interceptor adds to the stage's last block."""
+    predictor = make_predictor("average")
+    seen = []
+
+    def shifted_logits(shift):
+        def intercept(call, args, kwargs, context):
+            out = call(*args, **kwargs)
+            if context.module.name != f"stage{stage}_0" or context.method_name != "__call__":
+                return out
+            seen.append(out)
+            return out + shift
+
+        with nn.intercept_methods(intercept):
+            prediction = predictor.model.apply(predictor.variables, normalize(images[:1]))
+        return prediction.logits[0, 3], seen.pop()
+
+    shape = jax.eval_shape(shifted_logits, jnp.zeros(()))[1].shape
+    gradients, features = jax.jit(jax.grad(shifted_logits, has_aux=True))(jnp.zeros(shape))
+    expected = np.maximum((features * gradients.mean((1, 2), keepdims=True)).sum(-1), 0)
+    _, heatmaps = grad_cam(predictor, stage)(images)
+    np.testing.assert_allclose(heatmaps[:1, ..., 3], expected, atol=1e-5 * expected.max())
+
+
+def test_densenet(images):
+    backbone = DenseNet121(blocks=(1, 1), width=4, growth=4)
+    predictor = predictor_of(Classifier(backbone, HEADS["average"]))
+    _, own = predictor(images)
+    _, heatmaps = grad_cam(predictor)(images)
+    positions = own.shape[1] * own.shape[2]
+    np.testing.assert_allclose(heatmaps, np.maximum(own, 0) / positions, atol=1e-6)
+
+
+def test_unknown_stage():
+    for stage in (0, 4):
+        with pytest.raises(UserError, match=f"stage is {stage}; .* stages 1 to 3"):
+            grad_cam(make_predictor("max"), stage)
+
+
+def test_flip_averaging(images):
+    predictor = make_predictor("space_attention")
+    probabilities, heatmaps = flip_averaged(predictor)(images)
+    mirrored, mirrored_heatmaps = flip_averaged(predictor)(np.ascontiguousarray(images[:, :, ::-1]))
+    np.testing.assert_allclose(probabilities, mirrored, atol=1e-6)
+    np.testing.assert_allclose(heatmaps, mirrored_heatmaps[:, :, ::-1], atol=1e-5)
+    apart = [predictor(x)[0] for x in (images, images[:, :, ::-1])]
+    np.testing.assert_allclose(probabilities, np.mean(apart, axis=0), atol=1e-6)
+    symmetric = np.maximum(images, images[:, :, ::-1])
+    np.testing.assert_allclose(
+        flip_averaged(predictor)(symmetric)[0], predictor(symmetric)[0], atol=1e-6
+    )
