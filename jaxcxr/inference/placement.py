@@ -1,4 +1,4 @@
-"""How a radiograph of any shape lies in the square that a network sees, and the way back."""
+"""Radiographs of any shape in the square that a network sees, and its heat maps back on them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import dataclasses
 
 import numpy as np
 from PIL import Image
+
+from jaxcxr.evaluation.boxes import enlarge
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,21 +30,27 @@ class Placement:
     columns: int
     rows: int
 
-    def to_original(self, boxes: np.ndarray) -> np.ndarray:
-        """Maps boxes in the square to the radiograph's own pixels and clips them to it.
+    def crop(self, heatmaps: np.ndarray) -> np.ndarray:
+        """Cuts heat maps of the square down to the radiograph.
+
+        What lies on the black beside it then counts neither for the scale of a heat map nor for
+        its boxes, and boxes drawn from the result need no mapping back.
 
         Args:
-            boxes: (N, 4) x, y, w, h in pixels of the square.
+            heatmaps: (h, w, K), over the whole square.
 
         Returns:
-            (N, 4) float x, y, w, h; a box outside of the radiograph has no width or no height.
+            (h, w, K) as they are where the radiograph fills the square; else (rows, columns, K),
+            enlarged bilinearly to the square's pixels and cut.
         """
-        boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-        scale = (self.width / self.columns, self.height / self.rows)
-        corners = np.stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
-        corners = (corners - (self.left, self.top)) * scale
-        first, last = np.clip(corners, 0, (self.width, self.height))
-        return np.concatenate([first, last - first], axis=1)
+        if self.rows == self.columns:
+            return heatmaps
+        size = max(self.rows, self.columns)
+        enlarged = np.stack(
+            [enlarge(heatmap, size, size) for heatmap in heatmaps.transpose(2, 0, 1)]
+        )
+        cut = enlarged[:, self.top : self.top + self.rows, self.left : self.left + self.columns]
+        return cut.transpose(1, 2, 0)
 
 
 def fit_square(pixels: np.ndarray, size: int) -> tuple[np.ndarray, Placement]:

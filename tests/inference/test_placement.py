@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from jaxcxr.evaluation.boxes import heatmap_boxes
 from jaxcxr.inference.placement import fit_square
-
-sides = st.integers(32, 400)
 
 
 def test_square_is_only_resized():
@@ -16,9 +15,8 @@ def test_square_is_only_resized():
     square, placement = fit_square(pixels, 64)
     resized = Image.fromarray(pixels).resize((64, 64), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(square, np.asarray(resized))
-    np.testing.assert_array_equal(
-        placement.to_original(np.array([[0, 0, 64, 64]])), [[0, 0, 300, 300]]
-    )
+    heatmaps = np.random.default_rng(0).random((8, 8, 14))
+    np.testing.assert_array_equal(placement.crop(heatmaps), heatmaps)
 
 
 @pytest.mark.parametrize(
@@ -38,25 +36,32 @@ def test_tall_radiograph_lies_in_the_middle_of_black():
     assert abs(tall.astype(int) - wide.T).max() <= 1
 
 
-@given(width=sides, height=sides, size=sides, box=st.tuples(*[st.floats(0, 1)] * 4))
-def test_boxes_come_back(width, height, size, box):
-    _, placement = fit_square(np.zeros((height, width), np.uint8), size)
-    left, right = sorted((box[0] * width, box[1] * width))
-    top, bottom = sorted((box[2] * height, box[3] * height))
-    original = np.array([[left, top, right - left, bottom - top]])
-    scale = np.array([placement.columns / width, placement.rows / height] * 2)
-    in_square = original * scale + [placement.left, placement.top, 0, 0]
-    np.testing.assert_allclose(placement.to_original(in_square), original, atol=1e-6)
+@given(
+    width=st.integers(40, 300),
+    height=st.integers(40, 300),
+    left=st.floats(0, 0.6),
+    top=st.floats(0, 0.6),
+)
+def test_heat_comes_back_to_where_it_was(width, height, left, top):
+    """A bright rectangle, taken for its own heat map, gets its box in the original's pixels."""
+    x, y, w, h = int(left * width), int(top * height), width // 4 + 1, height // 4 + 1
+    pixels = np.zeros((height, width), np.uint8)
+    pixels[y : y + h, x : x + w] = 255
+    square, placement = fit_square(pixels, 128)
+    heatmap = placement.crop(square[..., None].astype(np.float64))[..., 0]
+    (box,) = heatmap_boxes(heatmap, width, height, thresholds=[127]).boxes
+    pixels_per_cell = max(width, height) / 128
+    np.testing.assert_allclose(box, [x, y, w, h], atol=1 + 1.5 * pixels_per_cell)
 
 
-@given(width=sides, height=sides, size=sides, box=st.tuples(*[st.floats(-500, 500)] * 4))
-def test_boxes_are_clipped(width, height, size, box):
-    _, placement = fit_square(np.zeros((height, width), np.uint8), size)
-    x, y, w, h = placement.to_original(np.abs(np.array([box])) * [1, 1, 1, 1])[0]
-    assert 0 <= x <= x + w <= width + 1e-9
-    assert 0 <= y <= y + h <= height + 1e-9
-
-
-def test_no_boxes():
-    _, placement = fit_square(np.zeros((40, 50), np.uint8), 32)
-    assert placement.to_original(np.zeros((0, 4))).shape == (0, 4)
+def test_heat_beside_the_radiograph_does_not_count():
+    _, placement = fit_square(np.zeros((100, 200), np.uint8), 64)
+    heatmaps = np.zeros((8, 8, 2))
+    heatmaps[0, 0] = 100  # over the black above the radiograph
+    heatmaps[4, 6, 1] = 1
+    cold, warm = placement.crop(heatmaps).transpose(2, 0, 1)
+    assert cold.shape == (32, 64)
+    assert not heatmap_boxes(cold, 200, 100).boxes.size
+    x, y, w, h = heatmap_boxes(warm, 200, 100).boxes[0]
+    assert x < 162.5 < x + w
+    assert y < 62.5 < y + h
