@@ -1,0 +1,56 @@
+"""From a release to batches of radiographs.
+
+The names are imported when they are first used: reading a release needs no TensorFlow, preparing
+and loading a dataset do.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxcxr.data.arrays import ArraySplit
+    from jaxcxr.data.pipeline import Data, Split, load
+    from jaxcxr.data.png import read_png
+    from jaxcxr.data.preparation import Preparation, prepare
+    from jaxcxr.data.release import Release, read_release
+    from jaxcxr.data.splits import authors_split, split_by_patient
+
+_HOMES = {
+    "ArraySplit": "arrays",
+    "Data": "pipeline",
+    "Preparation": "preparation",
+    "Release": "release",
+    "Split": "pipeline",
+    "authors_split": "splits",
+    "load": "pipeline",
+    "prepare": "preparation",
+    "read_png": "png",
+    "read_release": "release",
+    "split_by_patient": "splits",
+}
+
+__all__ = [
+    "ArraySplit",
+    "Data",
+    "Preparation",
+    "Release",
+    "Split",
+    "authors_split",
+    "load",
+    "prepare",
+    "read_png",
+    "read_release",
+    "split_by_patient",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'jaxcxr.data' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"jaxcxr.data.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""ChestX-ray14 as a TFDS dataset."""

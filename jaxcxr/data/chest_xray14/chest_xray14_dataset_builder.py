@@ -1,0 +1,201 @@
+"""The TFDS builder of ChestX-ray14."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from jaxcxr.data.chest_xray14.records import Record, Source, read_record, sources
+from jaxcxr.data.png import DamagedImageError
+from jaxcxr.data.quiet_tensorflow import tfds
+from jaxcxr.data.release import Release
+from jaxcxr.data.splits import SPLITS, refuse_empty
+from jaxcxr.data.variant import VERSION
+from jaxcxr.errors import UserError
+from jaxcxr.findings import FINDINGS
+
+T = TypeVar("T")
+
+_DESCRIPTION = (
+    "112,120 frontal chest radiographs of 30,805 patients with 14 findings, taken from the reports "
+    "by language processing, and 984 annotated boxes. The test split is the official test list."
+)
+_CITATION = """\
+@inproceedings{wang2017chestxray8,
+  title = {ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks on Weakly-Supervised
+           Classification and Localization of Common Thorax Diseases},
+  author = {Wang, Xiaosong and Peng, Yifan and Lu, Le and Lu, Zhiyong and Bagheri, Mohammadhadi
+            and Summers, Ronald M.},
+  booktitle = {IEEE Conference on Computer Vision and Pattern Recognition},
+  year = {2017}
+}"""
+
+
+@dataclasses.dataclass
+class ChestXray14Config(tfds.core.BuilderConfig):
+    """Height and width of the prepared radiographs, in pixels."""
+
+    image_size: int = 256
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plan:
+    """What to prepare.
+
+    Attributes:
+        release: The release to read from.
+        split: "train", "validation" or "test" for each row of `release.images` that has a file,
+            by image name.
+        skip_bad_images: Whether to leave out damaged files rather than to refuse them.
+        facts: Kept with the dataset, readable as `builder.info.metadata`.
+    """
+
+    release: Release
+    split: pd.Series
+    skip_bad_images: bool = False
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def sources(self, split: str) -> list[Source]:
+        """Returns the radiographs of a split."""
+        names = self.split.index[self.split == split]
+        images = self.release.images
+        chosen = images[images["image_name"].isin(names)]
+        return list(sources(chosen, self.release.boxes, self.release.image_paths))
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """Prepares ChestX-ray14 from a folder on disk; see `jaxcxr.data.prepare`.
+
+    Records are shuffled by the hash of their image's name. Images are stored as raw bytes: reading
+    them back costs no decoding.
+    """
+
+    VERSION = tfds.core.Version(VERSION)
+    RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012 (TFDS declares it)
+
+    def __init__(self, *, plan: Plan | None = None, **kwargs: Any) -> None:
+        """Creates the builder.
+
+        Args:
+            plan: What to prepare; not needed to read what is prepared.
+            **kwargs: `data_dir` and `config`, as every TFDS builder takes them.
+        """
+        self._plan = plan
+        self._damaged: list[DamagedImageError] = []
+        super().__init__(**kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        size = self.builder_config.image_size
+        metadata = tfds.core.MetadataDict(self._plan.facts if self._plan else {})
+        features = tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Tensor(
+                    shape=(size, size, 1), dtype=np.uint8, encoding=tfds.features.Encoding.BYTES
+                ),
+                "labels": tfds.features.Tensor(shape=(len(FINDINGS),), dtype=np.uint8),
+                "image_name": tfds.features.Text(),
+                "patient": np.int32,
+                "age": np.int32,
+                "sex": tfds.features.ClassLabel(names=["F", "M"]),
+                "view": tfds.features.ClassLabel(names=["PA", "AP"]),
+                "follow_up": np.int32,
+                "png_size": tfds.features.Tensor(shape=(2,), dtype=np.int32),
+                "boxes": tfds.features.Sequence(
+                    {
+                        "finding": tfds.features.ClassLabel(names=list(FINDINGS)),
+                        "box": tfds.features.Tensor(shape=(4,), dtype=np.float32),
+                    }
+                ),
+            }
+        )
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=_DESCRIPTION,
+            citation=_CITATION,
+            homepage="https://nihcc.app.box.com/v/ChestXray-NIHCC",
+            features=features,
+            metadata=metadata,
+        )
+
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[str, Record]]]:
+        del dl_manager  # nothing is downloaded: NIH asks to be visited in person
+        if self._plan is None:
+            raise UserError("nothing to prepare from: run launch/prepare.py --release DIR")
+        return {split: self._generate_examples(split) for split in SPLITS}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[str, Record]]:
+        assert self._plan is not None
+        size = self.builder_config.image_size
+        todo = self._plan.sources(split)
+        made = 0
+        with tqdm(total=len(todo), desc=f"{split:>10}", unit=" images", mininterval=0.5) as bar:
+            for source, record in _in_parallel(lambda source: _attempt(source, size), todo):
+                bar.update()
+                if isinstance(record, DamagedImageError):
+                    self._damaged.append(record)
+                else:
+                    made += 1
+                    yield source.image_name, record
+        self._judge(split, made)
+
+    def _judge(self, split: str, made: int) -> None:
+        """Refuses damaged files after the last split, so that all of them are named at once."""
+        assert self._plan is not None
+        if not self._plan.skip_bad_images and (split == SPLITS[-1] or not made):
+            refuse_damaged(self._damaged)
+        if not made:
+            refuse_empty({name: int(name != split) for name in SPLITS})
+        self.info.metadata["skipped"] = [
+            [damaged.path.name, damaged.reason] for damaged in self._damaged
+        ]
+
+
+def refuse_damaged(damaged: Sequence[DamagedImageError]) -> None:
+    """Raises UserError naming all damaged files, if there are any."""
+    if damaged:
+        lines = [
+            f"damaged radiographs: {len(damaged)}; download them again, or leave them out with "
+            "--on_bad_image=skip",
+            *map(str, damaged),
+        ]
+        raise UserError("\n  ".join(lines))
+
+
+def _attempt(source: Source, image_size: int) -> Record | DamagedImageError:
+    try:
+        return read_record(source, image_size)
+    except DamagedImageError as error:
+        return error
+
+
+def _in_parallel(
+    function: Callable[[Source], T], items: Iterable[Source]
+) -> Iterator[tuple[Source, T]]:
+    """Yields each item and the function's result in order, computed in threads of all cores.
+
+    Pillow works outside Python's global lock. A bounded number of results is waiting at any time.
+    """
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    waiting: deque[tuple[Source, Future[T]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(function, item)))
+                if len(waiting) > 4 * (workers or 1):
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            while waiting:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -1,0 +1,82 @@
+"""In which order the images of a split come, decided before anything is read.
+
+The order is a pure function of the sizes of the record files, the seed and the epoch. Reading only
+follows it, so that streamed, cached and resumed epochs are the same bit for bit.
+
+Images of an epoch are shuffled in two steps that need bounded memory. The record files are taken in
+random order, `TOGETHER` at a time, and read in turns, one record from each. The stream that results
+is cut into windows, and each window is shuffled as a whole. Within a file, records already lie in
+the order of their names' hashes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+TOGETHER = 16
+"""Record files that are read in turns."""
+
+WINDOW_BYTES = 128 * 1024**2
+"""Memory of a window, in which images are shuffled."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Order:
+    """The order of one epoch.
+
+    Attributes:
+        groups: Record files, by index, in the order of reading; those of a group are read in turns.
+        window: Length of the windows of the stream that results.
+        rows: (N,) Position in the stream of each image of the epoch. Image i lies in window
+            i // window, so that windows can be read one after the other.
+    """
+
+    groups: tuple[tuple[int, ...], ...]
+    window: int
+    rows: np.ndarray
+
+
+def stored_order(lengths: Sequence[int], image_size: int) -> Order:
+    """Returns the order in which the images are stored.
+
+    Args:
+        lengths: Number of records in each record file.
+        image_size: Height and width of the images in pixels.
+    """
+    files = tuple((index,) for index in range(len(lengths)))
+    return Order(files, _window(image_size), np.arange(sum(lengths)))
+
+
+def shuffled_order(lengths: Sequence[int], image_size: int, seed: int, epoch: int) -> Order:
+    """Returns the order of an epoch; another seed or epoch gives another one."""
+    rng = np.random.default_rng((seed, epoch))
+    files = rng.permutation(len(lengths)).tolist()
+    groups = tuple(tuple(files[at : at + TOGETHER]) for at in range(0, len(files), TOGETHER))
+    window = _window(image_size)
+    rows = np.arange(sum(lengths))
+    for start in range(0, len(rows), window):
+        rng.shuffle(rows[start : start + window])
+    return Order(groups, window, rows)
+
+
+def stored_positions(order: Order, lengths: Sequence[int]) -> np.ndarray:
+    """Returns (N,) for each image of the epoch its place in `stored_order`.
+
+    With it, images that lie in memory in stored order can be taken in the epoch's order.
+    """
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    stream = []
+    for group in order.groups:
+        sizes = np.array([lengths[file] for file in group])
+        turn = np.concatenate([np.arange(size) for size in sizes])
+        member = np.repeat(np.arange(len(group)), sizes)
+        places = np.concatenate([starts[file] + np.arange(lengths[file]) for file in group])
+        stream.append(places[np.lexsort((member, turn))])
+    return np.concatenate(stream)[order.rows]
+
+
+def _window(image_size: int) -> int:
+    return max(WINDOW_BYTES // image_size**2, 256)

@@ -1,0 +1,196 @@
+"""Prepared radiographs as batches."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxcxr.data.order import shuffled_order, stored_order
+from jaxcxr.data.quiet_tensorflow import open_dataset
+from jaxcxr.data.record_files import RecordFiles
+from jaxcxr.data.splits import SPLITS
+from jaxcxr.data.variant import DATASET, Variant
+from jaxcxr.errors import UserError
+from jaxcxr.findings import FINDINGS
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """A split of a prepared dataset.
+
+    Attributes:
+        name: "train", "validation" or "test".
+        files: Where its radiographs are.
+    """
+
+    name: str
+    files: RecordFiles
+
+    @property
+    def num_images(self) -> int:
+        """Number of radiographs."""
+        return sum(self.files.lengths)
+
+    @property
+    def image_size(self) -> int:
+        """Height and width S of the radiographs in pixels."""
+        return self.files.image_size
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        seed: int | None = None,
+        epoch: int = 0,
+        start_batch: int = 0,
+        process_index: int = 0,
+        process_count: int = 1,
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Yields the batches of one pass over the split.
+
+        With a seed: in the order of (seed, epoch), the same in every run; an incomplete last batch
+        is dropped. Without: in stored order; the last batch is padded with zeros, nothing dropped.
+
+        Args:
+            batch_size: Images per batch, over all processes.
+            seed: Of the order; see `jaxcxr.data.order`.
+            epoch: Of the order.
+            start_batch: The first batch to yield; those before are not decoded.
+            process_index: Which of the processes this is.
+            process_count: How many processes share each batch; every one yields its rows of it.
+
+        Yields:
+            `image` (B, S, S, 1) uint8, `labels` (B, 14) uint8, `mask` (B,) bool (False on padding),
+            `image_name`, `sex` ("F", "M") and `view` ("PA", "AP") (B,) str, `patient`, `age` and
+            `follow_up` (B,) int32, `png_size` (B, 2) int32 (width, height of the original), where B
+            is batch_size / process_count.
+
+        Raises:
+            UserError: The batch size does not divide; a record file is damaged or gone.
+        """
+        if batch_size < 1 or batch_size % process_count:
+            raise UserError(
+                f"batch size is {batch_size}; it must be a positive multiple of the number of "
+                f"processes, {process_count}"
+            )
+        if seed is None:
+            order = stored_order(self.files.lengths, self.image_size)
+            count = math.ceil(self.num_images / batch_size)
+        else:
+            order = shuffled_order(self.files.lengths, self.image_size, seed, epoch)
+            count = self.num_images // batch_size
+        share = batch_size // process_count
+        places = np.arange(start_batch * batch_size, min(count * batch_size, self.num_images))
+        own = places[places % batch_size // share == process_index]
+        batches = self.files.batches(order, own, share)
+        for _ in range(start_batch, count):
+            yield _padded(next(batches, _no_images(self.image_size)), share)
+
+    def boxes(self) -> pd.DataFrame:
+        """Returns the annotated boxes of the split's radiographs.
+
+        Returns:
+            Columns image_name, finding (as in `FINDINGS`), x, y, w and h (float pixels of the
+            original PNG, origin top left), sorted by image name; the boxes of one image are in the
+            release's order.
+
+        Raises:
+            UserError: A record file is damaged or gone.
+        """
+        return self.files.boxes().sort_values("image_name", kind="stable", ignore_index=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """A prepared dataset.
+
+    Attributes:
+        train: The split to learn from.
+        validation: The split that decides about the best epoch.
+        test: The official test list.
+        facts: Where it comes from: dataset, release, fingerprint of the lists, sizes of the splits.
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+    facts: Mapping[str, Any]
+
+
+def load(
+    data_dir: str | os.PathLike[str],
+    image_size: int = 256,
+    split: str = "by_patient",
+    split_seed: int = 0,
+) -> Data:
+    """Opens a dataset that `prepare` (launch/prepare.py) made.
+
+    Args:
+        data_dir: Folder of prepared datasets.
+        image_size: Height and width of its radiographs in pixels.
+        split: "by_patient" or "authors".
+        split_seed: Of the draw by patient.
+
+    Raises:
+        UserError: There is no such dataset.
+    """
+    variant = Variant(image_size, split, split_seed)
+    folder = variant.folder(data_dir)
+    if not folder.is_dir():
+        raise UserError(_not_there(folder, Path(data_dir), variant))
+    try:
+        info = open_dataset(folder).info
+        splits = {name: _open_split(name, info.splits[name], image_size) for name in SPLITS}
+        facts = {
+            "dataset": info.full_name,
+            **{fact: info.metadata[fact] for fact in ("release", "fingerprint")},
+            **{name: opened.num_images for name, opened in splits.items()},
+        }
+    except Exception as error:  # TFDS meets a damaged folder with any exception there is
+        raise UserError(
+            f"{folder}: no readable dataset ({error}); remove this folder and run "
+            f"launch/prepare.py {variant.flags} again"
+        ) from error
+    return Data(**splits, facts=facts)
+
+
+def _open_split(name: str, info: Any, image_size: int) -> Split:
+    paths = tuple(os.fspath(path) for path in info.filepaths)
+    return Split(name, RecordFiles(paths, tuple(info.shard_lengths), image_size))
+
+
+def _not_there(folder: Path, data_dir: Path, variant: Variant) -> str:
+    others = sorted(other.parent.name for other in (data_dir.expanduser() / DATASET).glob("*/1*"))
+    return (
+        f"{folder}: no such dataset; prepare it with python launch/prepare.py --release DIR "
+        f"--data_dir={data_dir} {variant.flags}"
+        + (f" (prepared there: {', '.join(others)})" if others else "")
+    )
+
+
+def _padded(batch: Mapping[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
+    rows = len(batch["labels"])
+    full = {
+        field: np.concatenate([values, np.zeros((size - rows, *values.shape[1:]), values.dtype)])
+        for field, values in batch.items()
+        if rows < size
+    }
+    return {**batch, **full, "mask": np.arange(size) < rows}
+
+
+def _no_images(image_size: int) -> dict[str, np.ndarray]:
+    """Returns a batch of none, for a process that has no rows of the last batch."""
+    return {
+        "image": np.zeros((0, image_size, image_size, 1), np.uint8),
+        "labels": np.zeros((0, len(FINDINGS)), np.uint8),
+        "png_size": np.zeros((0, 2), np.int32),
+        **{field: np.zeros(0, np.str_) for field in ("image_name", "sex", "view")},
+        **{field: np.zeros(0, np.int32) for field in ("patient", "age", "follow_up")},
+    }

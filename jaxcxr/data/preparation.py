@@ -1,0 +1,199 @@
+"""From a release to a prepared dataset, once and in one piece."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from jaxcxr.data.chest_xray14.chest_xray14_dataset_builder import (
+    Builder,
+    ChestXray14Config,
+    Plan,
+    refuse_damaged,
+)
+from jaxcxr.data.png import DamagedImageError, read_png, seems_whole
+from jaxcxr.data.quiet_tensorflow import open_dataset, silence, tf, tfds
+from jaxcxr.data.release import Release, read_release
+from jaxcxr.data.splits import refuse_empty, split_images
+from jaxcxr.data.variant import Variant
+from jaxcxr.errors import UserError
+from jaxcxr.files import written_aside
+
+
+@dataclasses.dataclass(frozen=True)
+class Preparation:
+    """What `prepare` did.
+
+    Attributes:
+        folder: The prepared dataset; `tfds.builder_from_directory` opens it.
+        images: Number of radiographs per split.
+        left_out: Names of radiographs that have no usable file, each with the reason.
+        reused: Whether the dataset was there already.
+    """
+
+    folder: Path
+    images: Mapping[str, int]
+    left_out: Mapping[str, str]
+    reused: bool
+
+
+def prepare(
+    release: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str],
+    *,
+    image_size: int = 256,
+    split: str = "by_patient",
+    split_seed: int = 0,
+    skip_bad_images: bool = False,
+    allow_missing: bool = False,
+) -> Preparation:
+    """Decodes, resizes and stores a release's radiographs; does nothing where that is done already.
+
+    The dataset appears under its name when it is complete. What was left out is listed in its
+    skipped.csv. The split is drawn from the complete lists: a partial download has the same
+    patients in the same splits.
+
+    Args:
+        release: Folder of the release.
+        data_dir: Folder of prepared datasets.
+        image_size: Height and width S of the stored radiographs.
+        split: "by_patient" or "authors"; see `jaxcxr.data.splits`.
+        split_seed: Of the draw of validation patients.
+        skip_bad_images: Leave damaged files out instead of refusing the release.
+        allow_missing: Accept radiographs without a file (a partial download).
+
+    Raises:
+        UserError: The errors of `read_release`; damaged files; a split without images; another
+            release's dataset or another process at work in the same place; a full disk.
+    """
+    variant = Variant(image_size, split, split_seed)
+    folder = variant.folder(data_dir)
+    contents = read_release(release, allow_missing=allow_missing)
+    plan = _plan(contents, variant, skip_bad_images)
+    reused = folder.exists()
+    if reused:
+        _refuse_other(folder, plan)
+    else:
+        _refuse_damaged_files(plan)
+        with _claimed(folder.parent):
+            _generate(folder, data_dir, variant, plan)
+    info = open_dataset(folder).info
+    left_out = dict.fromkeys(contents.missing, "no file") | dict(info.metadata["skipped"])
+    if left_out:
+        _write_left_out(folder / "skipped.csv", left_out)
+    images = {name: part.num_examples for name, part in info.splits.items()}
+    return Preparation(folder, images, left_out, reused)
+
+
+def _plan(release: Release, variant: Variant, skip_bad_images: bool) -> Plan:
+    split = split_images(release.images, variant.split, variant.split_seed)
+    split.index = pd.Index(release.images["image_name"])
+    split = split.drop(list(release.missing))
+    refuse_empty(split.value_counts())
+    facts = {
+        "release": release.root.resolve().name,
+        "fingerprint": _fingerprint(release, split),
+        "split": variant.split,
+        "split_seed": variant.split_seed,
+        "skipped": [],
+    }
+    return Plan(release, split, skip_bad_images, facts)
+
+
+def _fingerprint(release: Release, split: pd.Series) -> str:
+    """Returns a SHA-256 over everything that the lists say about the radiographs to prepare."""
+    images = release.images.drop(columns="list_position").set_index("image_name")
+    table = images.loc[split.index].assign(split=split).sort_index()
+    digest = hashlib.sha256(table.to_csv().encode())
+    digest.update(release.boxes.to_csv(index=False).encode())
+    return digest.hexdigest()
+
+
+def _refuse_other(folder: Path, plan: Plan) -> None:
+    try:
+        metadata: Mapping[str, Any] = open_dataset(folder).info.metadata
+        same = metadata["fingerprint"] == plan.facts["fingerprint"]
+    except Exception as error:
+        raise UserError(f"{folder}: no readable dataset; remove this folder") from error
+    if not same:
+        raise UserError(
+            f"{folder} was prepared from other lists or files (release {metadata['release']!r}) "
+            f"than {plan.release.root} holds; remove it or choose another --data_dir"
+        )
+
+
+def _refuse_damaged_files(plan: Plan) -> None:
+    """Finds most damaged files in seconds, before hours of work: those without head or end."""
+    if plan.skip_bad_images:
+        return
+    paths = [plan.release.image_paths[name] for name in plan.split.index]
+    with ThreadPoolExecutor(16) as pool:
+        doubtful = [
+            path
+            for path, whole in zip(paths, pool.map(seems_whole, paths), strict=True)
+            if not whole
+        ]
+    damaged = []
+    for path in doubtful:
+        try:
+            read_png(path)
+        except DamagedImageError as error:
+            damaged.append(error)
+    refuse_damaged(damaged)
+
+
+def _generate(folder: Path, data_dir: str | os.PathLike[str], variant: Variant, plan: Plan) -> None:
+    tfds.disable_progress_bar()  # the builder shows one per split
+    try:
+        for abandoned in folder.parent.glob("incomplete.*"):
+            shutil.rmtree(abandoned)
+        with silence(), tempfile.TemporaryDirectory() as downloads:
+            config = ChestXray14Config(name=variant.name, image_size=variant.image_size)
+            root = os.fspath(Path(data_dir).expanduser())
+            builder = Builder(plan=plan, data_dir=root, config=config)
+            builder.download_and_prepare(
+                download_dir=downloads,
+                download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+            )
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError(
+            f"{folder} cannot be written: {error}; free space or choose another --data_dir"
+        ) from error
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Makes a folder and keeps other processes out of it; removes it again if it stays empty."""
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made: {error.strerror}") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise UserError(f"{folder}: another process is preparing this dataset") from error
+    finally:
+        os.close(handle)
+        with suppress(OSError):
+            for place in made:
+                place.rmdir()
+
+
+def _write_left_out(path: Path, left_out: Mapping[str, str]) -> None:
+    table = pd.DataFrame({"Image Index": left_out.keys(), "reason": left_out.values()})
+    with written_aside(path) as aside:
+        table.to_csv(aside, index=False)

@@ -1,0 +1,168 @@
+"""Reading the record files of a prepared dataset with tf.data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+
+from jaxcxr.data.order import TOGETHER, Order
+from jaxcxr.data.quiet_tensorflow import tf
+from jaxcxr.errors import UserError
+from jaxcxr.findings import FINDINGS
+
+_SEXES = np.array(["F", "M"])
+_VIEWS = np.array(["PA", "AP"])
+_BUFFER_BYTES = 1024**2
+_PREFETCHED_BATCHES = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordFiles:
+    """The record files of a split.
+
+    Attributes:
+        paths: The files.
+        lengths: Number of records in each.
+        image_size: Height and width S of the radiographs in pixels.
+    """
+
+    paths: tuple[str, ...]
+    lengths: tuple[int, ...]
+    image_size: int
+
+    def batches(
+        self, order: Order, places: np.ndarray, size: int
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Yields the images at some places of an order, `size` at a time; the last may be fewer.
+
+        Args:
+            order: An order of these files.
+            places: (M,) Ascending places in it.
+            size: Images per batch.
+
+        Yields:
+            Every field of the records but the boxes; see `jaxcxr.data.Split.batches`.
+
+        Raises:
+            UserError: A file is damaged or gone.
+        """
+        if not len(places):
+            return
+        windows = places // order.window
+        first = int(windows[0])
+        rows = order.rows[places] - windows * order.window
+        rows_of_window = tf.RaggedTensor.from_row_lengths(rows, np.bincount(windows - first))
+        records = self._stream(order, first * order.window).batch(order.window)
+        dataset = (
+            tf.data.Dataset.zip((records, tf.data.Dataset.from_tensor_slices(rows_of_window)))
+            .map(tf.gather)
+            .unbatch()
+            .batch(size)
+            .map(self._decode, num_parallel_calls=tf.data.AUTOTUNE)
+            .prefetch(_PREFETCHED_BATCHES)
+        )
+        with self._damage_named():
+            yield from map(_with_words, dataset.as_numpy_iterator())
+
+    def boxes(self) -> pd.DataFrame:
+        """Returns the boxes of all records: image_name, finding, x, y, w and h.
+
+        Raises:
+            UserError: A file is damaged or gone.
+        """
+        fields = {
+            "image_name": tf.io.FixedLenFeature([], tf.string),
+            "boxes/finding": tf.io.RaggedFeature(tf.int64),
+            "boxes/box": tf.io.RaggedFeature(tf.float32),
+        }
+        dataset = tf.data.TFRecordDataset(list(self.paths), buffer_size=_BUFFER_BYTES).batch(64)
+        dataset = dataset.map(lambda records: tf.io.parse_example(records, fields))
+        names, findings, sides = [], [], [np.zeros((0, 4), np.float32)]
+        with self._damage_named():
+            for batch in dataset:
+                counts = batch["boxes/finding"].row_lengths().numpy()
+                names.extend(name.decode() for name in batch["image_name"].numpy().repeat(counts))
+                findings.extend(FINDINGS[index] for index in batch["boxes/finding"].values.numpy())
+                sides.append(batch["boxes/box"].values.numpy().reshape(-1, 4))
+        table = pd.DataFrame(np.concatenate(sides).astype(np.float64), columns=["x", "y", "w", "h"])
+        table.insert(0, "image_name", pd.Series(names, dtype="str"))
+        table.insert(1, "finding", pd.Series(findings, dtype="str"))
+        return table
+
+    def _stream(self, order: Order, start: int) -> tf.data.Dataset:
+        """Returns the serialized records in the order's stream, from place `start` on."""
+        groups = [[self.paths[file] for file in group] for group in order.groups]
+        sizes = [sum(self.lengths[file] for file in group) for group in order.groups]
+        ends = np.cumsum(sizes)
+        skipped = int(np.searchsorted(ends, start, side="right"))
+        start -= int(ends[skipped] - sizes[skipped])
+        return (
+            tf.data.Dataset.from_tensor_slices(tf.ragged.constant(groups[skipped:]))
+            .flat_map(_read_in_turns)
+            .skip(start)
+        )
+
+    def _decode(self, records: tf.Tensor) -> dict[str, tf.Tensor]:
+        whole = tf.io.FixedLenFeature([], tf.int64)
+        text = tf.io.FixedLenFeature([], tf.string)
+        fields = {
+            "image": text,
+            "image_name": text,
+            "labels": tf.io.FixedLenFeature([len(FINDINGS)], tf.int64),
+            "png_size": tf.io.FixedLenFeature([2], tf.int64),
+            **dict.fromkeys(("patient", "age", "sex", "view", "follow_up"), whole),
+        }
+        batch = tf.io.parse_example(records, fields)
+        image = tf.io.decode_raw(batch.pop("image"), tf.uint8)
+        name = batch.pop("image_name")
+        labels = tf.cast(batch.pop("labels"), tf.uint8)
+        numbers = {field: tf.cast(value, tf.int32) for field, value in batch.items()}
+        image = tf.reshape(image, [-1, self.image_size, self.image_size, 1])
+        return {"image": image, "labels": labels, "image_name": name, **numbers}
+
+    @contextmanager
+    def _damage_named(self) -> Iterator[None]:
+        """Turns TensorFlow's errors into one that names the file and what to do."""
+        try:
+            yield
+        except tf.errors.OpError as error:
+            raise UserError(
+                f"{self._find_damage(error)}; remove the folder and run launch/prepare.py again"
+            ) from error
+
+    def _find_damage(self, error: Exception) -> str:
+        for path, length in zip(self.paths, self.lengths, strict=True):
+            try:
+                records = tf.data.TFRecordDataset(path)
+                found = int(records.reduce(np.int64(0), lambda count, _: count + 1))
+            except tf.errors.NotFoundError:
+                return f"{path}: the record file is gone"
+            except tf.errors.OpError:
+                return f"{path}: damaged record file"
+            if found != length:
+                return f"{path}: holds {found} of {length} records"
+        return f"{self.paths[0]}: these record files cannot be read ({error})"
+
+
+def _read_in_turns(paths: tf.Tensor) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices(paths).interleave(
+        lambda path: tf.data.TFRecordDataset(path, buffer_size=_BUFFER_BYTES),
+        cycle_length=TOGETHER,
+        block_length=1,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+
+
+def _with_words(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the batch with strings where the records hold bytes and class numbers."""
+    return {
+        **batch,
+        "image_name": np.array([name.decode() for name in batch["image_name"]], np.str_),
+        "sex": _SEXES[batch["sex"]],
+        "view": _VIEWS[batch["view"]],
+    }
