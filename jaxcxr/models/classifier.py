@@ -80,10 +80,11 @@ def build_classifier(config: Mapping[str, Any]) -> Classifier:
 
 def classifier_config(model: Classifier) -> dict[str, dict[str, Any]]:
     """Returns the config from which `build_classifier` builds `model` again."""
-    return {"backbone": _config(model.backbone), "head": _config(model.head)}
+    return {"backbone": part_config(model.backbone), "head": part_config(model.head)}
 
 
-def _config(module: nn.Module) -> dict[str, Any]:
+def part_config(module: nn.Module) -> dict[str, Any]:
+    """Returns the name and the fields of a backbone or head, as configs hold them."""
     return {"name": type(module).__name__} | {
         name: getattr(module, name) for name in _field_names(type(module))
     }

@@ -12,6 +12,7 @@ from flax import linen as nn
 from jaxcxr.models.heads.head import Head, Prediction, class_activation_maps, conv1x1, dense
 from jaxcxr.models.initializers import he_fan_in
 from jaxcxr.models.normalization import INFERENCE, BatchNorm, Mode
+from jaxcxr.models.pooling import global_max
 
 
 class Baseline(Head):
@@ -46,11 +47,11 @@ class Baseline(Head):
         space = (1, 2)
         match self.pooling:
             case "max":
-                return x.max(space)
+                return global_max(x)
             case "average":
                 return x.mean(space)
             case "max_average":
-                return (x.max(space) + x.mean(space)) / 2
+                return (global_max(x) + x.mean(space)) / 2
             case "lse":
                 return log_sum_exp(x, self.lse_r)
 

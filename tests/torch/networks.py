@@ -1,0 +1,388 @@
+"""The PyTorch side: torchvision's backbones and the study's heads, written from their descriptions.
+
+Heads are named as this package exports them; `authors_network` puts the same layers under the
+names that the authors' checkpoints bear.
+"""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
+
+
+class BasicBlock(nn.Module):
+    expansion = 1
+
+    def __init__(self, channels, width, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = shortcut(channels, width, stride)
+
+    def forward(self, x):
+        y = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(y)) + self.downsample(x))
+
+
+class Bottleneck(nn.Module):
+    expansion = 4
+
+    def __init__(self, channels, width, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(4 * width)
+        self.downsample = shortcut(channels, 4 * width, stride)
+
+    def forward(self, x):
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = F.relu(self.bn2(self.conv2(y)))
+        return F.relu(self.bn3(self.conv3(y)) + self.downsample(x))
+
+
+def shortcut(channels, features, stride):
+    if stride == 1 and channels == features:
+        return nn.Identity()
+    return nn.Sequential(
+        nn.Conv2d(channels, features, 1, stride, bias=False), nn.BatchNorm2d(features)
+    )
+
+
+class ResNet(nn.Module):
+    def __init__(self, block, blocks, width=64):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU()
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        self.channels = [width]
+        for stage, count in enumerate(blocks):
+            features = width * 2**stage
+            layer = nn.Sequential()
+            for index in range(count):
+                inputs = self.channels[-1] if index == 0 else block.expansion * features
+                layer.append(block(inputs, features, 2 if stage > 0 and index == 0 else 1))
+            self.channels.append(block.expansion * features)
+            self.add_module(f"layer{stage + 1}", layer)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(self.channels[-1], 1000)
+
+    def forward(self, x, link):
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        stages = []
+        for index, layer in enumerate([self.layer1, self.layer2, self.layer3, self.layer4]):
+            x = link(index, x, layer(x))
+            stages.append(x)
+        return stages
+
+
+class DenseLayer(nn.Module):
+    def __init__(self, channels, growth):
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.conv1 = nn.Conv2d(channels, 4 * growth, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(4 * growth)
+        self.conv2 = nn.Conv2d(4 * growth, growth, 3, 1, 1, bias=False)
+
+    def forward(self, x):
+        y = self.conv1(F.relu(self.norm1(x)))
+        return torch.cat([x, self.conv2(F.relu(self.norm2(y)))], 1)
+
+
+class Transition(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+        self.conv = nn.Conv2d(channels, channels // 2, 1, bias=False)
+
+    def forward(self, x):
+        return F.avg_pool2d(self.conv(F.relu(self.norm(x))), 2)
+
+
+class DenseNet(nn.Module):
+    def __init__(self, blocks, width=64, growth=32):
+        super().__init__()
+        self.features = nn.Module()
+        self.features.conv0 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        self.features.norm0 = nn.BatchNorm2d(width)
+        self.channels, channels = [width], width
+        for stage, count in enumerate(blocks, start=1):
+            if stage > 1:
+                self.features.add_module(f"transition{stage - 1}", Transition(channels))
+                channels //= 2
+            block = nn.Sequential()
+            for index in range(count):
+                block.add_module(f"denselayer{index + 1}", DenseLayer(channels, growth))
+                channels += growth
+            self.features.add_module(f"denseblock{stage}", block)
+            self.channels.append(channels)
+        self.features.norm5 = nn.BatchNorm2d(channels)
+        self.classifier = nn.Linear(channels, 1000)
+
+    def forward(self, x, link):
+        f = self.features
+        x = F.max_pool2d(F.relu(f.norm0(f.conv0(x))), 3, 2, 1)
+        stages = []
+        for stage in range(1, 5):
+            before = x
+            if stage > 1:
+                x = getattr(f, f"transition{stage - 1}")(x)
+            x = getattr(f, f"denseblock{stage}")(x)
+            if stage == 4:
+                x = F.relu(f.norm5(x))
+            x = link(stage - 1, before, x)
+            stages.append(x)
+        return stages
+
+
+class Head(nn.Module):
+    def link(self, stage, before, after):
+        return after
+
+
+class Baseline(Head):
+    def __init__(self, channels, pooling="max", lse_r=10.0, transition="conv"):
+        super().__init__()
+        self.pooling, self.lse_r = pooling, lse_r
+        wide = channels[-1]
+        if transition == "conv":
+            self.transition = nn.Conv2d(wide, wide, 1)
+        elif transition == "deconvolution":
+            self.transition = nn.Sequential()
+            for index in (1, 2):
+                deconv = nn.ConvTranspose2d(wide, wide, 4, 2, 1, bias=False)
+                self.transition.add_module(f"deconv{index}", deconv)
+                self.transition.add_module(f"bn{index}", nn.BatchNorm2d(wide))
+                self.transition.add_module(f"relu{index}", nn.ReLU())
+        self.classifier = nn.Linear(wide, 14)
+
+    def forward(self, stages):
+        x = self.transition(stages[-1]) if hasattr(self, "transition") else stages[-1]
+        highest, average = F.adaptive_max_pool2d(x, 1).flatten(1), x.mean((2, 3))
+        positions = x.shape[2] * x.shape[3]
+        pooled = {
+            "max": highest,
+            "average": average,
+            "max_average": (highest + average) / 2,
+            "lse": torch.log(torch.exp(self.lse_r * x).sum((2, 3)) / positions) / self.lse_r,
+        }[self.pooling]
+        return self.classifier(pooled), torch.einsum("fc,bchw->bfhw", self.classifier.weight, x)
+
+
+class SpaceAttention(Head):
+    def __init__(self, channels, window=None):
+        super().__init__()
+        self.window = window
+        self.conv = nn.Conv2d(2 * channels[-1], 14, 1)
+
+    def forward(self, stages):
+        x = stages[-1]
+        if self.window is None:
+            context = F.adaptive_avg_pool2d(x, 1).expand_as(x)
+        else:
+            context = F.avg_pool2d(x, self.window, 1)
+            context = F.interpolate(context, x.shape[2:], mode="nearest")
+        heatmaps = self.conv(torch.cat([context, x], 1))
+        return heatmaps.mean((2, 3)), heatmaps
+
+
+class AttentionGate(nn.Module):
+    def __init__(self, channels, coarse):
+        super().__init__()
+        self.theta = nn.Conv2d(channels, channels // 2, 1, bias=False)
+        self.phi = nn.Conv2d(coarse, channels // 2, 1)
+        self.psi = nn.Conv2d(channels // 2, 1, 1)
+        self.conv = nn.Conv2d(channels, channels, 1)
+        self.bn = nn.BatchNorm2d(channels)
+
+    def forward(self, x, coarse):
+        phi = enlarge(self.phi(coarse), x.shape[2:])
+        attention = torch.sigmoid(self.psi(F.relu(self.theta(x) + phi)))
+        return self.bn(self.conv(attention * x)).sum((2, 3)), attention
+
+
+class AttentionGated(Head):
+    def __init__(self, channels, aggregation="concat"):
+        super().__init__()
+        self.aggregation = aggregation
+        c2, c3, c4 = channels[-3:]
+        self.coarse = nn.Conv2d(c4, c4, 1)
+        self.gate2 = AttentionGate(c2, c4)
+        self.gate3 = AttentionGate(c3, c4)
+        if aggregation in ("concat", "deep_sup"):
+            self.classifier = nn.Linear(c2 + c3 + c4, 14)
+        if aggregation == "ft":
+            self.classifier = nn.Linear(3 * 14, 14)
+        if aggregation != "concat":
+            self.classifier2 = nn.Linear(c2, 14)
+            self.classifier3 = nn.Linear(c3, 14)
+            self.classifier4 = nn.Linear(c4, 14)
+
+    def forward(self, stages):
+        x2, x3, x4 = stages[-3], stages[-2], self.coarse(stages[-1])
+        g2, attention2 = self.gate2(x2, x4)
+        g3, attention3 = self.gate3(x3, x4)
+        logits = self.aggregate(g2, g3, x4.mean((2, 3)))
+        # What the features at a position alone would add to the logits: its class activation.
+        none2, none3 = torch.zeros_like(g2), torch.zeros_like(g3)
+        bias = self.aggregate(none2, none3, torch.zeros_like(x4[:, :, 0, 0]))
+        columns = [self.aggregate(none2, none3, x) - bias for x in x4.flatten(2).unbind(2)]
+        activation = torch.stack(columns, 2).unflatten(2, x4.shape[2:])
+        maps = attention2, attention3, activation
+        return logits, sum(unit_range(enlarge(m, x2.shape[2:])) for m in maps) / 3
+
+    def aggregate(self, g2, g3, g4):
+        together = torch.cat([g2, g3, g4], 1)
+        if self.aggregation == "concat":
+            return self.classifier(together)
+        each = [self.classifier2(g2), self.classifier3(g3), self.classifier4(g4)]
+        if self.aggregation == "ft":
+            return self.classifier(torch.cat(each, 1))
+        if self.aggregation == "deep_sup":
+            each.append(self.classifier(together))
+        return torch.stack(each).mean(0)
+
+
+def enlarge(x, size):
+    return F.interpolate(x, size, mode="bilinear", align_corners=True)
+
+
+def unit_range(x):
+    low, high = x.amin((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
+    return (x - low) / (high - low)
+
+
+class SqueezeExcitation(Head):
+    def __init__(self, channels, window=None):
+        super().__init__()
+        for stage, (before, after) in enumerate(pairwise(channels)):
+            part = nn.Module()
+            part.squeeze = nn.Conv2d(after, after, 1)
+            part.excite = nn.Conv2d(after, after, 1)
+            if stage > 0 or before != after:
+                part.downsample_conv = nn.Conv2d(before, after, 1)
+                part.downsample_bn = nn.BatchNorm2d(after)
+            self.add_module(f"stages_{stage}", part)
+        self.attention = SpaceAttention(channels, window)
+
+    def link(self, stage, before, after):
+        part = getattr(self, f"stages_{stage}")
+        weights = part.squeeze(after.mean((2, 3), keepdim=True))
+        weights = torch.sigmoid(part.excite(F.relu(weights)))
+        if hasattr(part, "downsample_conv"):
+            before = F.interpolate(before, after.shape[2:], mode="nearest")
+            before = part.downsample_bn(part.downsample_conv(before))
+        return after * weights + before
+
+    def forward(self, stages):
+        return self.attention(stages)
+
+
+class Network(nn.Module):
+    """A backbone and a head; logits (B, 14) and heat maps (B, 14, h, w)."""
+
+    def __init__(self, backbone, head):
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    def forward(self, images):
+        return self.head(self.backbone(images, self.head.link))
+
+
+BACKBONES = {
+    "ResNet18": lambda blocks=(2, 2, 2, 2), **rest: ResNet(BasicBlock, blocks, **rest),
+    "ResNet34": lambda blocks=(3, 4, 6, 3), **rest: ResNet(BasicBlock, blocks, **rest),
+    "ResNet50": lambda blocks=(3, 4, 6, 3), **rest: ResNet(Bottleneck, blocks, **rest),
+    "DenseNet121": lambda blocks=(6, 12, 24, 16), **rest: DenseNet(blocks, **rest),
+}
+HEADS = {
+    head.__name__: head for head in (Baseline, SpaceAttention, AttentionGated, SqueezeExcitation)
+}
+
+
+def build(config):
+    """Builds the network that `jaxcxr.models.build_classifier` builds from the same config."""
+    parts = {part: dict(fields) for part, fields in config.items()}
+    backbone = BACKBONES[parts["backbone"].pop("name")](**parts["backbone"])
+    head = HEADS[parts["head"].pop("name")](backbone.channels, **parts["head"])
+    return Network(backbone, head)
+
+
+def randomize(network, seed):
+    """Gives a network weights, biases and batch-norm statistics that are nowhere trivial."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform_(tensor, low, high):
+        tensor.data.copy_(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
+
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            uniform_(module.weight, 0.5, 1.5)
+            uniform_(module.bias, -0.5, 0.5)
+            uniform_(module.running_mean, -0.5, 0.5)
+            uniform_(module.running_var, 0.5, 2.0)
+        elif hasattr(module, "weight"):
+            bound = (3 / module.weight[0].numel()) ** 0.5
+            uniform_(module.weight, -bound, bound)
+            if module.bias is not None:
+                uniform_(module.bias, -0.5, 0.5)
+
+
+def state_dict(network):
+    """Returns a network's state as this package exports it: torchvision's names, and ``head.``."""
+    return {
+        name.removeprefix("backbone."): tensor
+        for name, tensor in network.state_dict().items()
+        if not name.startswith(("backbone.fc.", "backbone.classifier."))
+    }
+
+
+def authors_network(network):
+    """Returns a module with the authors' names around the layers of a network on a ResNet."""
+    backbone, head, wrapped = network.backbone, network.head, nn.Module()
+    wrapped.resnet = backbone
+    match head:
+        case Baseline():
+            wrapped.resnet = nn.Sequential(*list(backbone.children())[:-2])
+            wrapped.trans_pool_prediction = nn.Module()
+            if hasattr(head, "transition"):
+                layers = head.transition
+                if isinstance(layers, nn.Sequential):
+                    layers = nn.Sequential(*layers)
+                wrapped.trans_pool_prediction.conv1 = layers
+            wrapped.trans_pool_prediction.fc = head.classifier
+        case SpaceAttention():
+            wrapped.resnet = nn.Sequential(*list(backbone.children())[:-2])
+            wrapped.conv1 = head.conv
+        case AttentionGated():
+            wrapped.conv1x1 = head.coarse
+            for number, gate in (1, head.gate2), (2, head.gate3):
+                theirs = nn.Module()
+                theirs.theta, theirs.phi, theirs.psi = gate.theta, gate.phi, gate.psi
+                theirs.W = nn.Sequential(gate.conv, gate.bn)
+                wrapped.add_module(f"ag{number}", theirs)
+            wide = [g.conv.out_channels for g in (head.gate2, head.gate3)]
+            wide.append(head.coarse.out_channels)
+            for scale, channels in enumerate(wide, start=2):
+                ours = getattr(head, f"classifier{scale}", None) or nn.Linear(channels, 14)
+                wrapped.add_module(f"classifier{scale - 1}", ours)
+            if hasattr(head, "classifier"):
+                wrapped.classifier = head.classifier
+        case SqueezeExcitation():
+            for stage in range(4):
+                part = getattr(head, f"stages_{stage}")
+                squeeze = nn.Module()
+                squeeze.fc = nn.Sequential(part.squeeze, nn.ReLU(), part.excite, nn.Sigmoid())
+                wrapped.add_module(f"se{stage + 1}", squeeze)
+                if hasattr(part, "downsample_conv"):
+                    down = nn.Module()
+                    down.down = nn.Sequential(part.downsample_conv, part.downsample_bn)
+                    wrapped.add_module(f"down{stage + 1}", down)
+            wrapped.conv_att = head.attention.conv
+    return wrapped
