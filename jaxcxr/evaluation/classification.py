@@ -1,0 +1,125 @@
+"""How well probabilities tell the radiographs with a finding from those without.
+
+Every function takes one finding: `labels` (N,) of zeros and ones and `scores` (N,), higher speaks
+for the finding. Where one of the two classes is missing there is nothing to tell apart, and the
+answer is NaN (scikit-learn raises or warns there).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import rankdata
+from sklearn import metrics
+
+from jaxcxr.errors import UserError
+
+
+class Rates(NamedTuple):
+    """What a yes-or-no decision at one threshold gets right; NaN where nobody could be right.
+
+    Attributes:
+        sensitivity: Part of the radiographs with the finding that are called.
+        specificity: Part of the radiographs without it that are not called.
+        f1: Harmonic mean of sensitivity and precision.
+    """
+
+    sensitivity: float
+    specificity: float
+    f1: float
+
+
+def has_both_classes(labels: np.ndarray) -> bool:
+    """Says whether there are radiographs with and without the finding."""
+    labels = np.asarray(labels, bool)
+    return bool(labels.any() and not labels.all())
+
+
+def auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the ROC curve, from ranks: the Mann-Whitney statistic, ties counting one half.
+
+    Equals `sklearn.metrics.roc_auc_score` to rounding. NaN when only one class is there.
+    """
+    positive = np.asarray(labels, bool)
+    positives = int(positive.sum())
+    negatives = len(positive) - positives
+    if positives == 0 or negatives == 0:
+        return float("nan")
+    ranks = rankdata(scores)[positive].sum()
+    return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Mean precision over the radiographs with the finding; NaN when only one class is there.
+
+    `sklearn.metrics.average_precision_score`: the step-wise sum, without interpolation.
+    """
+    if not has_both_classes(labels):
+        return float("nan")
+    return float(metrics.average_precision_score(labels, scores))
+
+
+def roc_points(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points of the ROC curve.
+
+    Returns:
+        False positive rates (P,), true positive rates (P,) and thresholds (P,): a radiograph is
+        called when its score is at or above the threshold; the first threshold, infinite, calls
+        none. Points in the middle of a straight stretch are left out. Three empty arrays when only
+        one class is there.
+    """
+    if not has_both_classes(labels):
+        return np.empty(0), np.empty(0), np.empty(0)
+    return metrics.roc_curve(labels, scores)
+
+
+def youden_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Returns the threshold with the greatest sensitivity + specificity (Youden 1950).
+
+    Of equals the highest. NaN when only one class is there. Choose it on validation and use it on
+    test: chosen on test it flatters.
+    """
+    false_positive_rates, true_positive_rates, thresholds = roc_points(labels, scores)
+    if not len(thresholds):
+        return float("nan")
+    return float(thresholds[np.argmax(true_positive_rates - false_positive_rates)])
+
+
+def threshold_at_specificity(labels: np.ndarray, scores: np.ndarray, specificity: float) -> float:
+    """Returns the lowest threshold whose specificity is at least the given one.
+
+    It lies just above the score of a radiograph without the finding. NaN when only one class is
+    there. As with `youden_threshold`, choose it on validation.
+
+    Raises:
+        UserError: `specificity` is not above 0 and at most 1.
+    """
+    if not 0 < specificity <= 1:
+        raise UserError(f"specificity is {specificity}; expected a number above 0, at most 1")
+    if not has_both_classes(labels):
+        return float("nan")
+    negatives = np.sort(np.asarray(scores, np.float64)[np.asarray(labels) == 0])
+    uncalled = math.ceil(round(specificity * len(negatives), 6))
+    return float(np.nextafter(negatives[uncalled - 1], np.inf))
+
+
+def rates_at(labels: np.ndarray, scores: np.ndarray, threshold: float) -> Rates:
+    """Calls every radiograph whose score is at or above the threshold, and counts.
+
+    All three are NaN for a NaN threshold; sensitivity and F1 without radiographs with the finding,
+    specificity without radiographs without it.
+    """
+    if np.isnan(threshold):
+        return Rates(float("nan"), float("nan"), float("nan"))
+    present = np.asarray(labels, bool)
+    called = np.asarray(scores) >= threshold
+    hits = float(np.sum(called & present))
+    positives = float(present.sum())
+    negatives = len(present) - positives
+    return Rates(
+        sensitivity=hits / positives if positives else float("nan"),
+        specificity=float(np.sum(~called & ~present)) / negatives if negatives else float("nan"),
+        f1=2 * hits / (float(called.sum()) + positives) if positives else float("nan"),
+    )

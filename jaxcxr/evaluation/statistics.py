@@ -1,0 +1,209 @@
+"""How sure a score is: bootstrap over patients, DeLong's variance and test, Holm's correction.
+
+Radiographs of one patient resemble each other, so the bootstrap draws whole patients. DeLong's
+formulas take every radiograph as independent; they are the field's usual test between two models.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import norm, rankdata
+
+from jaxcxr.evaluation.classification import has_both_classes
+
+_DRAWS_AT_ONCE = 64
+"""Bootstrap draws per block: the tables of one block stay in the processor's cache."""
+
+
+class DeLongTest(NamedTuple):
+    """The paired comparison of two models on one finding.
+
+    Attributes:
+        auc_a: Of the first model.
+        auc_b: Of the second model.
+        z: Difference of the AUCs over its standard error.
+        p_value: Two-sided.
+    """
+
+    auc_a: float
+    auc_b: float
+    z: float
+    p_value: float
+
+
+def draw_patients(num_patients: int, bootstraps: int, seed: int) -> np.ndarray:
+    """Draws patients with replacement, as many as there are.
+
+    Returns:
+        (bootstraps, num_patients) int32: how often each patient is in each draw.
+    """
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(num_patients, size=(bootstraps, num_patients))
+    draws += np.arange(bootstraps)[:, None] * num_patients
+    counts = np.bincount(draws.ravel(), minlength=bootstraps * num_patients)
+    return counts.reshape(bootstraps, num_patients).astype(np.int32)
+
+
+def bootstrap_aucs(
+    labels: np.ndarray,
+    scores: np.ndarray,
+    patients: np.ndarray,
+    *,
+    bootstraps: int = 1000,
+    seed: int = 0,
+) -> np.ndarray:
+    """Returns the AUC of every finding in every bootstrap draw of patients.
+
+    Radiographs are ranked once per finding; a draw then is a vector of integer weights. The same
+    seed draws the same patients, so the replicates of two models can be subtracted.
+
+    Args:
+        labels: (N, K), zeros and ones.
+        scores: (N, K), higher speaks for the finding.
+        patients: (N,), any values; equal ones are one patient.
+        bootstraps: Number of draws B.
+        seed: Of the draws.
+
+    Returns:
+        (B, K) float64; NaN where a draw has only one class of the finding.
+    """
+    distinct, patient_of = np.unique(patients, return_inverse=True)
+    draws = draw_patients(len(distinct), bootstraps, seed)
+    replicates = [
+        _bootstrap_auc(present, score, patient_of, draws)
+        for present, score in zip(np.asarray(labels, bool).T, np.asarray(scores).T, strict=True)
+    ]
+    return np.stack(replicates, axis=1)
+
+
+def _bootstrap_auc(
+    present: np.ndarray, scores: np.ndarray, patient_of: np.ndarray, draws: np.ndarray
+) -> np.ndarray:
+    """Returns the (B,) AUCs of one finding: for each positive, the weight of negatives below it."""
+    order = np.argsort(scores[~present])
+    negatives = scores[~present][order]
+    patient_of_negative = patient_of[~present][order]
+    patient_of_positive = patient_of[present]
+    below = np.searchsorted(negatives, scores[present], side="left")
+    not_above = np.searchsorted(negatives, scores[present], side="right")
+    aucs = np.full(len(draws), np.nan)
+    for start in range(0, len(draws), _DRAWS_AT_ONCE):
+        block = draws[start : start + _DRAWS_AT_ONCE].T
+        weights = block[patient_of_positive]
+        cumulated = np.zeros((len(negatives) + 1, block.shape[1]), block.dtype)
+        np.cumsum(block[patient_of_negative], axis=0, out=cumulated[1:])
+        wins = (cumulated[below] + cumulated[not_above]) / 2
+        pairs = weights.sum(axis=0) * cumulated[-1].astype(np.float64)
+        np.divide(
+            np.einsum("pb,pb->b", weights, wins),
+            pairs,
+            out=aucs[start : start + _DRAWS_AT_ONCE],
+            where=pairs > 0,
+        )
+    return aucs
+
+
+def interval(replicates: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the percentile interval of bootstrap replicates.
+
+    Args:
+        replicates: (B, ...); NaN replicates are left out.
+        level: Part of the replicates inside.
+
+    Returns:
+        Lower and upper ends, each (...); NaN where no replicate is a number.
+    """
+    tail = (1 - level) / 2
+    known = ~np.isnan(replicates).all(axis=0)
+    # nanquantile warns about columns without a number: they are filled here and masked below.
+    low, high = np.nanquantile(np.where(known, replicates, 0), [tail, 1 - tail], axis=0)
+    return np.where(known, low, np.nan), np.where(known, high, np.nan)
+
+
+def mean_of_known(values: np.ndarray) -> np.ndarray:
+    """Returns the mean over the last axis of the values that are no NaN; NaN where all are."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=-1)
+    total = np.where(known, values, 0).sum(axis=-1)
+    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+
+
+def delong_covariance(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """AUCs of several models on the same radiographs, and their covariance.
+
+    DeLong, DeLong and Clarke-Pearson 1988; computed from ranks as Sun and Xu 2014 do.
+
+    Args:
+        labels: (N,), zeros and ones.
+        scores: (N, M), one column per model.
+
+    Returns:
+        AUCs (M,) and covariance (M, M). NaN AUCs without both classes; NaN covariance with fewer
+        than two radiographs of either class.
+    """
+    present = np.asarray(labels, bool)
+    models = scores.shape[1]
+    if not has_both_classes(present):
+        return np.full(models, np.nan), np.full((models, models), np.nan)
+    ranks = rankdata(scores, axis=0)
+    positives, negatives = scores[present], scores[~present]
+    beaten = (ranks[present] - rankdata(positives, axis=0)) / len(negatives)
+    losing = 1 - (ranks[~present] - rankdata(negatives, axis=0)) / len(positives)
+    if min(len(positives), len(negatives)) < 2:
+        return beaten.mean(axis=0), np.full((models, models), np.nan)
+    spread = np.cov(beaten, rowvar=False).reshape(models, models) / len(positives)
+    spread += np.cov(losing, rowvar=False).reshape(models, models) / len(negatives)
+    return beaten.mean(axis=0), spread
+
+
+def delong_variance(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
+    """Returns the AUC of one model and DeLong's variance of it; see `delong_covariance`.
+
+    Args:
+        labels: (N,), zeros and ones.
+        scores: (N,).
+    """
+    aucs, covariance = delong_covariance(labels, np.asarray(scores)[:, None])
+    return float(aucs[0]), float(covariance[0, 0])
+
+
+def delong_test(labels: np.ndarray, scores_a: np.ndarray, scores_b: np.ndarray) -> DeLongTest:
+    """Tests whether two models have the same AUC on the same radiographs.
+
+    Where the two rank the radiographs so alike that the difference has no variance, z is 0 and the
+    p-value 1 for equal AUCs, z infinite and the p-value 0 for others. NaN where the covariance is.
+
+    Args:
+        labels: (N,), zeros and ones.
+        scores_a: (N,).
+        scores_b: (N,).
+    """
+    aucs, covariance = delong_covariance(labels, np.stack([scores_a, scores_b], axis=1))
+    difference = aucs[0] - aucs[1]
+    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    if abs(difference) < 1e-12 and not np.isnan(variance):
+        z = 0.0
+    elif variance <= 1e-24:
+        z = np.copysign(np.inf, difference)
+    else:
+        z = difference / np.sqrt(variance)
+    return DeLongTest(float(aucs[0]), float(aucs[1]), float(z), float(2 * norm.sf(abs(z))))
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """Corrects p-values of several tests for their number (Holm 1979).
+
+    Args:
+        p_values: (K,); NaN are no tests: they stay and do not count.
+
+    Returns:
+        (K,) adjusted p-values; those at most α are significant at family-wise level α.
+    """
+    adjusted = np.full(len(p_values), np.nan)
+    tests = np.flatnonzero(~np.isnan(p_values))
+    order = tests[np.argsort(p_values[tests], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1)
+    return adjusted

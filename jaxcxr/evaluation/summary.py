@@ -1,0 +1,235 @@
+"""Tables of predictions and labels in, tables of scores out: what the programs write and print.
+
+`predictions` has `Image Index` and findings, `labels` also the patients; both are as
+`jaxcxr.evaluation.tables` reads and writes them, with the same radiographs in the same rows.
+Intervals are 95 %, by bootstrap over patients. Where a score is not defined (a finding that the
+predictions lack, or with one class only) it is NaN, and means leave it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+
+from jaxcxr.evaluation import calibration, classification, statistics
+from jaxcxr.evaluation.tables import AGE, PATIENT, SEX, VIEW
+from jaxcxr.findings import FINDINGS
+
+EVERYONE = "All"
+"""The group of all radiographs in tables by group."""
+
+AGE_BANDS = ((0, 17), (18, 39), (40, 59), (60, 79), (80, 999))
+"""First and last year of each band; old metadata hold ages up to 414."""
+
+SPECIFICITY = 0.9
+"""The fixed specificity of the second operating point."""
+
+AUC_COLUMNS = ["finding", "auc", "ci_low", "ci_high", "positives", "negatives"]
+"""The columns of auc.csv."""
+
+Score = Callable[[np.ndarray, np.ndarray], float]
+
+
+def score_table(
+    labels: pd.DataFrame, predictions: pd.DataFrame, *, bootstraps: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """AUC of every finding with its interval, and three scores more.
+
+    Returns:
+        finding, auc, ci_low, ci_high, positives, negatives, average_precision, brier, ece (expected
+        calibration error). The last row, "Mean", has the unweighted means over findings and the
+        numbers of positives and negatives that took part in the mean AUC.
+    """
+    truth = labels.loc[:, list(FINDINGS)].to_numpy()
+    aucs = _each(classification.auc, labels, predictions)
+    low, high = _auc_intervals(labels, predictions, ~np.isnan(aucs), bootstraps, seed)
+    positives = truth.sum(axis=0, dtype=np.int64)
+    negatives = len(truth) - positives
+    scored = ~np.isnan(aucs)
+    return pd.DataFrame(
+        {
+            "finding": [*FINDINGS, "Mean"],
+            "auc": _with_mean(aucs),
+            "ci_low": low,
+            "ci_high": high,
+            "positives": [*positives, positives[scored].sum()],
+            "negatives": [*negatives, negatives[scored].sum()],
+            "average_precision": _with_mean(
+                _each(classification.average_precision, labels, predictions)
+            ),
+            "brier": _with_mean(_each(calibration.brier_score, labels, predictions)),
+            "ece": _with_mean(_each(calibration.expected_calibration_error, labels, predictions)),
+        }
+    )
+
+
+def _each(score: Score, labels: pd.DataFrame, predictions: pd.DataFrame) -> np.ndarray:
+    """Returns a score of every finding in `FINDINGS`; NaN where the predictions lack it."""
+    return np.array(
+        [
+            score(labels[name].to_numpy(), predictions[name].to_numpy())
+            if name in predictions
+            else np.nan
+            for name in FINDINGS
+        ]
+    )
+
+
+def _with_mean(values: np.ndarray) -> np.ndarray:
+    return np.append(values, statistics.mean_of_known(values))
+
+
+def _auc_intervals(
+    labels: pd.DataFrame, predictions: pd.DataFrame, scored: np.ndarray, bootstraps: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns both ends (15,) of the intervals of the 14 AUCs and their mean."""
+    names = [name for name, is_scored in zip(FINDINGS, scored, strict=True) if is_scored]
+    replicates = np.full((bootstraps, len(FINDINGS)), np.nan)
+    replicates[:, scored] = statistics.bootstrap_aucs(
+        labels.loc[:, names].to_numpy(),
+        predictions.loc[:, names].to_numpy(),
+        labels[PATIENT].to_numpy(),
+        bootstraps=bootstraps,
+        seed=seed,
+    )
+    means = statistics.mean_of_known(replicates)
+    return statistics.interval(np.column_stack([replicates, means]))
+
+
+def groups(labels: pd.DataFrame) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yields kind of group, its name and (N,) which radiographs belong to it.
+
+    All radiographs first, then by view, by sex and by age band, those that occur.
+    """
+    yield EVERYONE, EVERYONE, np.ones(len(labels), bool)
+    for kind in (VIEW, SEX):
+        for name in sorted(labels[kind].unique()):
+            yield kind, str(name), (labels[kind] == name).to_numpy()
+    for first, last in AGE_BANDS:
+        members = labels[AGE].between(first, last).to_numpy()
+        if members.any():
+            yield AGE, f"{first}-{last}" if last < 999 else f"{first}+", members
+
+
+def by_group(
+    table: Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame],
+    labels: pd.DataFrame,
+    predictions: pd.DataFrame,
+) -> pd.DataFrame:
+    """Makes a table of scores for every group of `groups`, one below the other.
+
+    Returns:
+        The table's columns after two more, group and value ("View Position", "PA").
+    """
+    parts = []
+    for kind, name, members in groups(labels):
+        part = table(labels.loc[members], predictions.loc[members])
+        part.insert(0, "group", kind)
+        part.insert(1, "value", name)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def operating_points(labels: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Chooses thresholds; do it on validation.
+
+    Returns:
+        finding, rule ("youden", "specificity 0.9") and threshold.
+    """
+
+    def fixed(truth: np.ndarray, scores: np.ndarray) -> float:
+        return classification.threshold_at_specificity(truth, scores, SPECIFICITY)
+
+    rules: dict[str, Score] = {
+        "youden": classification.youden_threshold,
+        f"specificity {SPECIFICITY}": fixed,
+    }
+    chosen = [_each(rule, labels, predictions) for rule in rules.values()]
+    return pd.DataFrame(
+        {
+            "finding": np.repeat(FINDINGS, len(rules)),
+            "rule": [*rules] * len(FINDINGS),
+            "threshold": np.stack(chosen, axis=1).ravel(),
+        }
+    )
+
+
+def rates_table(
+    labels: pd.DataFrame, predictions: pd.DataFrame, points: pd.DataFrame
+) -> pd.DataFrame:
+    """Returns `points` (of `operating_points`) with sensitivity, specificity and f1 at them."""
+    rates = [
+        classification.rates_at(
+            labels[finding].to_numpy(), predictions[finding].to_numpy(), threshold
+        )
+        if finding in predictions
+        else classification.Rates(np.nan, np.nan, np.nan)
+        for finding, threshold in zip(points["finding"], points["threshold"], strict=True)
+    ]
+    return points.assign(**pd.DataFrame(rates, columns=classification.Rates._fields))
+
+
+def temperatures(labels: pd.DataFrame, predictions: pd.DataFrame) -> np.ndarray:
+    """Returns the (14,) temperatures that fit these labels best; fit them on validation."""
+    return _each(calibration.fit_temperature, labels, predictions)
+
+
+def calibration_table(
+    labels: pd.DataFrame, predictions: pd.DataFrame, temperature: np.ndarray
+) -> pd.DataFrame:
+    """Compares probabilities before and after temperature scaling.
+
+    Returns:
+        finding, temperature, brier, ece, brier_scaled, ece_scaled; the last row has the means.
+    """
+    scaled = pd.DataFrame(
+        {
+            name: calibration.with_temperature(predictions[name].to_numpy(), value)
+            for name, value in zip(FINDINGS, temperature, strict=True)
+            if name in predictions
+        }
+    )
+    columns: dict[str, object] = {
+        "finding": [*FINDINGS, "Mean"],
+        "temperature": np.append(temperature, np.nan),
+    }
+    for suffix, table in (("", predictions), ("_scaled", scaled)):
+        columns[f"brier{suffix}"] = _with_mean(_each(calibration.brier_score, labels, table))
+        columns[f"ece{suffix}"] = _with_mean(
+            _each(calibration.expected_calibration_error, labels, table)
+        )
+    return pd.DataFrame(columns)
+
+
+def roc_curves(
+    labels: pd.DataFrame, predictions: pd.DataFrame
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Returns false and true positive rates of every finding that has a curve."""
+    curves = {
+        name: classification.roc_points(labels[name].to_numpy(), predictions[name].to_numpy())[:2]
+        for name in FINDINGS
+        if name in predictions
+    }
+    return {name: curve for name, curve in curves.items() if len(curve[0])}
+
+
+def auc_text(scores: pd.DataFrame, predictions: pd.DataFrame) -> str:
+    """Returns the AUCs of a `score_table` as lines for the terminal.
+
+    A finding without a number says why.
+    """
+    lines = [f"{'finding':<20}{'AUC':>6}  {'95 % interval':<16}{'positives':>9}{'negatives':>10}"]
+    for row in scores.to_dict("records"):
+        finding = str(row["finding"])
+        if not np.isnan(row["auc"]):
+            interval = f"[{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
+            score = f"{row['auc']:>6.3f}  {interval:<16}"
+        elif finding in predictions or finding == "Mean":
+            score = f"{'–':>6}  {'one class only':<16}"
+        else:
+            score = f"{'–':>6}  {'not in the file':<16}"
+        counts = f"{row['positives']:>9}{row['negatives']:>10}" if finding != "Mean" else ""
+        lines.append(f"{finding:<20}{score}{counts}".rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,190 @@
+"""A trained network over the radiographs of a prepared dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from jaxcxr.errors import UserError
+from jaxcxr.evaluation import tables
+from jaxcxr.evaluation.boxes import RegionChoice, heatmap_boxes
+from jaxcxr.findings import FINDINGS, finding_index
+from jaxcxr.inference.predictor import Predictor
+
+
+class PreparedSplit(Protocol):
+    """What is needed of a split; see `jaxcxr.data.pipeline`."""
+
+    @property
+    def num_images(self) -> int:
+        """Number of radiographs."""
+        ...
+
+    def batches(self, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+        """Yields batches in order; the last one is padded, `mask` is False there."""
+        ...
+
+    def boxes(self) -> pd.DataFrame:
+        """Returns the annotated boxes: image_name, finding, x, y, w, h (original pixels)."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class AnnotatedCases:
+    """Annotated boxes, their radiographs, and what the network makes of them.
+
+    Attributes:
+        annotated: One row per annotated box: image_name, finding, x, y, w, h (pixels of the
+            original image), its width and height, patient.
+        image_names: (N,) of the radiographs that have annotated boxes.
+        images: (N, S, S) uint8.
+        png_sizes: (N, 2) int32, width and height of the original images in pixels.
+        case_image: (M,) row of each annotated box's radiograph in `images`.
+        heatmaps: (M, h, w) float32, the heat map of each annotated box's finding.
+        probabilities: (M,) of that finding.
+    """
+
+    annotated: pd.DataFrame
+    image_names: np.ndarray
+    images: np.ndarray
+    png_sizes: np.ndarray
+    case_image: np.ndarray
+    heatmaps: np.ndarray
+    probabilities: np.ndarray
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns what cases.npz holds for the report."""
+        return {
+            "image_names": self.image_names,
+            "images": self.images,
+            "png_size": self.png_sizes,
+            "case_image": self.case_image,
+            "case_finding": self.annotated["finding"].to_numpy(str),
+            "heatmaps": self.heatmaps,
+        }
+
+
+def predict_split(
+    predictor: Predictor, split: PreparedSplit, batch_size: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Predicts every radiograph of a split.
+
+    Returns:
+        Labels and predictions in the forms of labels.csv and predictions.csv, in the same rows.
+    """
+    facts, probabilities = [], []
+    for batch, real in _real_rows(split, batch_size, "predicting"):
+        columns = ("image_name", "patient", "age", "sex", "view")
+        people = pd.DataFrame({name: batch[name][real] for name in columns})
+        facts.append(people.join(pd.DataFrame(batch["labels"][real], columns=list(FINDINGS))))
+        probabilities.append(predictor(batch["image"])[0][real])
+    labels = tables.label_table(pd.concat(facts, ignore_index=True))
+    predictions = pd.DataFrame(np.concatenate(probabilities), columns=list(FINDINGS))
+    predictions.insert(0, tables.IMAGE, labels[tables.IMAGE])
+    return labels, predictions
+
+
+def _real_rows(
+    split: PreparedSplit, batch_size: int, task: str
+) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+    """Yields batches with their mask under a progress bar."""
+    with tqdm(total=split.num_images, desc=task, unit="image") as progress:
+        for batch in split.batches(batch_size):
+            yield batch, batch["mask"]
+            progress.update(int(batch["mask"].sum()))
+
+
+def annotated_cases(predictor: Predictor, split: PreparedSplit, batch_size: int) -> AnnotatedCases:
+    """Looks at the radiographs of a split that have annotated boxes.
+
+    Raises:
+        UserError: The split has no annotated box.
+    """
+    boxes = split.boxes()
+    if boxes.empty:
+        raise UserError("the test split has no annotated boxes: there is nothing to localize")
+    known = _radiographs_with(boxes, split, batch_size)
+    images = known["image"]
+    row = pd.Series(np.arange(len(images)), index=known["image_name"])
+    case_image = row.loc[boxes["image_name"]].to_numpy()
+    predictions = [
+        predictor(_padded(images[start : start + batch_size], batch_size))
+        for start in tqdm(range(0, len(images), batch_size), desc="heat maps", unit="batch")
+    ]
+    probabilities = np.concatenate([batch[0] for batch in predictions])
+    heatmaps = np.concatenate([batch[1] for batch in predictions])
+    finding = np.array([finding_index(name) for name in boxes["finding"]])
+    width, height = known["png_size"][case_image].T
+    return AnnotatedCases(
+        annotated=boxes.assign(width=width, height=height, patient=known["patient"][case_image]),
+        image_names=known["image_name"].astype(str),
+        images=images[..., 0],
+        png_sizes=known["png_size"],
+        case_image=case_image,
+        heatmaps=heatmaps[case_image, :, :, finding],
+        probabilities=probabilities[case_image, finding],
+    )
+
+
+def draw_boxes(
+    cases: AnnotatedCases,
+    *,
+    thresholds: Sequence[float] = (180,),
+    regions: RegionChoice = "largest",
+    min_area: float = 0,
+) -> pd.DataFrame:
+    """Draws the boxes that each annotated finding's heat map gives in its radiograph.
+
+    Args:
+        cases: Of `annotated_cases`.
+        thresholds: As `jaxcxr.evaluation.boxes.heatmap_boxes` takes them.
+        regions: Likewise.
+        min_area: Likewise, pixels of the original image.
+
+    Returns:
+        image_name, finding, x, y, w, h (original pixels) and score: the finding's probability times
+        the greatest heat in the box (0..1).
+    """
+    parts = []
+    once = cases.annotated.reset_index(drop=True).drop_duplicates(["image_name", "finding"])
+    for case in tqdm(once.index, desc="boxes", unit="heat map"):
+        width, height = cases.png_sizes[cases.case_image[case]]
+        boxes, peaks = heatmap_boxes(
+            cases.heatmaps[case],
+            width,
+            height,
+            thresholds=thresholds,
+            regions=regions,
+            min_area=min_area,
+        )
+        part = pd.DataFrame(boxes, columns=list("xywh"))
+        part.insert(0, "image_name", cases.annotated["image_name"].iloc[case])
+        part.insert(1, "finding", cases.annotated["finding"].iloc[case])
+        parts.append(part.assign(score=cases.probabilities[case] * peaks / 255))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _radiographs_with(
+    boxes: pd.DataFrame, split: PreparedSplit, batch_size: int
+) -> dict[str, np.ndarray]:
+    """Returns image_name, image, png_size, patient of the radiographs that have boxes."""
+    parts: dict[str, list[np.ndarray]] = {
+        "image_name": [],
+        "image": [],
+        "png_size": [],
+        "patient": [],
+    }
+    for batch, real in _real_rows(split, batch_size, "radiographs with boxes"):
+        chosen = real & np.isin(batch["image_name"].astype(str), boxes["image_name"].to_numpy(str))
+        for name, arrays in parts.items():
+            arrays.append(batch[name][chosen])
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def _padded(images: np.ndarray, batch_size: int) -> np.ndarray:
+    return np.pad(images, [(0, batch_size - len(images)), (0, 0), (0, 0), (0, 0)])
