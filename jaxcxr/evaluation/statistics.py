@@ -1,7 +1,7 @@
 """How sure a score is: bootstrap over patients, DeLong's variance and test, Holm's correction.
 
-Radiographs of one patient resemble each other, so the bootstrap draws whole patients. DeLong's
-formulas take every radiograph as independent; they are the field's usual test between two models.
+Radiographs of one patient resemble each other: the bootstrap draws whole patients, and DeLong's
+formulas, which take every radiograph as independent, have an extension to patients as clusters.
 """
 
 from __future__ import annotations
@@ -130,46 +130,75 @@ def mean_of_known(values: np.ndarray) -> np.ndarray:
     return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
 
 
-def delong_covariance(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def delong_covariance(
+    labels: np.ndarray, scores: np.ndarray, patients: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """AUCs of several models on the same radiographs, and their covariance.
 
-    DeLong, DeLong and Clarke-Pearson 1988; computed from ranks as Sun and Xu 2014 do.
+    DeLong, DeLong and Clarke-Pearson 1988, from ranks as Sun and Xu 2014 compute it; with patients
+    as clusters Obuchowski 1997, which is the same where every patient has one radiograph.
 
     Args:
         labels: (N,), zeros and ones.
         scores: (N, M), one column per model.
+        patients: (N,), any values; None takes every radiograph as independent.
 
     Returns:
         AUCs (M,) and covariance (M, M). NaN AUCs without both classes; NaN covariance with fewer
-        than two radiographs of either class.
+        than two patients (or radiographs) of either class.
     """
     present = np.asarray(labels, bool)
     models = scores.shape[1]
+    unknown = np.full((models, models), np.nan)
     if not has_both_classes(present):
-        return np.full(models, np.nan), np.full((models, models), np.nan)
+        return np.full(models, np.nan), unknown
+    cluster = np.arange(len(present))
+    if patients is not None:
+        cluster = np.unique(patients, return_inverse=True)[1]
     ranks = rankdata(scores, axis=0)
-    positives, negatives = scores[present], scores[~present]
-    beaten = (ranks[present] - rankdata(positives, axis=0)) / len(negatives)
-    losing = 1 - (ranks[~present] - rankdata(negatives, axis=0)) / len(positives)
-    if min(len(positives), len(negatives)) < 2:
-        return beaten.mean(axis=0), np.full((models, models), np.nan)
-    spread = np.cov(beaten, rowvar=False).reshape(models, models) / len(positives)
-    spread += np.cov(losing, rowvar=False).reshape(models, models) / len(negatives)
-    return beaten.mean(axis=0), spread
+    positives, negatives = int(present.sum()), int((~present).sum())
+    beaten = (ranks[present] - rankdata(scores[present], axis=0)) / negatives
+    losing = 1 - (ranks[~present] - rankdata(scores[~present], axis=0)) / positives
+    aucs = beaten.mean(axis=0)
+    of_positives = _cluster_sums(beaten - aucs, cluster[present], cluster.max() + 1)
+    of_negatives = _cluster_sums(losing - aucs, cluster[~present], cluster.max() + 1)
+    with_positives, with_negatives, all_clusters = (
+        len(np.unique(some)) for some in (cluster[present], cluster[~present], cluster)
+    )
+    if min(with_positives, with_negatives) < 2:
+        return aucs, unknown
+    crossed = of_positives.T @ of_negatives / (positives * negatives)
+    return aucs, (
+        of_positives.T @ of_positives / positives**2 * _unbiased(with_positives)
+        + of_negatives.T @ of_negatives / negatives**2 * _unbiased(with_negatives)
+        + (crossed + crossed.T) * _unbiased(all_clusters)
+    )
 
 
-def delong_variance(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
-    """Returns the AUC of one model and DeLong's variance of it; see `delong_covariance`.
+def _cluster_sums(values: np.ndarray, cluster: np.ndarray, clusters: int) -> np.ndarray:
+    sums = np.zeros((clusters, values.shape[1]))
+    np.add.at(sums, cluster, values)
+    return sums
 
-    Args:
-        labels: (N,), zeros and ones.
-        scores: (N,).
-    """
-    aucs, covariance = delong_covariance(labels, np.asarray(scores)[:, None])
+
+def _unbiased(count: int) -> float:
+    return count / (count - 1)
+
+
+def delong_variance(
+    labels: np.ndarray, scores: np.ndarray, patients: np.ndarray | None = None
+) -> tuple[float, float]:
+    """Returns the AUC of one model (scores (N,)) and its variance; see `delong_covariance`."""
+    aucs, covariance = delong_covariance(labels, np.asarray(scores)[:, None], patients)
     return float(aucs[0]), float(covariance[0, 0])
 
 
-def delong_test(labels: np.ndarray, scores_a: np.ndarray, scores_b: np.ndarray) -> DeLongTest:
+def delong_test(
+    labels: np.ndarray,
+    scores_a: np.ndarray,
+    scores_b: np.ndarray,
+    patients: np.ndarray | None = None,
+) -> DeLongTest:
     """Tests whether two models have the same AUC on the same radiographs.
 
     Where the two rank the radiographs so alike that the difference has no variance, z is 0 and the
@@ -179,8 +208,9 @@ def delong_test(labels: np.ndarray, scores_a: np.ndarray, scores_b: np.ndarray) 
         labels: (N,), zeros and ones.
         scores_a: (N,).
         scores_b: (N,).
+        patients: As `delong_covariance` takes them.
     """
-    aucs, covariance = delong_covariance(labels, np.stack([scores_a, scores_b], axis=1))
+    aucs, covariance = delong_covariance(labels, np.stack([scores_a, scores_b], axis=1), patients)
     difference = aucs[0] - aucs[1]
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
     if abs(difference) < 1e-12 and not np.isnan(variance):

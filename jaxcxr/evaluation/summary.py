@@ -43,30 +43,32 @@ def score_table(
         numbers of positives and negatives that took part in the mean AUC.
     """
     truth = labels.loc[:, list(FINDINGS)].to_numpy()
-    aucs = _each(classification.auc, labels, predictions)
-    low, high = _auc_intervals(labels, predictions, ~np.isnan(aucs), bootstraps, seed)
+    aucs = per_finding(classification.auc, labels, predictions)
+    scored = ~np.isnan(aucs)
+    low, high = statistics.interval(auc_replicates(labels, predictions, scored, bootstraps, seed))
     positives = truth.sum(axis=0, dtype=np.int64)
     negatives = len(truth) - positives
-    scored = ~np.isnan(aucs)
     return pd.DataFrame(
         {
             "finding": [*FINDINGS, "Mean"],
-            "auc": _with_mean(aucs),
+            "auc": with_mean(aucs),
             "ci_low": low,
             "ci_high": high,
             "positives": [*positives, positives[scored].sum()],
             "negatives": [*negatives, negatives[scored].sum()],
-            "average_precision": _with_mean(
-                _each(classification.average_precision, labels, predictions)
+            "average_precision": with_mean(
+                per_finding(classification.average_precision, labels, predictions)
             ),
-            "brier": _with_mean(_each(calibration.brier_score, labels, predictions)),
-            "ece": _with_mean(_each(calibration.expected_calibration_error, labels, predictions)),
+            "brier": with_mean(per_finding(calibration.brier_score, labels, predictions)),
+            "ece": with_mean(
+                per_finding(calibration.expected_calibration_error, labels, predictions)
+            ),
         }
     )
 
 
-def _each(score: Score, labels: pd.DataFrame, predictions: pd.DataFrame) -> np.ndarray:
-    """Returns a score of every finding in `FINDINGS`; NaN where the predictions lack it."""
+def per_finding(score: Score, labels: pd.DataFrame, predictions: pd.DataFrame) -> np.ndarray:
+    """Returns the (14,) score of every finding; NaN where the predictions lack it."""
     return np.array(
         [
             score(labels[name].to_numpy(), predictions[name].to_numpy())
@@ -77,25 +79,26 @@ def _each(score: Score, labels: pd.DataFrame, predictions: pd.DataFrame) -> np.n
     )
 
 
-def _with_mean(values: np.ndarray) -> np.ndarray:
+def with_mean(values: np.ndarray) -> np.ndarray:
+    """Returns (14,) values and below them their mean, those that are NaN left out."""
     return np.append(values, statistics.mean_of_known(values))
 
 
-def _auc_intervals(
+def auc_replicates(
     labels: pd.DataFrame, predictions: pd.DataFrame, scored: np.ndarray, bootstraps: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns both ends (15,) of the intervals of the 14 AUCs and their mean."""
+) -> np.ndarray:
+    """Returns (B, 15) bootstrap AUCs of the 14 findings, NaN where not scored, and their mean."""
     names = [name for name, is_scored in zip(FINDINGS, scored, strict=True) if is_scored]
     replicates = np.full((bootstraps, len(FINDINGS)), np.nan)
-    replicates[:, scored] = statistics.bootstrap_aucs(
-        labels.loc[:, names].to_numpy(),
-        predictions.loc[:, names].to_numpy(),
-        labels[PATIENT].to_numpy(),
-        bootstraps=bootstraps,
-        seed=seed,
-    )
-    means = statistics.mean_of_known(replicates)
-    return statistics.interval(np.column_stack([replicates, means]))
+    if names:
+        replicates[:, scored] = statistics.bootstrap_aucs(
+            labels.loc[:, names].to_numpy(),
+            predictions.loc[:, names].to_numpy(),
+            labels[PATIENT].to_numpy(),
+            bootstraps=bootstraps,
+            seed=seed,
+        )
+    return np.column_stack([replicates, statistics.mean_of_known(replicates)])
 
 
 def groups(labels: pd.DataFrame) -> Iterator[tuple[str, str, np.ndarray]]:
@@ -146,7 +149,7 @@ def operating_points(labels: pd.DataFrame, predictions: pd.DataFrame) -> pd.Data
         "youden": classification.youden_threshold,
         f"specificity {SPECIFICITY}": fixed,
     }
-    chosen = [_each(rule, labels, predictions) for rule in rules.values()]
+    chosen = [per_finding(rule, labels, predictions) for rule in rules.values()]
     return pd.DataFrame(
         {
             "finding": np.repeat(FINDINGS, len(rules)),
@@ -173,7 +176,7 @@ def rates_table(
 
 def temperatures(labels: pd.DataFrame, predictions: pd.DataFrame) -> np.ndarray:
     """Returns the (14,) temperatures that fit these labels best; fit them on validation."""
-    return _each(calibration.fit_temperature, labels, predictions)
+    return per_finding(calibration.fit_temperature, labels, predictions)
 
 
 def calibration_table(
@@ -196,9 +199,9 @@ def calibration_table(
         "temperature": np.append(temperature, np.nan),
     }
     for suffix, table in (("", predictions), ("_scaled", scaled)):
-        columns[f"brier{suffix}"] = _with_mean(_each(calibration.brier_score, labels, table))
-        columns[f"ece{suffix}"] = _with_mean(
-            _each(calibration.expected_calibration_error, labels, table)
+        columns[f"brier{suffix}"] = with_mean(per_finding(calibration.brier_score, labels, table))
+        columns[f"ece{suffix}"] = with_mean(
+            per_finding(calibration.expected_calibration_error, labels, table)
         )
     return pd.DataFrame(columns)
 

@@ -1,0 +1,84 @@
+"""Two models on the same radiographs: by how much one is better, and how sure that is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from jaxcxr.evaluation import classification, statistics
+from jaxcxr.evaluation.summary import auc_replicates, per_finding, with_mean
+from jaxcxr.evaluation.tables import PATIENT
+from jaxcxr.findings import FINDINGS
+
+
+def paired_table(
+    labels: pd.DataFrame,
+    predictions_a: pd.DataFrame,
+    predictions_b: pd.DataFrame,
+    *,
+    bootstraps: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Compares two models on the same radiographs, finding by finding.
+
+    Returns:
+        finding, auc_a, auc_b, difference (a - b), ci_low, ci_high (bootstrap over patients),
+        p_value (DeLong's test with patients as clusters), p_holm (corrected for the number of
+        findings), positives. The last row, "Mean", has no p-values. Findings that a model lacks or
+        that have one class only are NaN.
+    """
+    patients = labels[PATIENT].to_numpy()
+    aucs = [
+        per_finding(classification.auc, labels, table) for table in (predictions_a, predictions_b)
+    ]
+    scored = ~np.isnan(aucs[0] + aucs[1])
+    aucs = [np.where(scored, values, np.nan) for values in aucs]
+    replicates = [
+        auc_replicates(labels, table, scored, bootstraps, seed)
+        for table in (predictions_a, predictions_b)
+    ]
+    low, high = statistics.interval(replicates[0] - replicates[1])
+    p_values = np.full(len(FINDINGS), np.nan)
+    for index in np.flatnonzero(scored):
+        truth, a, b = (
+            table[FINDINGS[index]].to_numpy() for table in (labels, predictions_a, predictions_b)
+        )
+        p_values[index] = statistics.delong_test(truth, a, b, patients).p_value
+    positives = labels.loc[:, list(FINDINGS)].to_numpy().sum(axis=0, dtype=np.int64)
+    means = [with_mean(values) for values in aucs]
+    return pd.DataFrame(
+        {
+            "finding": [*FINDINGS, "Mean"],
+            "auc_a": means[0],
+            "auc_b": means[1],
+            "difference": means[0] - means[1],
+            "ci_low": low,
+            "ci_high": high,
+            "p_value": np.append(p_values, np.nan),
+            "p_holm": np.append(statistics.holm(p_values), np.nan),
+            "positives": [*positives, positives[scored].sum()],
+        }
+    )
+
+
+def paired_text(table: pd.DataFrame) -> str:
+    """Returns a `paired_table` as lines for the terminal."""
+    head = f"{'finding':<20}{'A':>6}{'B':>7}{'A - B':>8}  {'95 % interval':<18}"
+    lines = [f"{head}{'p':>8}{'p (Holm)':>10}"]
+    for row in table.to_dict("records"):
+        if np.isnan(row["difference"]):
+            lines.append(f"{row['finding']:<20}{'–':>6}{'–':>7}{'–':>8}  not in both, or one class")
+            continue
+        interval = f"[{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
+        tests = f"{_p_text(row['p_value']):>8}{_p_text(row['p_holm']):>10}"
+        lines.append(
+            f"{row['finding']:<20}{row['auc_a']:>6.3f}{row['auc_b']:>7.3f}"
+            f"{row['difference']:>+8.3f}  {interval:<18}{tests}".rstrip()
+        )
+    return "\n".join(lines)
+
+
+def _p_text(p_value: float) -> str:
+    if np.isnan(p_value):
+        return ""
+    return f"{p_value:.4f}" if p_value >= 1e-4 else "<0.0001"

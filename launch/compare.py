@@ -1,0 +1,55 @@
+"""Compares the AUCs of two systems on the same radiographs.
+
+python launch/compare.py A/predictions.csv B/predictions.csv --release DIR
+
+Prints for every finding both AUCs, their difference with its 95 % interval (bootstrap over
+patients) and the p-value of DeLong's test (patients as clusters), plain and corrected by Holm for
+the number of findings. --out also writes the table as CSV.
+"""
+
+from absl import flags
+
+from jaxcxr import command_line
+from jaxcxr.data.release import read_release
+from jaxcxr.errors import UserError
+from jaxcxr.evaluation import tables
+from jaxcxr.evaluation.comparison import paired_table, paired_text
+
+_RELEASE = flags.DEFINE_string(
+    "release", None, "Folder of the release; its lists suffice.", required=True
+)
+_OUT = flags.DEFINE_string("out", None, "CSV file to write the table to.")
+_SPLIT = flags.DEFINE_enum(
+    "split", "all", ["all", "test"], "Compare on all radiographs or the official test list's only."
+)
+_BOOTSTRAPS = flags.DEFINE_integer("bootstraps", 1000, "Draws per interval.", lower_bound=2)
+_SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
+
+
+def main(paths: list[str]) -> None:
+    """Compares the two files named."""
+    if len(paths) != 2:
+        raise UserError(f"{len(paths)} files are named; expected two: A.csv B.csv")
+    images = read_release(_RELEASE.value, require_images=False).images
+    a, b = (
+        tables.read_predictions(path, images["image_name"]).set_index(tables.IMAGE)
+        for path in paths
+    )
+    labels = tables.label_table(images, [name for name in a.index if name in b.index])
+    if _SPLIT.value == "test":
+        labels = labels.loc[tables.on_test_list(labels, images)]
+    if labels.empty:
+        raise UserError(f"{paths[0]} and {paths[1]} have no radiograph to compare on in common")
+    for letter, path, table in (("A", paths[0], a), ("B", paths[1], b)):
+        print(f"{letter}: {path}, {len(labels)} of its {len(table)} radiographs compared")
+    names = list(labels[tables.IMAGE])
+    result = paired_table(
+        labels, a.loc[names], b.loc[names], bootstraps=_BOOTSTRAPS.value, seed=_SEED.value
+    )
+    print(paired_text(result))
+    if _OUT.value:
+        tables.write(result, _OUT.value)
+
+
+if __name__ == "__main__":
+    command_line.run(main, positional="files")
