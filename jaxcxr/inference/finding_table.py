@@ -1,0 +1,78 @@
+"""What is written and printed about new radiographs: one row per image and finding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from jaxcxr.evaluation.tables import IMAGE
+from jaxcxr.findings import FINDINGS
+from jaxcxr.inference.examination import Examination
+from jaxcxr.inference.operating_points import OperatingPoints
+
+_FINDING = "Finding Label"
+
+
+def finding_table(
+    examination: Examination, points: OperatingPoints, overlays: Mapping[str, str]
+) -> pd.DataFrame:
+    """Returns a radiograph's 14 rows of findings.csv.
+
+    Args:
+        examination: What the network said.
+        points: What it means.
+        overlays: Per finding shown, its overlay's path.
+
+    Returns:
+        Image Index, Finding Label, probability, operating_point, reaches_operating_point (yes, no),
+        calibrated_probability, overlay. A value that there is none of is missing.
+    """
+    probabilities = examination.probabilities.astype(np.float64)
+    reaches = [
+        None if np.isnan(threshold) else "yes" if probability >= threshold else "no"
+        for probability, threshold in zip(probabilities, points.thresholds, strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            IMAGE: examination.name,
+            _FINDING: FINDINGS,
+            "probability": probabilities,
+            "operating_point": points.thresholds,
+            "reaches_operating_point": reaches,
+            "calibrated_probability": points.calibrate(probabilities),
+            "overlay": [overlays.get(finding) for finding in FINDINGS],
+        }
+    )
+
+
+def prediction_table(findings: pd.DataFrame) -> pd.DataFrame:
+    """Returns the probabilities of findings.csv in the form of predictions.csv."""
+    columns = {
+        finding: findings.loc[findings[_FINDING] == finding, "probability"].to_numpy()
+        for finding in FINDINGS
+    }
+    return pd.DataFrame({IMAGE: findings[IMAGE].unique(), **columns})
+
+
+def summary_text(findings: pd.DataFrame, limit: int = 20) -> str:
+    """Returns the findings shown as lines for the terminal, at most `limit` of them."""
+    shown = findings.loc[findings["overlay"].notna()]
+    width = max(len(name) for name in shown[IMAGE].head(limit))
+    lines = [
+        f"{'image':<{width}}  {'finding':<18}  probability  operating point  calibrated".rstrip()
+    ]
+    for row in shown.head(limit).to_dict("records"):
+        numbers = "  ".join(
+            f"{row[column]:>{cells}.3f}" if pd.notna(row[column]) else f"{'–':>{cells}}"
+            for column, cells in (
+                ("probability", 11),
+                ("operating_point", 15),
+                ("calibrated_probability", 10),
+            )
+        )
+        lines.append(f"{row[IMAGE]:<{width}}  {row[_FINDING]:<18}  {numbers}")
+    if len(shown) > limit:
+        lines.append(f"… and {len(shown) - limit} more in findings.csv")
+    return "\n".join(lines)

@@ -1,0 +1,156 @@
+"""Files through a network, with a network whose answers are known."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from jaxcxr.errors import UserError
+from jaxcxr.findings import FINDINGS
+from jaxcxr.inference.examination import examine, unique_names
+from jaxcxr.inference.finding_table import finding_table, prediction_table, summary_text
+from jaxcxr.inference.operating_points import OperatingPoints, read_operating_points
+
+SIZE = 64
+NONE = OperatingPoints(np.full(14, np.nan), np.full(14, np.nan))
+
+
+def look(images):
+    """Says the mean brightness for every finding but Hernia; the heat is the brightness."""
+    assert images.shape == (2, SIZE, SIZE, 1)
+    probabilities = np.repeat(images.mean((1, 2)) / 255, 14, axis=1).astype(np.float32)
+    probabilities[:, -1] = 0.999
+    return probabilities, np.repeat(images.astype(np.float32), 14, axis=3)
+
+
+def examined(paths):
+    refused = []
+    done = list(examine(look, SIZE, paths, batch_size=2, refuse=lambda *args: refused.append(args)))
+    return done, refused
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """Five radiographs of rising brightness, with two files between them that are none."""
+    paths = []
+    for index in range(5):
+        pixels = np.full((100, 200 if index == 3 else 100), 40 * index, np.uint8)
+        pixels[60:80, 10:30] = 255
+        paths.append(tmp_path / f"{index}.png")
+        Image.fromarray(pixels).save(paths[-1])
+    for place in (1, 4):
+        paths.insert(place, tmp_path / f"bad{place}.png")
+        paths[place].write_bytes(b"no radiograph")
+    return paths
+
+
+def test_bad_files_do_not_shift_the_others(paths):
+    done, refused = examined(paths)
+    assert [one.name for one in done] == ["0.png", "1.png", "2.png", "3.png", "4.png"]
+    assert [path.name for path, _ in refused] == ["bad1.png", "bad4.png"]
+    assert all(isinstance(error, UserError) for _, error in refused)
+    for index, one in enumerate(done):
+        mean = np.asarray(Image.open(one.radiograph.path).convert("L")).mean() / 255
+        expected = mean / 2 if index == 3 else mean  # half of its square is black
+        assert one.probabilities[0] == pytest.approx(expected, abs=0.01)
+        assert one.radiograph.pixels[0, 0] == 40 * index
+
+
+def test_boxes_lie_in_the_original(paths):
+    done, _ = examined(paths)
+    for one in done:
+        boxes = one.boxes(["Mass", "Hernia"])
+        assert list(boxes.columns) == ["image_name", "finding", "x", "y", "w", "h", "score"]
+        assert list(boxes["finding"]) == ["Mass", "Hernia"]
+        assert set(boxes["image_name"]) == {one.name}
+        np.testing.assert_allclose(boxes[list("xywh")], [[10, 60, 20, 20]] * 2, atol=4)
+        np.testing.assert_allclose(boxes["score"], [one.probabilities[4], 0.999], rtol=0.01)
+
+
+def test_notable_findings(paths):
+    one = examined(paths)[0][0]
+    thresholds = np.full(14, 0.9995)
+    assert one.notable_findings(thresholds) == ["Hernia"]
+    assert one.notable_findings(np.full(14, np.nan)) == ["Hernia"]
+    thresholds[[2, 5]] = one.probabilities[[2, 5]]
+    assert one.notable_findings(thresholds) == ["Effusion", "Nodule"]
+
+
+def test_no_radiograph_at_all(paths):
+    done, refused = examined(paths[1:2])
+    assert (done, len(refused)) == ([], 1)
+
+
+def test_tables(paths):
+    done, _ = examined(paths)
+    points = OperatingPoints(np.full(14, 0.5), np.full(14, 2.0))
+    points.thresholds[3] = points.temperatures[3] = np.nan
+    parts = [finding_table(one, points, {"Hernia": f"{one.name}.png"}) for one in done]
+    findings = pd.concat(parts, ignore_index=True)
+    assert findings.shape == (5 * 14, 7)
+    row = findings.iloc[13]
+    assert row["Finding Label"] == "Hernia"
+    assert row["reaches_operating_point"] == "yes"
+    # sigmoid(logit(p) / 2)
+    assert row["calibrated_probability"] == pytest.approx(1 / (1 + (0.001 / 0.999) ** 0.5))
+    assert row["overlay"] == "0.png.png"
+    assert findings.iloc[0]["reaches_operating_point"] == "no"
+    assert findings.iloc[3].isna().sum() == 4
+    predictions = prediction_table(findings)
+    assert list(predictions.columns) == ["Image Index", *FINDINGS]
+    np.testing.assert_allclose(predictions[list(FINDINGS)], [one.probabilities for one in done])
+    lines = summary_text(findings, limit=3).splitlines()
+    assert len(lines) == 5
+    assert lines[1].split() == ["0.png", "Hernia", "0.999", "0.500", "0.969"]
+    assert lines[-1] == "… and 2 more in findings.csv"
+
+
+def test_tables_of_a_run_without_evaluation(paths):
+    done, _ = examined(paths[:1])
+    findings = finding_table(done[0], NONE, {"Hernia": "overlay.png"})
+    columns = ["operating_point", "reaches_operating_point", "calibrated_probability"]
+    assert findings[columns].isna().all().all()
+    assert summary_text(findings).splitlines()[1].split() == ["0.png", "Hernia", "0.999", "–", "–"]
+
+
+def test_operating_points_of_a_run(tmp_path):
+    missing = read_operating_points(tmp_path)
+    assert np.isnan(missing.thresholds).all()
+    assert np.isnan(missing.calibrate(np.full((3, 14), 0.5))).all()
+    evaluation = tmp_path / "evaluation"
+    evaluation.mkdir()
+    (evaluation / "operating_points.csv").write_text(
+        "group,value,finding,rule,threshold,sensitivity\n"
+        "All,All,Hernia,youden,0.25,1\n"
+        "All,All,Hernia,specificity 0.9,0.75,1\n"
+        "View Position,PA,Mass,youden,0.5,1\n"
+        "All,All,Mass,youden,,\n"
+    )
+    (evaluation / "calibration.csv").write_text("finding,temperature\nHernia,2.5\nMean,\n")
+    points = read_operating_points(tmp_path)
+    assert points.thresholds[-1] == 0.25
+    assert np.isnan(points.thresholds[:-1]).all()
+    assert points.temperatures[-1] == 2.5
+    (evaluation / "calibration.csv").write_text("nonsense\n")
+    with pytest.raises(UserError, match=r"calibration\.csv is damaged"):
+        read_operating_points(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["a/x.png", "b/y.png"], ["x.png", "y.png"]),
+        (["a/x.png", "b/x.png", "c/y.png"], ["a/x.png", "b/x.png", "y.png"]),
+        (["x.png", "b/x.png"], ["x.png", "b/x.png"]),
+        (["/d/a/x.png", "/d/a/b/c/x.png"], ["x.png", "b/c/x.png"]),
+        (["../x.png", "x.png"], ["x.png", "q/x.png"]),
+        (["a/\udcff.png"], ["\\udcff.png"]),
+        ([], []),
+    ],
+)
+def test_unique_names(paths, names, tmp_path, monkeypatch):
+    (tmp_path / "q").mkdir()
+    monkeypatch.chdir(tmp_path / "q")
+    assert unique_names([Path(path) for path in paths]) == names
