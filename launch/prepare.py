@@ -9,6 +9,7 @@ dataset is there. What was left out is listed in skipped.csv beside the records.
 from absl import flags
 
 from jaxcxr import command_line
+from jaxcxr.data.release import read_release
 from jaxcxr.data.splits import WAYS
 
 _RELEASE = flags.DEFINE_string("release", None, "Folder of the release.", required=True)
@@ -24,16 +25,16 @@ _ALLOW_MISSING = flags.DEFINE_bool("allow_missing", False, "Accept a partial dow
 
 def main() -> None:
     """Prepares as the flags say."""
-    from jaxcxr.data.preparation import prepare  # loads TensorFlow: flags are checked before
+    release = read_release(_RELEASE.value, allow_missing=_ALLOW_MISSING.value)
+    from jaxcxr.data.preparation import prepare  # TensorFlow, which takes its time to load
 
     done = prepare(
-        _RELEASE.value,
+        release,
         _DATA_DIR.value,
         image_size=_IMAGE_SIZE.value,
         split=_SPLIT.value,
         split_seed=_SPLIT_SEED.value,
         skip_bad_images=_ON_BAD_IMAGE.value == "skip",
-        allow_missing=_ALLOW_MISSING.value,
     )
     counts = ", ".join(f"{name} {count:,}" for name, count in done.images.items())
     print(f"{'already prepared' if done.reused else 'prepared'}: {counts} images in {done.folder}")

@@ -19,7 +19,7 @@ import numpy as np
 TOGETHER = 16
 """Record files that are read in turns."""
 
-WINDOW_BYTES = 128 * 1024**2
+WINDOW_BYTES = 64 * 1024**2
 """Memory of a window, in which images are shuffled."""
 
 

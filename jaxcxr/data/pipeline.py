@@ -146,11 +146,11 @@ def load(
     if not folder.is_dir():
         raise UserError(_not_there(folder, Path(data_dir), variant))
     try:
-        info = open_dataset(folder).info
+        info, kept = open_dataset(folder)
         splits = {name: _open_split(name, info.splits[name], image_size) for name in SPLITS}
         facts = {
             "dataset": info.full_name,
-            **{fact: info.metadata[fact] for fact in ("release", "fingerprint")},
+            **{fact: kept[fact] for fact in ("release", "fingerprint")},
             **{name: opened.num_images for name, opened in splits.items()},
         }
     except Exception as error:  # TFDS meets a damaged folder with any exception there is

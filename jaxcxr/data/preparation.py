@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -24,7 +23,7 @@ from jaxcxr.data.chest_xray14.chest_xray14_dataset_builder import (
 )
 from jaxcxr.data.png import DamagedImageError, read_png, seems_whole
 from jaxcxr.data.quiet_tensorflow import open_dataset, silence, tf, tfds
-from jaxcxr.data.release import Release, read_release
+from jaxcxr.data.release import Release
 from jaxcxr.data.splits import refuse_empty, split_images
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
@@ -49,14 +48,13 @@ class Preparation:
 
 
 def prepare(
-    release: str | os.PathLike[str],
+    release: Release,
     data_dir: str | os.PathLike[str],
     *,
     image_size: int = 256,
     split: str = "by_patient",
     split_seed: int = 0,
     skip_bad_images: bool = False,
-    allow_missing: bool = False,
 ) -> Preparation:
     """Decodes, resizes and stores a release's radiographs; does nothing where that is done already.
 
@@ -65,22 +63,20 @@ def prepare(
     patients in the same splits.
 
     Args:
-        release: Folder of the release.
+        release: What `read_release` found; radiographs that it says are missing are left out.
         data_dir: Folder of prepared datasets.
         image_size: Height and width S of the stored radiographs.
         split: "by_patient" or "authors"; see `jaxcxr.data.splits`.
         split_seed: Of the draw of validation patients.
         skip_bad_images: Leave damaged files out instead of refusing the release.
-        allow_missing: Accept radiographs without a file (a partial download).
 
     Raises:
-        UserError: The errors of `read_release`; damaged files; a split without images; another
-            release's dataset or another process at work in the same place; a full disk.
+        UserError: Files are damaged; a split has no images; another release's dataset or another
+            process at work is in the same place; the disk is full.
     """
     variant = Variant(image_size, split, split_seed)
     folder = variant.folder(data_dir)
-    contents = read_release(release, allow_missing=allow_missing)
-    plan = _plan(contents, variant, skip_bad_images)
+    plan = _plan(release, variant, skip_bad_images)
     reused = folder.exists()
     if reused:
         _refuse_other(folder, plan)
@@ -88,8 +84,8 @@ def prepare(
         _refuse_damaged_files(plan)
         with _claimed(folder.parent):
             _generate(folder, data_dir, variant, plan)
-    info = open_dataset(folder).info
-    left_out = dict.fromkeys(contents.missing, "no file") | dict(info.metadata["skipped"])
+    info, facts = open_dataset(folder)
+    left_out = dict.fromkeys(release.missing, "no file") | dict(facts["skipped"])
     if left_out:
         _write_left_out(folder / "skipped.csv", left_out)
     images = {name: part.num_examples for name, part in info.splits.items()}
@@ -122,13 +118,13 @@ def _fingerprint(release: Release, split: pd.Series) -> str:
 
 def _refuse_other(folder: Path, plan: Plan) -> None:
     try:
-        metadata: Mapping[str, Any] = open_dataset(folder).info.metadata
-        same = metadata["fingerprint"] == plan.facts["fingerprint"]
+        _, facts = open_dataset(folder)
+        same = facts["fingerprint"] == plan.facts["fingerprint"]
     except Exception as error:
         raise UserError(f"{folder}: no readable dataset; remove this folder") from error
     if not same:
         raise UserError(
-            f"{folder} was prepared from other lists or files (release {metadata['release']!r}) "
+            f"{folder} was prepared from other lists or files (release {facts['release']!r}) "
             f"than {plan.release.root} holds; remove it or choose another --data_dir"
         )
 

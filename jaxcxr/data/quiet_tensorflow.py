@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
+from typing import Any, cast
 
 from absl import logging
 
@@ -47,7 +48,12 @@ def silence() -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
-def open_dataset(folder: Path) -> tfds.core.DatasetBuilder:
-    """Opens a prepared dataset; any exception means that it is none."""
+def open_dataset(folder: Path) -> tuple[tfds.core.DatasetInfo, dict[str, Any]]:
+    """Opens a prepared dataset; any exception means that it is none.
+
+    Returns:
+        What TFDS knows about it, and the facts that `prepare` kept with it.
+    """
     with silence():
-        return tfds.builder_from_directory(os.fspath(folder))
+        info = tfds.builder_from_directory(os.fspath(folder)).info
+    return info, dict(cast(tfds.core.MetadataDict, info.metadata))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,7 +56,9 @@ class RecordFiles:
         windows = places // order.window
         first = int(windows[0])
         rows = order.rows[places] - windows * order.window
-        rows_of_window = tf.RaggedTensor.from_row_lengths(rows, np.bincount(windows - first))
+        rows_of_window = tf.RaggedTensor.from_row_lengths(  # pyright: ignore[reportAttributeAccessIssue]
+            rows, np.bincount(windows - first)
+        )
         records = self._stream(order, first * order.window).batch(order.window)
         dataset = (
             tf.data.Dataset.zip((records, tf.data.Dataset.from_tensor_slices(rows_of_window)))
@@ -66,7 +69,8 @@ class RecordFiles:
             .prefetch(_PREFETCHED_BATCHES)
         )
         with self._damage_named():
-            yield from map(_with_words, dataset.as_numpy_iterator())
+            for batch in dataset.as_numpy_iterator():
+                yield _with_words(batch)
 
     def boxes(self) -> pd.DataFrame:
         """Returns the boxes of all records: image_name, finding, x, y, w and h.
@@ -106,7 +110,7 @@ class RecordFiles:
             .skip(start)
         )
 
-    def _decode(self, records: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _decode(self, records: tf.Tensor) -> dict[str, Any]:
         whole = tf.io.FixedLenFeature([], tf.int64)
         text = tf.io.FixedLenFeature([], tf.string)
         fields = {
@@ -158,7 +162,7 @@ def _read_in_turns(paths: tf.Tensor) -> tf.data.Dataset:
     )
 
 
-def _with_words(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _with_words(batch: Any) -> dict[str, np.ndarray]:
     """Returns the batch with strings where the records hold bytes and class numbers."""
     return {
         **batch,

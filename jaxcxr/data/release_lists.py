@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +122,7 @@ def _read_text(path: Path) -> str:
     return text
 
 
-def _read_table(path: Path, header: str, columns: Sequence[str]) -> pd.DataFrame:
+def _read_table(path: Path, header: str, columns: list[str]) -> pd.DataFrame:
     """Returns the first columns of a CSV file as stripped strings, "" where there is none."""
     text = _read_text(path)
     first = text.partition("\n")[0].strip().replace('"', "")
@@ -183,7 +182,7 @@ def _wrong_values(
 
 
 def _bad(names: pd.Series) -> pd.Series:
-    return ~names.map(lambda name: _FILE_NAME.fullmatch(name) is not None).astype(bool)
+    return ~names.map(lambda name: _FILE_NAME.fullmatch(str(name)) is not None).astype(bool)
 
 
 def _quoted(names: pd.Series) -> list[str]:

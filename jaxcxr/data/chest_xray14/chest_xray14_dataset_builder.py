@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -63,12 +64,12 @@ class Plan:
     skip_bad_images: bool = False
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def sources(self, split: str) -> list[Source]:
-        """Returns the radiographs of a split."""
+    def sources(self, split: str) -> tuple[int, Iterator[Source]]:
+        """Returns the number of radiographs of a split, and them."""
         names = self.split.index[self.split == split]
         images = self.release.images
         chosen = images[images["image_name"].isin(names)]
-        return list(sources(chosen, self.release.boxes, self.release.image_paths))
+        return len(names), sources(chosen, self.release.boxes, self.release.image_paths)
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -89,12 +90,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             **kwargs: `data_dir` and `config`, as every TFDS builder takes them.
         """
         self._plan = plan
+        self._facts = tfds.core.MetadataDict(plan.facts if plan else {})
         self._damaged: list[DamagedImageError] = []
         super().__init__(**kwargs)
 
+    @property
+    def _image_size(self) -> int:
+        assert isinstance(self.builder_config, ChestXray14Config)
+        return self.builder_config.image_size
+
     def _info(self) -> tfds.core.DatasetInfo:
-        size = self.builder_config.image_size
-        metadata = tfds.core.MetadataDict(self._plan.facts if self._plan else {})
+        size = self._image_size
         features = tfds.features.FeaturesDict(
             {
                 "image": tfds.features.Tensor(
@@ -122,7 +128,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             citation=_CITATION,
             homepage="https://nihcc.app.box.com/v/ChestXray-NIHCC",
             features=features,
-            metadata=metadata,
+            metadata=self._facts,
         )
 
     def _split_generators(
@@ -135,11 +141,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, split: str) -> Iterator[tuple[str, Record]]:
         assert self._plan is not None
-        size = self.builder_config.image_size
-        todo = self._plan.sources(split)
+        count, todo = self._plan.sources(split)
+        read = functools.partial(_attempt, image_size=self._image_size)
         made = 0
-        with tqdm(total=len(todo), desc=f"{split:>10}", unit=" images", mininterval=0.5) as bar:
-            for source, record in _in_parallel(lambda source: _attempt(source, size), todo):
+        with tqdm(total=count, desc=f"{split:>10}", unit=" images", mininterval=0.5) as bar:
+            for source, record in _in_parallel(read, todo):
                 bar.update()
                 if isinstance(record, DamagedImageError):
                     self._damaged.append(record)
@@ -155,9 +161,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             refuse_damaged(self._damaged)
         if not made:
             refuse_empty({name: int(name != split) for name in SPLITS})
-        self.info.metadata["skipped"] = [
-            [damaged.path.name, damaged.reason] for damaged in self._damaged
-        ]
+        self._facts["skipped"] = [[damaged.path.name, damaged.reason] for damaged in self._damaged]
 
 
 def refuse_damaged(damaged: Sequence[DamagedImageError]) -> None:
