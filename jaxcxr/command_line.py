@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from jaxcxr.errors import UserError
@@ -45,6 +45,7 @@ def run(main: Callable[..., int | None], *, positional: str | None = None) -> No
             print("stopped by Ctrl-C", file=sys.stderr)
             return 128 + signal.SIGINT
 
+    logging.set_verbosity(logging.WARNING)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     app.run(guarded, flags_parser=_parse)
 

@@ -12,7 +12,7 @@ import ml_collections
 from ml_collections.config_dict import placeholder
 
 from jaxcxr.errors import UserError
-from jaxcxr.models import Classifier, build_classifier
+from jaxcxr.models import Classifier, build_classifier, classifier_config
 from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.callbacks import CSVLogger, EarlyStopping, ModelCheckpoint, TensorBoard
 from jaxcxr.training.fit import Radiographs, Run, fit
@@ -143,7 +143,8 @@ class Experiment:
         Raises:
             UserError: The folder holds another run; the errors of `fit`.
         """
-        claim_workdir(workdir, self.config.to_dict())
+        settings = {**self.config.to_dict(), "model": classifier_config(self.model)}
+        claim_workdir(workdir, settings)
         if not (workdir / "run.json").exists():
             write_run_facts(workdir, data=dict(data.facts))
         return fit(
