@@ -78,8 +78,8 @@ def roc_points(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.n
 def youden_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
     """Returns the threshold with the greatest sensitivity + specificity (Youden 1950).
 
-    Of equals the highest. NaN when only one class is there. Choose it on validation and use it on
-    test: chosen on test it flatters.
+    NaN when only one class is there. Choose it on validation and use it on test: chosen on test it
+    flatters.
     """
     false_positive_rates, true_positive_rates, thresholds = roc_points(labels, scores)
     if not len(thresholds):

@@ -237,7 +237,7 @@ class _Problems:
     def raise_any(self) -> None:
         if not self._found:
             return
-        self._found.sort()
+        self._found.sort(key=lambda problem: problem[0])
         told = [f"{self._path}, line {line}: {text}" for line, text in self._found[:_SHOWN]]
         if len(self._found) > _SHOWN:
             told.append(f"{self._path}: and {len(self._found) - _SHOWN} more such problems")

@@ -1,0 +1,194 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from jaxcxr.errors import UserError
+from jaxcxr.evaluation import boxes as geometry
+
+SIDE = 24
+
+
+@st.composite
+def pixel_boxes(draw):
+    x, y = draw(st.integers(0, SIDE - 1)), draw(st.integers(0, SIDE - 1))
+    return x, y, draw(st.integers(1, SIDE - x)), draw(st.integers(1, SIDE - y))
+
+
+def mask(box):
+    x, y, w, h = (int(side) for side in box)
+    pixels = np.zeros((SIDE, SIDE), bool)
+    pixels[y : y + h, x : x + w] = True
+    return pixels
+
+
+@given(pixel_boxes(), pixel_boxes())
+@settings(max_examples=200, deadline=None)
+def test_overlaps_count_pixels(predicted, annotated):
+    shared = np.sum(mask(predicted) & mask(annotated))
+    a, b = np.array(predicted, float), np.array(annotated, float)
+    assert geometry.intersection(a, b) == shared
+    union = np.sum(mask(predicted) | mask(annotated))
+    assert geometry.iou(a, b) == pytest.approx(shared / union, abs=1e-12)
+    assert geometry.iobb(a, b) == pytest.approx(shared / mask(predicted).sum(), abs=1e-12)
+    assert geometry.iogt(a, b) == pytest.approx(shared / mask(annotated).sum(), abs=1e-12)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(-50, 50), st.floats(0.01, 100))
+@settings(max_examples=100, deadline=None)
+def test_overlaps_do_not_change_with_place_and_unit(seed, shift, scale):
+    boxes = np.random.default_rng(seed).uniform(1, 20, size=(2, 30, 4))
+    moved = boxes * scale + np.array([shift, shift, 0, 0])
+    for overlap in (geometry.iou, geometry.iobb, geometry.iogt):
+        np.testing.assert_allclose(overlap(*moved), overlap(*boxes), atol=1e-9)
+
+
+def test_overlaps_broadcast_to_a_table_of_pairs():
+    boxes = np.random.default_rng(0).uniform(1, 20, size=(7, 4))
+    table = geometry.iou(boxes[:, None], boxes[None])
+    assert table.shape == (7, 7)
+    np.testing.assert_allclose(np.diag(table), 1)
+    np.testing.assert_allclose(table, table.T)
+    assert table[2, 5] == geometry.iou(boxes[2], boxes[5])
+
+
+def test_boxes_without_area_overlap_nothing():
+    empty, box = np.array([3.0, 3, 0, 5]), np.array([0.0, 0, 10, 10])
+    for overlap in (geometry.iou, geometry.iobb, geometry.iogt):
+        assert overlap(empty, box) == overlap(box, empty) == overlap(empty, empty) == 0
+
+
+def regions_by_flooding(hot):
+    """Returns (x, y, w, h) and pixel count of each 8-connected region, found pixel by pixel."""
+    waiting = {(int(y), int(x)) for y, x in np.argwhere(hot)}
+    regions = []
+    while waiting:
+        region, front = set(), {min(waiting)}
+        while front:
+            region |= front
+            near = {(y + i, x + j) for y, x in front for i in (-1, 0, 1) for j in (-1, 0, 1)}
+            front = (near & waiting) - region
+        waiting -= region
+        ys, xs = zip(*region, strict=True)
+        box = (min(xs), min(ys), max(xs) - min(xs) + 1, max(ys) - min(ys) + 1)
+        regions.append((box, len(region)))
+    return regions
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0.1, 0.3, 0.5]),
+    st.sampled_from([0, 2, 5]),
+)
+@settings(max_examples=100, deadline=None)
+def test_boxes_bound_the_connected_regions(seed, density, min_area):
+    hot = np.random.default_rng(seed).random((12, 17)) < density
+    hot[0, 0], hot[-1, -1] = True, False
+    expected = [region for region in regions_by_flooding(hot) if region[1] >= min_area]
+    found = geometry.heatmap_boxes(
+        hot.astype(np.float32), 17, 12, thresholds=[180], regions="all", min_area=min_area
+    )
+    assert {tuple(box) for box in found.boxes} == {box for box, _ in expected}
+    np.testing.assert_array_equal(found.peaks, 255)
+    largest = geometry.heatmap_boxes(hot.astype(np.float32), 17, 12, min_area=min_area)
+    assert len(largest.boxes) == min(1, len(expected))
+    if expected:
+        most = max(count for _, count in expected)
+        assert tuple(largest.boxes[0]) in {box for box, count in expected if count == most}
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 9), st.integers(2, 9))
+@settings(max_examples=50, deadline=None)
+def test_enlarging_is_bilinear_between_cell_centres(seed, h, w):
+    heatmap = np.random.default_rng(seed).normal(size=(h, w))
+    enlarged = geometry.enlarge(heatmap, width=w * 5, height=h * 8)
+    expected = ndimage.zoom(heatmap, (8, 5), order=1, mode="nearest", grid_mode=True)
+    np.testing.assert_allclose(enlarged, expected, atol=1e-12)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["largest", "all"]))
+@settings(max_examples=50, deadline=None)
+def test_boxes_do_not_depend_on_the_scale_of_the_heat(seed, regions):
+    rng = np.random.default_rng(seed)
+    heatmap = rng.normal(size=(8, 8))
+    plain = geometry.heatmap_boxes(heatmap, 100, 90, regions=regions)
+    scaled = geometry.heatmap_boxes(heatmap * rng.uniform(0.01, 50) - 3, 100, 90, regions=regions)
+    np.testing.assert_array_equal(plain.boxes, scaled.boxes)
+    np.testing.assert_allclose(plain.peaks, scaled.peaks)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_a_mirrored_heat_map_gives_mirrored_boxes(seed):
+    heatmap = np.random.default_rng(seed).normal(size=(8, 8))
+    boxes = geometry.heatmap_boxes(heatmap, 64, 64, regions="all").boxes
+    mirrored = geometry.heatmap_boxes(heatmap[:, ::-1], 64, 64, regions="all").boxes
+    mirrored[:, 0] = 64 - mirrored[:, 0] - mirrored[:, 2]
+    assert {*map(tuple, boxes)} == {*map(tuple, mirrored)}
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_boxes_grow_with_the_image(seed):
+    heatmap = np.random.default_rng(seed).normal(size=(8, 8))
+    small = geometry.heatmap_boxes(heatmap, 128, 128).boxes
+    large = geometry.heatmap_boxes(heatmap, 1024, 1024).boxes / 8
+    # An edge between two pixel centres of the small image lies within a pixel of it.
+    np.testing.assert_allclose(large, small, atol=2)
+
+
+def test_a_pixel_at_the_threshold_is_cold():
+    heatmap = np.array([[0, 180, 255, 181, 0]], np.float32)
+    (box,) = geometry.heatmap_boxes(heatmap, 5, 1, thresholds=[180]).boxes
+    np.testing.assert_array_equal(box, [2, 0, 2, 1])
+
+
+def test_a_wider_cut_contains_the_narrower_one():
+    heatmap = np.array([[0, 100, 255, 100, 0, 0, 90]], np.float32)
+    found = geometry.heatmap_boxes(heatmap, 7, 1, thresholds=[60, 180], regions="all")
+    np.testing.assert_array_equal(found.boxes, [[1, 0, 3, 1], [6, 0, 1, 1], [2, 0, 1, 1]])
+    np.testing.assert_allclose(found.peaks, [255, 90, 255])
+
+
+def test_cuts_that_agree_give_one_box():
+    heatmap = np.array([[0, 255, 0]], np.float32)
+    assert len(geometry.heatmap_boxes(heatmap, 3, 1, thresholds=[60, 180]).boxes) == 1
+
+
+def test_a_constant_heat_map_points_nowhere():
+    constant = np.full((1, 8, 8), -2.5, np.float32)
+    found = geometry.heatmap_boxes(constant[0], 64, 64, thresholds=[0], regions="all")
+    assert found.boxes.shape == (0, 4)
+    peak = geometry.peak_points(constant, np.array([64]), np.array([64]))
+    assert np.isnan(peak).all()
+    assert not geometry.contains(np.array([[0.0, 0, 64, 64]]), peak).any()
+
+
+def test_peaks_are_centres_of_the_hottest_cell():
+    heatmaps = np.zeros((2, 4, 8))
+    heatmaps[0, 3, 1] = heatmaps[1, 0, 7] = 1
+    points = geometry.peak_points(heatmaps, np.array([80, 1024]), np.array([40, 1024]))
+    np.testing.assert_allclose(points, [[15, 35], [960, 128]])
+    for heatmap, (x, y), size in zip(heatmaps, points, (80, 1024), strict=True):
+        enlarged = geometry.enlarge(heatmap, size, size // 2 if size == 80 else size)
+        hottest = np.argwhere(enlarged > enlarged.max() - 1e-9) + 0.5
+        np.testing.assert_allclose(hottest.mean(axis=0), [y, x], atol=70)
+        assert enlarged[int(y), int(x)] == pytest.approx(enlarged.max(), abs=0.1)
+
+
+def test_a_box_contains_its_first_and_not_its_last_edge():
+    box = np.array([[10.0, 20, 5, 5]] * 4)
+    points = np.array([[10, 20], [14.9, 24.9], [15, 20], [10, 25]])
+    np.testing.assert_array_equal(geometry.contains(box, points), [True, True, False, False])
+
+
+@pytest.mark.parametrize("wrong", [-1, 255, 300, np.nan])
+def test_thresholds_outside_the_scale_are_refused(wrong):
+    with pytest.raises(UserError, match="threshold is"):
+        geometry.heatmap_boxes(np.eye(4), 8, 8, thresholds=[wrong])
+
+
+def test_unknown_choice_of_regions_is_refused():
+    with pytest.raises(UserError, match="regions is 'best'; use one of largest, all"):
+        geometry.heatmap_boxes(np.eye(4), 8, 8, regions="best")

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit
+from sklearn.metrics import brier_score_loss, log_loss
+
+from jaxcxr.evaluation import calibration
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 10, 15]))
+@settings(max_examples=50, deadline=None)
+def test_calibration_error_bin_by_bin(seed, bins):
+    rng = np.random.default_rng(seed)
+    probabilities = rng.choice([0, 0.1, 1 / 3, 0.5, 0.9, 1, *rng.random(5)], size=60)
+    labels = rng.integers(2, size=60)
+    expected = 0.0
+    for start in range(bins):
+        in_bin = (probabilities * bins >= start) & (probabilities * bins < start + 1)
+        if start == bins - 1:
+            in_bin |= probabilities == 1
+        if in_bin.any():
+            distance = abs(probabilities[in_bin].mean() - labels[in_bin].mean())
+            expected += in_bin.mean() * distance
+    found = calibration.expected_calibration_error(labels, probabilities, bins)
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_calibration_error_by_hand():
+    # Two bins: 0.1, 0.3 with one finding in two (gap 0.3); 0.8 without (gap 0.8).
+    labels, probabilities = np.array([0, 1, 0]), np.array([0.1, 0.3, 0.8])
+    found = calibration.expected_calibration_error(labels, probabilities, bins=2)
+    assert found == pytest.approx((2 * 0.3 + 1 * 0.8) / 3)
+    diagram = calibration.reliability(labels, probabilities, bins=2)
+    np.testing.assert_allclose(diagram.predicted, [0.2, 0.8])
+    np.testing.assert_allclose(diagram.observed, [0.5, 0])
+    np.testing.assert_array_equal(diagram.radiographs, [2, 1])
+
+
+def test_brier_score_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    labels, probabilities = rng.integers(2, size=100), rng.random(100)
+    expected = brier_score_loss(labels, probabilities)
+    assert calibration.brier_score(labels, probabilities) == pytest.approx(expected, abs=1e-12)
+
+
+def test_nothing_to_calibrate_has_no_number():
+    nothing = np.empty(0)
+    assert np.isnan(calibration.brier_score(nothing, nothing))
+    assert np.isnan(calibration.expected_calibration_error(nothing, nothing))
+    assert np.isnan(calibration.fit_temperature(np.zeros(3), np.full(3, 0.2)))
+    np.testing.assert_array_equal(calibration.with_temperature(np.array([0.2]), np.nan), [0.2])
+
+
+@pytest.mark.parametrize("true_temperature", [0.5, 1.0, 3.0])
+def test_temperature_is_found(true_temperature):
+    rng = np.random.default_rng(1)
+    logits = rng.normal(scale=2, size=20_000).clip(-5, 5)
+    labels = rng.random(20_000) < expit(logits)
+    told = expit(logits * true_temperature)
+    temperature = calibration.fit_temperature(labels, told)
+    assert temperature == pytest.approx(true_temperature, rel=0.06)
+    scaled = calibration.with_temperature(told, temperature)
+    np.testing.assert_allclose(scaled, expit(logits * true_temperature / temperature), atol=1e-6)
+    losses = [
+        log_loss(labels, calibration.with_temperature(told, other))
+        for other in temperature * np.array([0.9, 0.99, 1.0, 1.01, 1.1])
+    ]
+    assert np.argmin(losses) == 2
+
+
+def test_temperature_stays_finite_where_probabilities_are_certain():
+    labels = np.array([0, 0, 1, 1])
+    perfect = calibration.fit_temperature(labels, np.array([0.0, 0.0, 1.0, 1.0]))
+    reversed_ = calibration.fit_temperature(labels, np.array([1.0, 1.0, 0.0, 0.0]))
+    assert 0.05 <= perfect < 0.2
+    assert 19 < reversed_ <= 20.001
+    assert np.isfinite(calibration.with_temperature(np.array([0.0, 1.0]), perfect)).all()

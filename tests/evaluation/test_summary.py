@@ -1,0 +1,146 @@
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from jaxcxr.evaluation import summary
+from jaxcxr.evaluation.comparison import paired_table, paired_text
+from jaxcxr.evaluation.statistics import bootstrap_aucs, delong_test
+from jaxcxr.findings import FINDINGS
+
+
+def study(seed=0, count=400):
+    """Labels and predictions of random radiographs; Hernia has no positive, Fibrosis no column."""
+    rng = np.random.default_rng(seed)
+    truth = (rng.random((count, 14)) < 0.3).astype(np.uint8)
+    truth[:, FINDINGS.index("Hernia")] = 0
+    scores = 1 / (1 + np.exp(-(rng.normal(size=(count, 14)) + truth)))
+    names = [f"{number:08}_000.png" for number in range(count)]
+    people = {
+        "Image Index": names,
+        "Patient ID": rng.integers(80, size=count),
+        "Patient Age": rng.choice([3, 17, 18, 39, 40, 59, 60, 79, 80, 414], size=count),
+        "Patient Gender": rng.choice(["F", "M"], size=count),
+        "View Position": rng.choice(["PA", "AP"], size=count),
+    }
+    labels = pd.DataFrame({**people, **dict(zip(FINDINGS, truth.T, strict=True))})
+    predictions = pd.DataFrame({"Image Index": names, **dict(zip(FINDINGS, scores.T, strict=True))})
+    return labels, predictions.drop(columns="Fibrosis")
+
+
+SCORED = [finding for finding in FINDINGS if finding not in ("Hernia", "Fibrosis")]
+
+
+def test_scores_and_their_means():
+    labels, predictions = study()
+    table = summary.score_table(labels, predictions, bootstraps=30).set_index("finding")
+    assert list(table.index) == [*FINDINGS, "Mean"]
+    for finding in SCORED:
+        truth, scores = labels[finding], predictions[finding]
+        row = table.loc[finding]
+        assert row["auc"] == pytest.approx(roc_auc_score(truth, scores), abs=1e-12)
+        expected = average_precision_score(truth, scores)
+        assert row["average_precision"] == pytest.approx(expected, abs=1e-12)
+        assert row["ci_low"] < row["auc"] < row["ci_high"]
+        assert (row["positives"], row["negatives"]) == (truth.sum(), (truth == 0).sum())
+    assert table.loc[["Hernia", "Fibrosis"], ["auc", "ci_low", "ci_high"]].isna().all(axis=None)
+    for name in ("auc", "average_precision"):
+        assert table.loc["Mean", name] == pytest.approx(table.loc[SCORED, name].mean())
+    assert table.loc["Mean", "positives"] == table.loc[SCORED, "positives"].sum()
+    replicates = bootstrap_aucs(
+        labels[SCORED].to_numpy(),
+        predictions[SCORED].to_numpy(),
+        labels["Patient ID"].to_numpy(),
+        bootstraps=30,
+    ).mean(axis=1)
+    interval = table.loc["Mean", ["ci_low", "ci_high"]].to_numpy(float)
+    np.testing.assert_allclose(interval, np.quantile(replicates, [0.025, 0.975]))
+    text = summary.auc_text(table.reset_index(), predictions)
+    assert "one class only" in text.splitlines()[1 + FINDINGS.index("Hernia")]
+    assert "not in the file" in text.splitlines()[1 + FINDINGS.index("Fibrosis")]
+
+
+def test_nothing_to_score_has_no_number():
+    labels, predictions = study()
+    nobody = labels.assign(**dict.fromkeys(FINDINGS, 0))
+    table = summary.score_table(nobody, predictions, bootstraps=10)
+    assert table["auc"].isna().all()
+    assert "one class only" in summary.auc_text(table, predictions).splitlines()[-1]
+
+
+def test_groups_hold_everybody_once_per_kind():
+    labels, _ = study()
+    kinds = pd.DataFrame([(kind, members) for kind, _, members in summary.groups(labels)])
+    for _, members in kinds.groupby(0)[1]:
+        np.testing.assert_array_equal(np.sum(list(members), axis=0), 1)
+    named = {name: members for _, name, members in summary.groups(labels)}
+    assert list(named) == ["All", "AP", "PA", "F", "M", "0-17", "18-39", "40-59", "60-79", "80+"]
+    assert set(labels["Patient Age"][named["18-39"]]) == {18, 39}
+    assert set(labels["Patient Age"][named["80+"]]) == {80, 414}
+
+
+def test_a_groups_scores_are_those_of_its_radiographs():
+    labels, predictions = study()
+    score = partial(summary.score_table, bootstraps=10)
+    table = summary.by_group(score, labels, predictions)
+    women = (labels["Patient Gender"] == "F").to_numpy()
+    expected = score(labels[women], predictions[women])
+    found = table[table["value"] == "F"].drop(columns=["group", "value"]).reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, expected)
+
+
+def test_operating_points_come_from_validation():
+    points = summary.operating_points(*study(seed=1))
+    assert list(points["rule"].unique()) == ["youden", "specificity 0.9"]
+    assert len(points) == 28
+    on_validation = summary.rates_table(*study(seed=1), points)
+    fixed = on_validation[on_validation["rule"] == "specificity 0.9"].set_index("finding")
+    assert fixed.loc[SCORED, "specificity"].between(0.9, 0.92).all()
+    on_test = summary.rates_table(*study(seed=2), points)
+    pd.testing.assert_series_equal(on_test["threshold"], on_validation["threshold"])
+    assert (on_test["sensitivity"] != on_validation["sensitivity"]).any()
+    assert on_test.set_index("finding").loc["Fibrosis", "sensitivity"].isna().all()
+
+
+def test_temperature_scaling_improves_calibration_where_it_was_fitted():
+    labels, predictions = study()
+    temperatures = summary.temperatures(labels, predictions)
+    table = summary.calibration_table(labels, predictions, temperatures).set_index("finding")
+    assert np.isnan(temperatures[FINDINGS.index("Hernia")])
+    assert np.isnan(temperatures[FINDINGS.index("Fibrosis")])
+    assert (table.loc[SCORED, "brier_scaled"] < table.loc[SCORED, "brier"]).all()
+    hernia = table.loc["Hernia"]
+    assert hernia["brier_scaled"] == pytest.approx(hernia["brier"])
+
+
+def test_curves_are_of_findings_that_have_one():
+    curves = summary.roc_curves(*study())
+    assert list(curves) == SCORED
+
+
+def test_pairs_are_compared_finding_by_finding():
+    labels, a = study(seed=0)
+    rng = np.random.default_rng(5)
+    noise = {name: (a[name] + rng.random(len(a))) / 2 for name in SCORED}
+    b = a.assign(**noise)
+    table = paired_table(labels, a, b, bootstraps=30).set_index("finding")
+    patients = labels["Patient ID"].to_numpy()
+    arrays = [frame[SCORED].to_numpy() for frame in (labels, a, b)]
+    replicates = bootstrap_aucs(arrays[0], arrays[1], patients, bootstraps=30)
+    replicates -= bootstrap_aucs(arrays[0], arrays[2], patients, bootstraps=30)
+    low, high = np.quantile(replicates, [0.025, 0.975], axis=0)
+    np.testing.assert_allclose(table.loc[SCORED, "ci_low"], low)
+    np.testing.assert_allclose(table.loc[SCORED, "ci_high"], high)
+    for index, finding in enumerate(SCORED):
+        expected = delong_test(*(array[:, index] for array in arrays), patients)
+        assert table.loc[finding, "p_value"] == pytest.approx(expected.p_value)
+        assert table.loc[finding, "difference"] == pytest.approx(expected.auc_a - expected.auc_b)
+    known = table.loc[SCORED]
+    assert (known["p_holm"] >= known["p_value"]).all()
+    smallest = known["p_value"].min()
+    assert known["p_holm"].min() == pytest.approx(min(1, smallest * len(SCORED)))
+    assert table.loc[["Hernia", "Fibrosis", "Mean"], "p_value"].isna().all()
+    assert table.loc["Mean", "difference"] == pytest.approx(known["difference"].mean())
+    assert len(paired_text(table.reset_index()).splitlines()) == 16
