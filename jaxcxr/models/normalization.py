@@ -69,13 +69,17 @@ class BatchNorm(nn.Module):
             mean, var, count = _batch_statistics(x.astype(jnp.float32), mode.axis_name)
             if not self.is_initializing():
                 unbiased = var * (count / max(count - 1, 1))
-                running_mean.value += _MOMENTUM * (mean - running_mean.value)
-                running_var.value += _MOMENTUM * (unbiased - running_var.value)
+                running_mean.value = _moved(running_mean.value, mean)
+                running_var.value = _moved(running_var.value, unbiased)
         else:
             mean, var = running_mean.value, running_var.value
 
         factor = scale * jax.lax.rsqrt(var + _EPSILON)
         return ((x - mean) * factor + bias).astype(x.dtype)
+
+
+def _moved(running: jax.Array, batch: jax.Array) -> jax.Array:
+    return running + _MOMENTUM * (batch - running)
 
 
 def _batch_statistics(x: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array, int]:

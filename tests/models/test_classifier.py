@@ -1,0 +1,150 @@
+import itertools
+import json
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxcxr.errors import UserError
+from jaxcxr.models import (
+    BACKBONES,
+    HEADS,
+    AttentionGated,
+    Baseline,
+    Classifier,
+    DenseNet121,
+    Mode,
+    ResNet18,
+    ResNet34,
+    ResNet50,
+    SpaceAttention,
+    SqueezeExcitation,
+    build_classifier,
+    classifier_config,
+)
+
+
+def shapes(module, size=256, dtype=jnp.float32, **call):
+    images = jax.ShapeDtypeStruct((2, size, size, 3), dtype)
+    variables = jax.eval_shape(module.init, jax.random.key(0), images)
+    return variables, jax.eval_shape(lambda v, x: module.apply(v, x, **call), variables, images)
+
+
+def count(module):
+    variables, _ = shapes(module, 64)
+    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (Baseline(), 21_554_510),
+        (SpaceAttention(), 21_299_022),
+        (AttentionGated(), 21_782_608),
+        # The three classifiers per scale beside the concatenating one, as the authors save them.
+        (AttentionGated(aggregation="deep_sup"), 21_795_194),
+    ],
+    ids=["baseline", "space_attention", "attention_gated", "attention_gated_all"],
+)
+def test_parameter_counts_of_the_papers_networks(head, expected):
+    assert count(Classifier(ResNet34(), head)) == expected
+
+
+@pytest.mark.parametrize(
+    ("backbone", "expected"),
+    [
+        # torchvision's counts with 1000 ImageNet classes, less their dense layer.
+        (ResNet18(), 11_689_512 - 513_000),
+        (ResNet34(), 21_797_672 - 513_000),
+        (ResNet50(), 25_557_032 - 2_049_000),
+        (DenseNet121(), 7_978_856 - 1_025_000),
+    ],
+)
+def test_parameter_counts_of_the_backbones(backbone, expected):
+    assert count(backbone) == expected
+
+
+@pytest.mark.parametrize(
+    ("backbone", "channels"),
+    [
+        (ResNet34(), (64, 128, 256, 512)),
+        (ResNet50(), (256, 512, 1024, 2048)),
+        (DenseNet121(), (256, 512, 1024, 1024)),
+    ],
+)
+def test_backbones_return_the_maps_of_every_stage(backbone, channels):
+    _, stages = shapes(backbone)
+    expected = [(2, 256 >> n, 256 >> n, c) for n, c in zip(range(2, 6), channels, strict=True)]
+    assert [stage.shape for stage in stages] == expected
+
+
+SMALL = {
+    "ResNet18": ResNet18(blocks=(1, 1, 1, 1), width=4),
+    "ResNet50": ResNet50(blocks=(1, 1, 1, 1), width=4),
+    "DenseNet121": DenseNet121(blocks=(1, 1, 1, 1), width=4, growth=4),
+}
+HEADS_AND_MAP_SIZES = {
+    "baseline": (Baseline(), 4),
+    "baseline_deconvolution": (Baseline(transition="deconvolution"), 16),
+    "space_attention": (SpaceAttention(), 4),
+    "space_attention_window": (SpaceAttention(window=3), 4),
+    "attention_gated": (AttentionGated(aggregation="ft"), 16),
+    "squeeze_excitation": (SqueezeExcitation(), 4),
+}
+
+
+@pytest.mark.parametrize("head", HEADS_AND_MAP_SIZES)
+@pytest.mark.parametrize("backbone", SMALL)
+def test_any_head_on_any_backbone(backbone, head):
+    head, size = HEADS_AND_MAP_SIZES[head]
+    variables, prediction = shapes(Classifier(SMALL[backbone], head), 128)
+    assert set(variables) == {"params", "batch_stats"}
+    assert set(variables["params"]) == {"backbone", "head"}
+    assert prediction.logits.shape == (2, 14)
+    assert prediction.heatmaps.shape == (2, size, size, 14)
+
+
+@pytest.mark.parametrize("head", HEADS_AND_MAP_SIZES)
+def test_networks_compute_in_the_dtype_of_their_input(head):
+    model = Classifier(SMALL["ResNet18"], HEADS_AND_MAP_SIZES[head][0])
+    call = {"mode": Mode(train=True), "mutable": ["batch_stats"]}
+    variables, (prediction, updated) = shapes(model, 64, jnp.bfloat16, **call)
+    assert {leaf.dtype for leaf in jax.tree.leaves((variables, updated))} == {jnp.dtype("float32")}
+    assert {leaf.dtype for leaf in jax.tree.leaves(prediction)} == {jnp.dtype("bfloat16")}
+
+
+def test_sizes_that_do_not_divide_by_32():
+    for backbone, (head, _) in itertools.product(SMALL.values(), HEADS_AND_MAP_SIZES.values()):
+        _, prediction = shapes(Classifier(backbone, head), 75)
+        assert prediction.logits.shape == (2, 14)
+
+
+@pytest.mark.parametrize("head", HEADS_AND_MAP_SIZES)
+def test_a_config_builds_the_same_classifier_again_even_through_json(head):
+    model = Classifier(SMALL["DenseNet121"], HEADS_AND_MAP_SIZES[head][0])
+    config = classifier_config(model)
+    assert build_classifier(json.loads(json.dumps(config))) == model
+
+
+def test_defaults_need_only_names():
+    model = build_classifier({"backbone": {"name": "ResNet34"}, "head": {"name": "Baseline"}})
+    assert model == Classifier(ResNet34(), Baseline())
+
+
+@pytest.mark.parametrize(
+    ("backbone", "head", "message"),
+    [
+        ({"name": "ResNet35"}, {"name": "Baseline"}, ["'ResNet35'", *BACKBONES]),
+        ({"name": "ResNet34"}, {"name": "Base"}, ["'Base'", *HEADS]),
+        ({"name": "ResNet34"}, {}, ["model.head.name", *HEADS]),
+        ({"name": "ResNet34", "depth": 3}, {"name": "Baseline"}, ["depth", "blocks", "width"]),
+        ({"name": "ResNet34"}, {"name": "Baseline", "pooling": "sum"}, ["'sum'", "max_average"]),
+        ({"name": "ResNet34"}, {"name": "AttentionGated", "aggregation": 1}, ["1", "deep_sup"]),
+    ],
+)
+def test_unknown_names_fields_and_values_are_refused_with_the_choices(backbone, head, message):
+    with pytest.raises(UserError) as error:
+        build_classifier({"backbone": backbone, "head": head})
+    assert "\n" not in str(error.value)
+    for part in message:
+        assert part in str(error.value)

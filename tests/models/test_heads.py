@@ -1,0 +1,159 @@
+"""What each head says of itself, checked against its definition."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxcxr.models import AttentionGated, Baseline, SpaceAttention, SqueezeExcitation
+from jaxcxr.models.heads.attention_gated import AttentionGate
+from jaxcxr.models.heads.baseline import log_sum_exp
+
+RANDOM = np.random.default_rng(0)
+STAGES = [
+    RANDOM.normal(size=(2, size, size, channels)).astype(np.float32)
+    for size, channels in ((16, 4), (8, 4), (4, 6), (2, 8))
+]
+
+
+def drawn(head, stages=STAGES):
+    """Returns a head's variables with random biases, and what it predicts."""
+    variables = jax.jit(head.init)(jax.random.key(0), stages)
+    leaves, tree = jax.tree.flatten(jax.tree.map(np.asarray, variables["params"]))
+    params = tree.unflatten(
+        [leaf + RANDOM.normal(0, 0.1, leaf.shape).astype(np.float32) for leaf in leaves]
+    )
+    variables = jax.tree.map(np.asarray, variables | {"params": params})
+    return variables, jax.tree.map(np.asarray, applied(head, variables, stages))
+
+
+def applied(head, variables, stages=STAGES):
+    return jax.jit(head.apply)(variables, stages)
+
+
+def close(a, b, tolerance=1e-4):
+    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+def test_average_pooled_logits_are_the_heat_maps_averages_and_the_bias():
+    for transition in ("none", "conv", "deconvolution"):
+        variables, (logits, heatmaps) = drawn(Baseline(pooling="average", transition=transition))
+        bias = variables["params"]["classifier"]["bias"]
+        close(logits, heatmaps.mean((1, 2)) + bias)
+
+
+def test_baseline_pools_the_transitions_maps():
+    _, (average, maps) = drawn(Baseline(pooling="average"))
+    variables, (_, same) = drawn(Baseline(pooling="average"))
+    params = variables["params"]
+    x = STAGES[-1] @ params["transition"]["kernel"][0, 0] + params["transition"]["bias"]
+    classify = lambda pooled: pooled @ params["classifier"]["kernel"] + params["classifier"]["bias"]  # noqa: E731
+    pooled = {
+        "max": x.max((1, 2)),
+        "average": x.mean((1, 2)),
+        "max_average": (x.max((1, 2)) + x.mean((1, 2))) / 2,
+        "lse": np.log(np.exp(3 * x).mean((1, 2))) / 3,
+    }
+    for name, expected in pooled.items():
+        logits, _ = applied(Baseline(pooling=name, lse_r=3.0), variables)
+        close(logits, classify(expected))
+    assert maps.shape == same.shape
+    assert average.shape == (2, 14)
+
+
+def test_log_sum_exp_goes_from_average_to_maximum_and_never_overflows():
+    x = STAGES[-1]
+    close(log_sum_exp(x, 1e-3), x.mean((1, 2)), 1e-2)
+    close(log_sum_exp(1e4 * x, 1e3), 1e4 * x.max((1, 2)))
+
+
+@pytest.mark.parametrize("window", [None, 2, 3])
+def test_space_attention_reads_context_and_features(window):
+    stages = [RANDOM.normal(size=(2, 4, 4, 8)).astype(np.float32)]
+    variables, (logits, heatmaps) = drawn(SpaceAttention(window=window), stages)
+    conv = variables["params"]["conv"]
+    for row, column in np.ndindex(4, 4):
+        if window is None:
+            context = stages[0].mean((1, 2))
+        else:
+            # 4 - window + 1 windows along each side, each standing for its share of positions.
+            count = 5 - window
+            top, left = row * count // 4, column * count // 4
+            context = stages[0][:, top : top + window, left : left + window].mean((1, 2))
+        both = np.concatenate([context, stages[0][:, row, column]], 1)
+        close(heatmaps[:, row, column], both @ conv["kernel"][0, 0] + conv["bias"])
+    close(logits, heatmaps.mean((1, 2)))
+
+
+def test_a_window_larger_than_the_map_is_the_whole_map():
+    variables, whole = drawn(SpaceAttention())
+    close(applied(SpaceAttention(window=7), variables).heatmaps, whole.heatmaps)
+
+
+def test_attention_gate_follows_equation_2():
+    x, coarse = STAGES[1], STAGES[3]
+    gate = AttentionGate()
+    variables = jax.jit(gate.init)(jax.random.key(1), x, coarse)
+    variables = jax.tree.map(np.asarray, variables)
+    p = variables["params"]
+    fine = x @ p["theta"]["kernel"][0, 0]
+    at_corner = coarse[:, 0, 0] @ p["phi"]["kernel"][0, 0] + p["phi"]["bias"]
+    score = np.maximum(fine[:, 0, 0] + at_corner, 0) @ p["psi"]["kernel"][0, 0] + p["psi"]["bias"]
+    gated, attention = map(np.asarray, jax.jit(gate.apply)(variables, x, coarse))
+    close(attention[:, 0, 0], 1 / (1 + np.exp(-score)))
+    linear = (attention * x) @ p["conv"]["kernel"][0, 0] + p["conv"]["bias"]
+    close(gated, linear / np.sqrt(1 + 1e-5))
+
+
+@pytest.mark.parametrize("aggregation", ["concat", "mean", "deep_sup", "ft"])
+def test_attention_gated_heat_maps_follow_the_weights_that_reach_the_logits(aggregation):
+    head = AttentionGated(aggregation=aggregation)
+    variables, (_, heatmaps) = drawn(head)
+    assert heatmaps.shape == (2, 8, 8, 14)
+    assert heatmaps.min() >= 0
+    assert heatmaps.max() <= 1
+    # With both attentions flat, what is left is a third of the scaled class activation map.
+    params = dict(variables["params"])
+    for gate in ("gate2", "gate3"):
+        params[gate] = params[gate] | {"psi": jax.tree.map(np.zeros_like, params[gate]["psi"])}
+    flat = variables | {"params": params}
+    maps = 3 * np.asarray(applied(head, flat).heatmaps)[:, ::7, ::7]
+
+    @jax.jit
+    @jax.grad
+    def gradient_of_logit(x4, finding):
+        return head.apply(flat, [*STAGES[:3], x4]).logits[:, finding].sum()
+
+    # A position's share: the gradient of the logit by that position, times what is there.
+    coarse = params["coarse"]
+    x4 = STAGES[3] @ coarse["kernel"][0, 0] + coarse["bias"]
+    for finding in (0, 13):
+        gradient = np.asarray(gradient_of_logit(STAGES[3], finding))
+        by_x4 = np.linalg.solve(coarse["kernel"][0, 0], np.moveaxis(gradient, -1, 0).reshape(8, -1))
+        activation = (x4 * by_x4.T.reshape(2, 2, 2, 8)).sum(-1)
+        low, high = activation.min((1, 2), keepdims=True), activation.max((1, 2), keepdims=True)
+        close(maps[..., finding], (activation - low) / (high - low), 5e-3)
+
+
+def test_deep_supervision_hands_out_the_logits_of_all_four_classifiers():
+    head = AttentionGated(aggregation="deep_sup")
+    variables, prediction = drawn(head)
+    sow = jax.jit(lambda v: head.apply(v, STAGES, mutable=["side_logits"])[1])
+    side = sow(variables)["side_logits"]["logits"]
+    assert len(side) == 4
+    close(np.mean(side, axis=0), prediction.logits)
+
+
+def test_squeeze_excitation_weighs_channels_and_adds_the_stages_input():
+    head = SqueezeExcitation()
+    before = RANDOM.normal(size=(2, 4, 4, 6)).astype(np.float32)
+
+    def both(module, after):
+        return module.link(0, before, after, mode=None), module(STAGES)
+
+    variables = jax.jit(lambda key: head.init(key, before, method=both))(jax.random.key(0))
+    recalibrated, _ = jax.jit(lambda v: head.apply(v, before, method=both))(variables)
+    part = jax.tree.map(np.asarray, variables["params"]["stages_0"])
+    squeezed = before.mean((1, 2)) @ part["squeeze"]["kernel"][0, 0]
+    weights = np.maximum(squeezed, 0) @ part["excite"]["kernel"][0, 0]
+    weights = 1 / (1 + np.exp(-weights))
+    close(recalibrated, before * weights[:, None, None] + before)
