@@ -4,7 +4,7 @@ The order is a pure function of the sizes of the record files, the seed and the 
 follows it, so that streamed, cached and resumed epochs are the same bit for bit.
 
 Images of an epoch are shuffled in two steps that need bounded memory. The record files are taken in
-random order, `TOGETHER` at a time, and read in turns, one record from each. The stream that results
+random order, up to `TOGETHER` at a time, and read in turns, one record from each. The stream that results
 is cut into windows, and each window is shuffled as a whole. Within a file, records already lie in
 the order of their names' hashes.
 """
@@ -12,12 +12,13 @@ the order of their names' hashes.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 TOGETHER = 16
-"""Record files that are read in turns."""
+"""Record files that are read in turns, at most."""
 
 WINDOW_BYTES = 64 * 1024**2
 """Memory of a window, in which images are shuffled."""
@@ -53,8 +54,9 @@ def stored_order(lengths: Sequence[int], image_size: int) -> Order:
 def shuffled_order(lengths: Sequence[int], image_size: int, seed: int, epoch: int) -> Order:
     """Returns the order of an epoch; another seed or epoch gives another one."""
     rng = np.random.default_rng((seed, epoch))
-    files = rng.permutation(len(lengths)).tolist()
-    groups = tuple(tuple(files[at : at + TOGETHER]) for at in range(0, len(files), TOGETHER))
+    files = rng.permutation(len(lengths))
+    parts = np.array_split(files, math.ceil(len(files) / TOGETHER))
+    groups = tuple(tuple(part.tolist()) for part in parts)
     window = _window(image_size)
     rows = np.arange(sum(lengths))
     for start in range(0, len(rows), window):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +56,7 @@ def read_png(path: Path, image_size: int | None = None) -> np.ndarray:
 def decode_png(path: Path, image_size: int | None = None) -> tuple[np.ndarray, tuple[int, int]]:
     """Returns what `read_png` returns, and the picture's own (width, height)."""
     try:
-        with warnings.catch_warnings(action="ignore"):
-            return _decode(path.read_bytes(), image_size)
+        return _decode(path.read_bytes(), image_size)
     except OSError as error:
         raise DamagedImageError(path, error.strerror or str(error)) from error
     except Exception as error:  # Pillow's decoders meet damaged bytes with any exception there is

@@ -18,7 +18,7 @@ from jaxcxr.data.chest_xray14.records import Record, Source, read_record, source
 from jaxcxr.data.png import DamagedImageError
 from jaxcxr.data.quiet_tensorflow import tfds
 from jaxcxr.data.release import Release
-from jaxcxr.data.splits import SPLITS, refuse_empty
+from jaxcxr.data.splits import SPLITS
 from jaxcxr.data.variant import VERSION
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
@@ -160,7 +160,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         if not self._plan.skip_bad_images and (split == SPLITS[-1] or not made):
             refuse_damaged(self._damaged)
         if not made:
-            refuse_empty({name: int(name != split) for name in SPLITS})
+            raise UserError(
+                f"{self._plan.release.root} has no usable radiograph for the {split} split: all "
+                f"{len(self._damaged)} that were tried are damaged"
+            )
         self._facts["skipped"] = [[damaged.path.name, damaged.reason] for damaged in self._damaged]
 
 
