@@ -1,0 +1,106 @@
+"""Files that PyTorch writes are read here, and files written here are read by PyTorch."""
+
+import os
+
+import jax
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is an extra: make test-torch installs it")
+
+from jaxcxr.errors import UserError  # noqa: E402
+from jaxcxr.models import build_classifier  # noqa: E402
+from jaxcxr.models.pretrained import load_backbone, load_classifier, to_torch  # noqa: E402
+from jaxcxr.models.torch_files import read_torch_file, write_torch_file  # noqa: E402
+from tests.torch import networks  # noqa: E402
+from tests.torch.cases import BACKBONES, CASES, HEADS  # noqa: E402
+
+
+def randomized(config):
+    network = networks.build(config)
+    networks.randomize(network, seed=3)
+    return network, build_classifier(config)
+
+
+def assert_same(one, other):
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_authors_checkpoints_hold_the_same_arrays_under_their_names(head, tmp_path):
+    network, model = randomized({"backbone": BACKBONES["resnet34"], "head": HEADS[head]})
+    theirs = networks.authors_network(network).state_dict()
+    if "attention_gated" in head:
+        assert {"resnet.fc.weight", "ag1.theta.weight", "classifier3.bias"} <= theirs.keys()
+    if "baseline" in head:
+        assert {"resnet.0.weight", "trans_pool_prediction.fc.weight"} <= theirs.keys()
+    torch.save(theirs, tmp_path / "unified_net_epoch_5.pt")
+    torch.save(networks.state_dict(network), tmp_path / "ours.pth")
+    assert_same(
+        load_classifier(tmp_path / "unified_net_epoch_5.pt", model),
+        load_classifier(tmp_path / "ours.pth", model),
+    )
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_backbone_with_its_imagenet_classifier(backbone, tmp_path):
+    network, model = randomized(CASES[f"{backbone}_baseline"])
+    torch.save(network.backbone.state_dict(), tmp_path / "backbone.pth")
+    torch.save(networks.state_dict(network), tmp_path / "whole.pth")
+    whole = load_classifier(tmp_path / "whole.pth", model)
+    alone = load_backbone(tmp_path / "backbone.pth", model.backbone)
+    assert_same(alone, {collection: parts["backbone"] for collection, parts in whole.items()})
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_pytorch_loads_what_is_written_here(suffix, tmp_path):
+    network, model = randomized(CASES["resnet50_baseline"])
+    torch.save(networks.state_dict(network), tmp_path / "source.pth")
+    variables = load_classifier(tmp_path / "source.pth", model)
+    path = tmp_path / f"written{suffix}"
+    write_torch_file(path, to_torch(variables, "ResNet50"))
+    state = {name: torch.from_numpy(array) for name, array in read_torch_file(path).items()}
+    fresh = networks.build(CASES["resnet50_baseline"])
+    head = {name.removeprefix("head."): t for name, t in state.items() if name[:5] == "head."}
+    fresh.head.load_state_dict(head)
+    backbone = {name: tensor for name, tensor in state.items() if name[:5] != "head."}
+    missing, unexpected = fresh.backbone.load_state_dict(backbone, strict=False)
+    assert set(missing) == {"fc.weight", "fc.bias"}
+    assert not unexpected
+    for name, tensor in networks.state_dict(fresh).items():
+        torch.testing.assert_close(tensor, network.state_dict().get(f"backbone.{name}", tensor))
+
+
+class Code:
+    """What a malicious file does when a careless reader opens it."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.marker),)
+
+
+def test_a_pickle_with_code_in_it_is_refused_and_the_code_does_not_run(tmp_path):
+    marker = tmp_path / "it ran"
+    torch.save({"conv1.weight": Code(marker)}, tmp_path / "evil.pth")
+    with pytest.raises(UserError, match="refused") as error:
+        read_torch_file(tmp_path / "evil.pth")
+    assert "\n" not in str(error.value)
+    assert str(tmp_path / "evil.pth") in str(error.value)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"epoch": 5}])
+def test_other_contents_are_no_state_dict(content, tmp_path):
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(UserError, match="no state dict"):
+        read_torch_file(tmp_path / "other.pth")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off"])
+def test_a_damaged_file_is_named(content, tmp_path):
+    (tmp_path / "damaged.pth").write_bytes(content)
+    with pytest.raises(UserError, match=r"damaged\.pth") as error:
+        read_torch_file(tmp_path / "damaged.pth")
+    assert "\n" not in str(error.value)
