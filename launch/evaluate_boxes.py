@@ -65,6 +65,15 @@ flags.register_multi_flags_validator(
 )
 
 
+@flags.validator("threshold", message="expected numbers from 0 to below 255, like 60,180")
+def _are_thresholds(texts: list[str]) -> bool:
+    try:
+        check_thresholds([float(text) for text in texts])
+    except (ValueError, UserError):
+        return False
+    return True
+
+
 def main() -> None:
     """Scores a run or a file."""
     if _WORKDIR.value and _DATA_DIR.value:
@@ -80,10 +89,10 @@ def score_run(workdir: Path, data_dir: str) -> None:
     from jaxcxr.inference.prepared import annotated_cases, draw_boxes
     from jaxcxr.training.workdir import read_config
 
-    cuts = thresholds()
     predictor = Predictor.from_run(workdir)
     prepared = data.load(data_dir, **read_config(workdir).data)
     cases = annotated_cases(predictor, prepared.test, _BATCH_SIZE.value)
+    cuts = [float(text) for text in _THRESHOLDS.value]
     predicted = draw_boxes(
         cases, thresholds=cuts, regions=cast(RegionChoice, _REGIONS.value), min_area=_MIN_AREA.value
     )
@@ -96,18 +105,6 @@ def score_run(workdir: Path, data_dir: str) -> None:
     columns = ["finding", "accuracy", "ci_low", "ci_high", "boxes"]
     tables.write(table.loc[:, columns], out / "pointing_game.csv")
     write_scores(cases.annotated, predicted, out)
-
-
-def thresholds() -> list[float]:
-    """Returns the numbers of --threshold."""
-    try:
-        cuts = [float(text) for text in _THRESHOLDS.value]
-    except ValueError as error:
-        raise UserError(
-            f"--threshold={','.join(_THRESHOLDS.value)}: expected numbers from 0 to below 255"
-        ) from error
-    check_thresholds(cuts)
-    return cuts
 
 
 def score_file(path: str, release_folder: str, out: Path) -> None:

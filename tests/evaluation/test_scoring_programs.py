@@ -1,0 +1,195 @@
+"""The programs that score files of any system, run as a user runs them, on metadata alone."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jaxcxr.findings import FINDINGS
+
+REPOSITORY = Path(__file__).parents[2]
+COUNT, TRAIN_VAL = 60, 20
+NAMES = [f"{number // 2:08}_{number % 2:03}.png" for number in range(COUNT)]
+METADATA_HEADER = (
+    "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
+    "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
+)
+
+# Scoring a file must work where neither JAX nor TensorFlow is installed.
+WITHOUT_FRAMEWORKS = """
+import runpy, sys
+
+class Absent:
+    def find_spec(self, name, *_):
+        if name.split(".")[0] in ("jax", "flax", "tensorflow", "tensorflow_datasets", "torch"):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def launch(program, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_FRAMEWORKS, f"launch/{program}.py", *map(str, arguments)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return np.random.default_rng(0).random((COUNT, 14)) < [*[0.3] * 13, 0]
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory, truth):
+    root = tmp_path_factory.mktemp("release")
+    rows = [METADATA_HEADER]
+    for number, (name, present) in enumerate(zip(NAMES, truth, strict=True)):
+        labels = "|".join(np.array(FINDINGS)[present]) or "No Finding"
+        sex, view = "FM"[number // 2 % 2], ("PA", "AP")[number % 3 == 0]
+        facts = f"{number % 2},{number // 2},{20 + number},{sex},{view},2500,2048,0.168,0.168"
+        rows.append(f"{name},{labels},{facts}")
+    (root / "Data_Entry_2017_v2020.csv").write_text("\n".join(rows) + "\n")
+    (root / "train_val_list.txt").write_text("\n".join(NAMES[:TRAIN_VAL]))
+    (root / "test_list.txt").write_text("\n".join(NAMES[TRAIN_VAL:]))
+    boxes = ["Image Index,Finding Label,Bbox [x,y,w,h],,,"]
+    boxes += [f"{NAMES[20]},Mass,100.5,200.25,80,90", f"{NAMES[21]},Infiltrate,300,300,200,100"]
+    (root / "BBox_List_2017.csv").write_text("\n".join(boxes) + "\n")
+    return root
+
+
+@pytest.fixture
+def predictions(tmp_path, truth):
+    scores = np.random.default_rng(1).random((COUNT, 14)) * 0.7 + 0.3 * truth
+    table = pd.DataFrame(scores, columns=[f"prob_{finding}" for finding in FINDINGS])
+    table.insert(0, "Image Index", NAMES)
+    table.to_csv(tmp_path / "theirs.csv", index=False)
+    return tmp_path / "theirs.csv"
+
+
+def refused(done, *words):
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_a_file_of_probabilities_is_scored(release, predictions, tmp_path):
+    out = tmp_path / "scores"
+    pd.read_csv(predictions).drop(columns="prob_Edema").to_csv(predictions, index=False)
+    flags = [f"--predictions={predictions}", f"--release={release}", f"--out={out}"]
+    done = launch("evaluate_auc", *flags, "--bootstraps=20")
+    assert done.returncode == 0, done.stderr
+    assert "60 radiographs, 40 of them among the 40 of the official test list" in done.stdout
+    told = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert "one class only" in told["Hernia"]
+    assert "not in the file" in told["Edema"]
+    table = pd.read_csv(out / "auc.csv")
+    assert list(table) == ["finding", "auc", "ci_low", "ci_high", "positives", "negatives"]
+    assert list(table["finding"]) == [*FINDINGS, "Mean"]
+    assert np.isnan(table["auc"][FINDINGS.index("Hernia")])
+    assert (table["positives"] + table["negatives"])[:14].eq(COUNT).all()
+    assert (out / "roc.png").read_bytes().startswith(b"\x89PNG")
+    groups = pd.read_csv(out / "subgroups.csv")
+    assert {"PA", "AP", "F", "M", "18-39"} <= set(groups["value"])
+
+
+def test_the_official_test_list_alone(release, predictions, tmp_path):
+    flags = [f"--predictions={predictions}", f"--release={release}", "--bootstraps=20"]
+    done = launch("evaluate_auc", *flags, f"--out={tmp_path / 'test'}", "--split=test")
+    assert done.returncode == 0, done.stderr
+    labels = pd.read_csv(tmp_path / "test" / "labels.csv")
+    assert list(labels["Image Index"]) == NAMES[TRAIN_VAL:]
+    table = pd.read_csv(predictions)
+    table.iloc[:TRAIN_VAL].to_csv(predictions, index=False)
+    refused(
+        launch("evaluate_auc", *flags, f"--out={tmp_path / 'none'}", "--split=test"),
+        "no radiograph of the official test list",
+    )
+
+
+def test_a_wrong_file_is_refused_and_nothing_written(release, predictions, tmp_path):
+    lines = predictions.read_text().splitlines()
+    lines[5] = lines[5].replace(NAMES[4], "stranger.png")
+    lines[8] = lines[7]
+    predictions.write_text("\n".join(lines))
+    flags = [f"--predictions={predictions}", f"--release={release}", f"--out={tmp_path / 'scores'}"]
+    done = launch("evaluate_auc", *flags)
+    refused(done, "line 6: image 'stranger.png'", "line 9: image", "also in line 8")
+    assert done.returncode == 1
+    assert not (tmp_path / "scores").exists()
+
+
+@pytest.mark.parametrize(
+    ("program", "flags", "words"),
+    [
+        ("evaluate_auc", ["--workdir=run"], "--workdir and --data_dir to score a run"),
+        ("evaluate_auc", ["--predictions=a.csv", "--release=r"], "--predictions, --release and"),
+        ("evaluate_auc", ["--predictions=a.csv", "--release=no", "--out=o"], "no: no such folder"),
+        ("evaluate_boxes", [], "--boxes, --release and --out to score a file"),
+        (
+            "evaluate_boxes",
+            ["--workdir=no", "--data_dir=d", "--threshold=x"],
+            "from 0 to below 255",
+        ),
+        ("compare", ["a.csv", "--release=r"], "expected two: A.csv B.csv"),
+    ],
+)
+def test_wrong_flags_are_refused(program, flags, words):
+    refused(launch(program, *flags), words)
+
+
+def test_a_file_of_boxes_is_scored(release, tmp_path):
+    boxes = tmp_path / "theirs.csv"
+    boxes.write_text(
+        "Image Index,Finding Label,x,y,w,h,score\n"
+        f"{NAMES[20]},Mass,100.5,200.25,80,90,0.9\n"
+        f"{NAMES[20]},Edema,1,1,80,90,0.9\n"
+    )
+    out = tmp_path / "scores"
+    flags = [f"--boxes={boxes}", f"--release={release}", f"--out={out}", "--bootstraps=9"]
+    done = launch("evaluate_boxes", *flags)
+    assert done.returncode == 0, done.stderr
+    assert "2 boxes, 2 of them on the official test list" in done.stdout
+    assert "1 radiographs with annotated boxes have no predicted box" in done.stdout
+    assert "1 predicted boxes are of findings that have no annotated box" in done.stdout
+    table = pd.read_csv(out / "localization.csv")
+    assert list(table) == ["finding", "metric", "threshold", "accuracy", "boxes", "afp"]
+    of_finding = table.groupby("finding")["accuracy"].mean()
+    assert (of_finding["Mass"], of_finding["Infiltration"], of_finding["Mean"]) == (1, 0, 0.5)
+    assert set(pd.read_csv(out / "localization_published.csv")["metric"]) == {"IoU", "IoBB"}
+    assert len(pd.read_csv(out / "localization_intervals.csv")) == len(table)
+    assert len(pd.read_csv(out / "annotated_boxes.csv")) == 2
+
+
+def test_a_wrong_file_of_boxes_is_refused_and_nothing_written(release, tmp_path):
+    boxes = tmp_path / "theirs.csv"
+    boxes.write_text(
+        f"Image Index,Finding Label,x,y,w,h\n{NAMES[20]},Mass,1,2,3,4\n{NAMES[20]},Mass,1,2,,4\n"
+    )
+    flags = [f"--boxes={boxes}", f"--release={release}", f"--out={tmp_path / 'scores'}"]
+    refused(launch("evaluate_boxes", *flags), "line 3: w is ''")
+    assert not (tmp_path / "scores").exists()
+
+
+def test_two_systems_are_compared(release, predictions, tmp_path):
+    other = pd.read_csv(predictions)
+    other["prob_Mass"] = np.random.default_rng(2).random(COUNT)
+    other.iloc[5:].to_csv(tmp_path / "other.csv", index=False)
+    files = [predictions, tmp_path / "other.csv", f"--release={release}"]
+    done = launch("compare", *files, "--bootstraps=20", f"--out={tmp_path / 'pairs.csv'}")
+    assert done.returncode == 0, done.stderr
+    assert "55 of its 60 radiographs compared" in done.stdout
+    table = pd.read_csv(tmp_path / "pairs.csv").set_index("finding")
+    assert table.loc["Mass", "difference"] > 0
+    assert table.loc["Edema", "difference"] == 0
+    assert table.loc["Edema", "p_value"] == 1
+    assert np.isnan(table.loc["Hernia", "difference"])
