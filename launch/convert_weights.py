@@ -60,6 +60,8 @@ def main() -> None:
         head = AUTHORS_HEADS[_MODEL.value] | _fields(_HEAD.value)
         model = build_classifier({"backbone": {"name": "ResNet34"}, "head": head})
         variables = load_classifier(_SOURCE.value, model)
+        if "head" not in variables["params"]:
+            raise UserError(f"{_SOURCE.value} holds a backbone alone: use --model=ResNet34")
         save_weight_folder(_OUT.value, classifier_config(model), variables)
     else:
         raise UserError("--model is missing: name the network that the file is of")

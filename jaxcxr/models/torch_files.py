@@ -46,7 +46,7 @@ def write_torch_file(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     if path.suffix == ".safetensors":
         with written_aside(path) as aside:
-            safetensors.numpy.save_file(contiguous, aside, metadata={"format": "pt"})
+            aside.write_bytes(safetensors.numpy.save(contiguous, metadata={"format": "pt"}))
     elif path.suffix in _PICKLED:
         torch = _torch(path)
         tensors = {name: torch.from_numpy(array.copy()) for name, array in contiguous.items()}
