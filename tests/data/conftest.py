@@ -89,3 +89,14 @@ def make_release(tmp_path: Path) -> Callable[..., ReleaseFolder]:
         return write_release(tmp_path / name, **settings)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[ReleaseFolder, Path]:
+    """Returns a release of 100 radiographs and the folder where it is prepared at 32×32."""
+    from jaxcxr.data import prepare, read_release
+
+    root = tmp_path_factory.mktemp("prepared")
+    folder = write_release(root / "release", patients=50)
+    prepare(read_release(folder.root), root / "datasets", image_size=32)
+    return folder, root / "datasets"

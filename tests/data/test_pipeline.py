@@ -1,0 +1,239 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxcxr.data import load, order, read_png, read_release
+from jaxcxr.data.pipeline import Split
+from jaxcxr.data.quiet_tensorflow import tf
+from jaxcxr.data.record_files import RecordFiles
+from jaxcxr.errors import UserError
+from jaxcxr.findings import FINDINGS
+
+WINDOW = 20
+
+
+@pytest.fixture(autouse=True)
+def small_windows(monkeypatch):
+    monkeypatch.setattr(order, "_window", lambda image_size: WINDOW)
+
+
+@pytest.fixture(scope="module")
+def data(prepared):
+    return load(prepared[1], image_size=32)
+
+
+@pytest.fixture(scope="module")
+def cut_up(data, tmp_path_factory) -> Split:
+    """Returns the training split in 23 record files."""
+    (path,) = data.train.files.paths
+    records = [record.numpy() for record in tf.data.TFRecordDataset(path)]
+    parts = np.array_split(np.arange(len(records)), 23)
+    paths = []
+    for index, part in enumerate(parts):
+        paths.append(os.fspath(tmp_path_factory.mktemp("parts") / f"{index}.tfrecord"))
+        with tf.io.TFRecordWriter(paths[-1]) as writer:
+            for record in part:
+                writer.write(records[record])
+    return Split("train", RecordFiles(tuple(paths), tuple(map(len, parts)), 32))
+
+
+def joined(batches) -> dict[str, np.ndarray]:
+    batches = list(batches)
+    return {field: np.concatenate([batch[field] for batch in batches]) for field in batches[0]}
+
+
+def assert_equal_batches(some, others):
+    for one, other in zip(some, others, strict=True):
+        assert one.keys() == other.keys()
+        for field in one:
+            np.testing.assert_array_equal(one[field], other[field], strict=True)
+
+
+def test_batches_hold_what_the_release_says(prepared, data):
+    release = read_release(prepared[0].root)
+    images = release.images.set_index("image_name")
+    for batch in data.train.batches(8, seed=0):
+        assert batch["image"].shape == (8, 32, 32, 1)
+        assert batch["image"].dtype == batch["labels"].dtype == np.uint8
+        assert batch["mask"].all()
+        for row, name in enumerate(batch["image_name"]):
+            pixels = read_png(release.image_paths[name], image_size=32)
+            np.testing.assert_array_equal(batch["image"][row, :, :, 0], pixels)
+            facts = images.loc[name]
+            np.testing.assert_array_equal(batch["labels"][row], facts[list(FINDINGS)].astype(int))
+            for field in ("patient", "age", "sex", "view", "follow_up"):
+                assert batch[field][row] == facts[field]
+            assert batch["png_size"][row].tolist() == [40, 40]
+
+
+def test_evaluation_drops_nothing_and_pads_the_end(data):
+    batches = list(data.test.batches(8))
+    assert [int(batch["mask"].sum()) for batch in batches] == [8, 8, 4]
+    names = joined(batches)["image_name"]
+    assert len(set(names[:20])) == 20
+    assert not batches[-1]["image"][4:].any()
+    assert not batches[-1]["labels"][4:].any()
+    assert (names[20:] == "").all()
+    assert_equal_batches(batches, data.test.batches(8))
+
+
+def test_training_drops_the_incomplete_batch(data):
+    assert len(list(data.train.batches(32, seed=0))) == 2
+    assert list(data.validation.batches(11, seed=0)) == []
+
+
+def test_seed_and_epoch_decide_the_order(cut_up):
+    first = list(cut_up.batches(8, seed=5, epoch=1))
+    assert_equal_batches(first, cut_up.batches(8, seed=5, epoch=1))
+    names = joined(first)["image_name"].tolist()
+    for other in ({"seed": 5, "epoch": 2}, {"seed": 6, "epoch": 1}):
+        assert joined(cut_up.batches(8, **other))["image_name"].tolist() != names
+
+
+def test_another_run_sees_the_same_order(prepared, data):
+    assert data.test.num_images <= WINDOW  # the other run's windows are larger
+    program = f"""
+from jaxcxr.data import load
+for batch in load({os.fspath(prepared[1])!r}, image_size=32).test.batches(5, seed=5, epoch=1):
+    print(*batch["image_name"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], stdout=-1, text=True, check=True)
+    expected = joined(data.test.batches(5, seed=5, epoch=1))["image_name"]
+    assert done.stdout.split() == expected.tolist()
+
+
+def test_batches_follow_the_order_that_was_decided(cut_up):
+    stored = joined(cut_up.batches(7))["image_name"]
+    for epoch in range(3):
+        chosen = order.shuffled_order(cut_up.files.lengths, 32, seed=1, epoch=epoch)
+        positions = order.stored_positions(chosen, cut_up.files.lengths)
+        read = joined(cut_up.batches(7, seed=1, epoch=epoch))["image_name"]
+        np.testing.assert_array_equal(read, stored[positions])
+
+
+def test_how_images_are_filed_does_not_matter_in_evaluation(data, cut_up):
+    assert_equal_batches(data.train.batches(8), cut_up.batches(8))
+
+
+@pytest.mark.parametrize("settings", [{"seed": 3, "epoch": 4}, {}])
+@pytest.mark.parametrize("start", [0, 1, 4, 8])
+def test_an_epoch_can_start_in_its_middle(cut_up, settings, start):
+    batches = list(cut_up.batches(8, **settings))
+    assert_equal_batches(batches[start:], cut_up.batches(8, start_batch=start, **settings))
+
+
+@pytest.mark.parametrize("settings", [{"seed": 3, "epoch": 4}, {}])
+@pytest.mark.parametrize("processes", [2, 4])
+def test_processes_share_each_batch(cut_up, settings, processes):
+    whole = cut_up.batches(12, **settings)
+    shares = [
+        cut_up.batches(12, process_index=index, process_count=processes, **settings)
+        for index in range(processes)
+    ]
+    assert_equal_batches(whole, map(joined, zip(*shares, strict=True)))
+
+
+def test_batches_that_do_not_divide_are_refused(data):
+    with pytest.raises(UserError, match=r"batch size is 9; it must be a positive multiple"):
+        next(data.train.batches(9, process_count=2))
+    with pytest.raises(UserError, match="batch size is 0"):
+        next(data.train.batches(0))
+
+
+def test_boxes_are_those_of_the_release(prepared, data):
+    expected = read_release(prepared[0].root).boxes
+    boxes = data.test.boxes()
+    assert boxes["image_name"].tolist() == sorted(expected["image_name"])
+    expected = expected.sort_values("image_name", kind="stable", ignore_index=True)
+    assert boxes["finding"].tolist() == expected["finding"].tolist()
+    np.testing.assert_allclose(boxes[["x", "y", "w", "h"]], expected[["x", "y", "w", "h"]])
+    assert data.train.boxes().columns.tolist() == ["image_name", "finding", "x", "y", "w", "h"]
+    assert len(data.train.boxes()) == 0
+
+
+def test_facts_tell_where_the_data_come_from(data):
+    assert data.facts["dataset"] == "chest_xray14/32/1.0.0"
+    assert data.facts["release"] == "release"
+    assert (data.facts["train"], data.facts["validation"], data.facts["test"]) == (70, 10, 20)
+
+
+def test_a_dataset_that_is_not_there(prepared, tmp_path):
+    _, data_dir = prepared
+    with pytest.raises(UserError, match=r"64_seed2/1\.0\.0: no such dataset; prepare it") as caught:
+        load(data_dir, 64, split_seed=2)
+    assert str(caught.value).endswith(
+        f"with python launch/prepare.py --release DIR --data_dir={data_dir} --image_size=64 "
+        "--split_seed=2 (prepared there: 32)"
+    )
+    with pytest.raises(UserError, match=r"--image_size=256$"):
+        load(tmp_path)
+    with pytest.raises(UserError, match="split is 'mine'"):
+        load(data_dir, 32, split="mine")
+
+
+RECORD_FILE = "chest_xray14-train.tfrecord-00000-of-00001"
+
+
+class TestDamage:
+    @pytest.fixture
+    def copy(self, prepared, tmp_path) -> Path:
+        shutil.copytree(prepared[1], tmp_path / "copy")
+        return tmp_path / "copy"
+
+    @pytest.fixture
+    def record_file(self, copy) -> Path:
+        return copy / "chest_xray14/32/1.0.0" / RECORD_FILE
+
+    def assert_named(self, copy: Path) -> None:
+        train = load(copy, 32).train
+        for read in (lambda: list(train.batches(8)), train.boxes):
+            with pytest.raises(UserError, match=rf"{RECORD_FILE}: .*; remove the folder and run"):
+                read()
+
+    def test_a_flipped_bit(self, copy, record_file):
+        content = bytearray(record_file.read_bytes())
+        content[len(content) // 2] ^= 1
+        record_file.write_bytes(content)
+        self.assert_named(copy)
+
+    def test_a_cut_file(self, copy, record_file):
+        record_file.write_bytes(record_file.read_bytes()[:-100])
+        self.assert_named(copy)
+
+    def test_a_file_that_is_gone(self, copy, record_file):
+        record_file.unlink()
+        self.assert_named(copy)
+
+    def test_a_file_that_ends_early_between_records(self, copy, record_file):
+        path = os.fspath(record_file)
+        records = [record.numpy() for record in tf.data.TFRecordDataset(path)]
+        with tf.io.TFRecordWriter(path) as writer:
+            for record in records[:-3]:
+                writer.write(record)
+        with pytest.raises(UserError, match="holds 67 of 70 records"):
+            list(load(copy, 32).train.batches(8))
+
+    def test_a_folder_without_description(self, copy):
+        next(copy.rglob("features.json")).unlink()
+        with pytest.raises(UserError, match=r"no readable dataset .*--image_size=32 again"):
+            load(copy, 32)
+
+
+def test_reading_a_release_needs_no_tensorflow(prepared):
+    program = f"""
+import sys
+import jaxcxr.data
+jaxcxr.data.read_release({os.fspath(prepared[0].root)!r})
+assert "tensorflow" not in sys.modules
+assert {{"load", "prepare", "read_release"}} <= set(dir(jaxcxr.data))
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_tensorflow_keeps_off_the_gpu():
+    assert tf.config.get_visible_devices("GPU") == []

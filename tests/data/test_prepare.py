@@ -1,0 +1,288 @@
+import fcntl
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jaxcxr.data import load, prepare, read_png, read_release, split_by_patient
+from jaxcxr.data.quiet_tensorflow import tfds
+from jaxcxr.data.splits import authors_split
+from jaxcxr.errors import UserError
+from jaxcxr.findings import FINDINGS
+
+ROOT = Path(__file__).parents[2]
+
+
+def records(folder: Path) -> dict[str, dict]:
+    """Returns all records by image name, read by TFDS alone."""
+    builder = tfds.builder_from_directory(os.fspath(folder))
+    found = {}
+    for split in ("train", "validation", "test"):
+        for record in tfds.as_numpy(builder.as_dataset(split)):
+            found[record["image_name"].decode()] = {**record, "split": split}
+    return found
+
+
+def files_under(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_records_hold_what_the_release_says(prepared):
+    folder, data_dir = prepared
+    release = read_release(folder.root)
+    found = records(data_dir / "chest_xray14/32/1.0.0")
+    split = split_by_patient(release.images)
+    assert len(found) == 100
+    for index, row in release.images.iterrows():
+        record = found[row["image_name"]]
+        assert record["split"] == split[index]
+        pixels = read_png(release.image_paths[row["image_name"]], image_size=32)
+        np.testing.assert_array_equal(record["image"], pixels[:, :, None])
+        np.testing.assert_array_equal(record["labels"], row[list(FINDINGS)].to_numpy(int))
+        for field in ("patient", "age", "follow_up"):
+            assert record[field] == row[field]
+        assert ["F", "M"][record["sex"]] == row["sex"]
+        assert ["PA", "AP"][record["view"]] == row["view"]
+        assert record["png_size"].tolist() == [40, 40]
+        boxes = release.boxes[release.boxes["image_name"] == row["image_name"]]
+        findings = [FINDINGS[finding] for finding in record["boxes"]["finding"]]
+        assert findings == boxes["finding"].tolist()
+        np.testing.assert_allclose(
+            np.reshape(record["boxes"]["box"], (-1, 4)), boxes[["x", "y", "w", "h"]]
+        )
+
+
+def test_the_dataset_opens_without_this_package(prepared):
+    _, data_dir = prepared
+    program = f"""
+import sys
+sys.modules["jaxcxr"] = None  # importing it fails from here on
+import tensorflow_datasets as tfds
+builder = tfds.builder_from_directory({os.fspath(data_dir / "chest_xray14/32/1.0.0")!r})
+for split, count in (("train", 70), ("validation", 10), ("test", 20)):
+    assert builder.info.splits[split].num_examples == count
+for record in builder.as_dataset("test").take(2):
+    assert record["image"].shape == (32, 32, 1) and record["image"].dtype == "uint8"
+assert builder.info.features["boxes"]["finding"].names[0] == "Atelectasis"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd="/", stderr=subprocess.PIPE)
+
+
+def test_preparing_again_changes_nothing(prepared):
+    folder, data_dir = prepared
+    before = {path: path.stat().st_mtime_ns for path in data_dir.rglob("*")}
+    again = prepare(read_release(folder.root), data_dir, image_size=32)
+    assert again.reused
+    assert again.images == {"train": 70, "validation": 10, "test": 20}
+    assert {path: path.stat().st_mtime_ns for path in data_dir.rglob("*")} == before
+
+
+def test_the_same_release_gives_the_same_bytes(prepared, tmp_path):
+    folder, data_dir = prepared
+    prepare(read_release(folder.root), tmp_path, image_size=32)
+    assert files_under(tmp_path) == files_under(data_dir)
+    for path in data_dir.rglob("*.tfrecord*"):
+        assert path.read_bytes() == (tmp_path / path.relative_to(data_dir)).read_bytes()
+
+
+def test_the_dataset_of_another_release_is_not_reused(prepared, make_release):
+    _, data_dir = prepared
+    other = make_release(patients=10)
+    with pytest.raises(UserError, match=r"was prepared from other lists or files .*'release'"):
+        prepare(read_release(other.root), data_dir, image_size=32)
+    relabelled = make_release("labels", patients=50)
+    relabelled.edit(relabelled.metadata, "Hernia,0,3,", "Mass,0,3,")
+    with pytest.raises(UserError, match="remove it or choose another --data_dir"):
+        prepare(read_release(relabelled.root), data_dir, image_size=32)
+
+
+def test_a_damaged_dataset_is_not_reused(prepared, tmp_path):
+    folder, data_dir = prepared
+    shutil.copytree(data_dir, tmp_path / "copy")
+    (tmp_path / "copy/chest_xray14/32/1.0.0/dataset_info.json").unlink()
+    with pytest.raises(UserError, match=r"1\.0\.0: no readable dataset; remove this folder"):
+        prepare(read_release(folder.root), tmp_path / "copy", image_size=32)
+
+
+def test_variants_lie_side_by_side(make_release, tmp_path):
+    release = read_release(make_release(patients=10).root)
+    prepare(release, tmp_path, image_size=16)
+    prepare(release, tmp_path, image_size=16, split_seed=3)
+    prepare(release, tmp_path, image_size=16, split="authors")
+    assert sorted(path.name for path in (tmp_path / "chest_xray14").iterdir()) == [
+        "16",
+        "16_authors",
+        "16_seed3",
+    ]
+    names = {
+        name
+        for batch in load(tmp_path, 16, split="authors").validation.batches(2)
+        for name in batch["image_name"][batch["mask"]]
+    }
+    assert names == set(release.images["image_name"][authors_split(release.images) == "validation"])
+
+
+def damage(folder) -> None:
+    """Cuts one file short, and spoils another one in a way that only decoding shows."""
+    short = folder.image("00000001_000.png")
+    short.write_bytes(short.read_bytes()[:-50])
+    spoiled = folder.image("00000005_001.png")
+    content = bytearray(spoiled.read_bytes())
+    content[100] ^= 255
+    spoiled.write_bytes(content)
+
+
+def test_damaged_radiographs_are_refused(make_release, tmp_path):
+    folder = make_release()
+    damage(folder)
+    with pytest.raises(UserError, match="--on_bad_image=skip") as caught:
+        prepare(read_release(folder.root), tmp_path / "datasets", image_size=16)
+    assert "00000001_000.png: " in str(caught.value)  # found before anything is decoded
+    shutil.copy(folder.image("00000001_001.png"), folder.image("00000001_000.png"))
+    spoiled = folder.image("00000002_000.png")
+    spoiled.write_bytes(folder.image("00000005_001.png").read_bytes())
+    with pytest.raises(UserError, match=r"^damaged radiographs: 2; ") as caught:
+        prepare(read_release(folder.root), tmp_path / "datasets", image_size=16)
+    assert "00000002_000.png: " in str(caught.value)
+    assert "00000005_001.png: " in str(caught.value)
+    assert not (tmp_path / "datasets").exists()
+
+
+def test_damaged_radiographs_are_left_out_when_asked(make_release, tmp_path):
+    folder = make_release()
+    damage(folder)
+    folder.image("00000008_000.png").unlink()
+    release = read_release(folder.root, allow_missing=True)
+    for reused in (False, True):
+        done = prepare(release, tmp_path, image_size=16, skip_bad_images=True)
+        assert done.reused == reused
+        assert sum(done.images.values()) == 37
+        assert done.left_out["00000008_000.png"] == "no file"
+        table = pd.read_csv(done.folder / "skipped.csv")
+        assert dict(table.to_numpy().tolist()) == done.left_out
+        assert set(table["Image Index"]) == {f"0000000{n}.png" for n in ("1_000", "5_001", "8_000")}
+        (done.folder / "skipped.csv").unlink()  # as if the first call had been stopped before it
+    assert set(records(done.folder)) == set(release.image_paths) - set(table["Image Index"])
+
+
+def test_a_split_without_usable_radiographs_is_refused(make_release, tmp_path):
+    folder = make_release(patients=5)
+    for name in folder.test.read_text().split():
+        folder.image(name).write_bytes(b"")
+    with pytest.raises(UserError, match="no usable radiograph for the test split: all 2"):
+        prepare(read_release(folder.root), tmp_path / "out", image_size=16, skip_bad_images=True)
+    for name in folder.test.read_text().split():
+        folder.image(name).unlink()
+    with pytest.raises(UserError, match="the test split would be empty"):
+        prepare(read_release(folder.root, allow_missing=True), tmp_path / "out", image_size=16)
+    assert not (tmp_path / "out").exists()
+
+
+def test_patients_stay_in_their_split_in_a_partial_download(make_release, tmp_path):
+    folder = make_release()
+    whole = read_release(folder.root)
+    split = dict(zip(whole.images["image_name"], split_by_patient(whole.images), strict=True))
+    for patient in range(1, 20, 3):
+        folder.image(f"{patient:08d}_000.png").unlink()
+    done = prepare(read_release(folder.root, allow_missing=True), tmp_path, image_size=16)
+    assert {name: record["split"] for name, record in records(done.folder).items()} == {
+        name: split[name] for name in split if name not in done.left_out
+    }
+
+
+def test_two_preparations_do_not_meet(make_release, tmp_path):
+    release = read_release(make_release(patients=10).root)
+    place = tmp_path / "chest_xray14/16"
+    place.mkdir(parents=True)
+    handle = os.open(place, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    with pytest.raises(UserError, match="another process is preparing this dataset"):
+        prepare(release, tmp_path, image_size=16)
+    os.close(handle)
+    assert not prepare(release, tmp_path, image_size=16).reused
+
+
+def test_a_place_that_cannot_be_written(make_release, tmp_path):
+    release = read_release(make_release(patients=10).root)
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(UserError, match="file/chest_xray14/16 cannot be made: Not a directory"):
+        prepare(release, tmp_path / "file", image_size=16)
+
+
+def test_a_full_disk_leaves_nothing(make_release, tmp_path, monkeypatch):
+    release = read_release(make_release(patients=10).root)
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tfds.core.DatasetInfo, "write_to_directory", full)
+    with pytest.raises(UserError, match=r"cannot be written: .*No space left on device; free"):
+        prepare(release, tmp_path / "out", image_size=16)
+    assert not (tmp_path / "out").exists()
+
+
+def command(*flags: str) -> list[str]:
+    return [sys.executable, os.fspath(ROOT / "launch/prepare.py"), *flags]
+
+
+def test_a_killed_preparation_leaves_no_dataset(make_release, tmp_path):
+    folder = make_release(patients=60, size=200)
+    flags = (f"--release={folder.root}", f"--data_dir={tmp_path}/out", "--image_size=512")
+    process = subprocess.Popen(command(*flags), stderr=subprocess.PIPE)
+    try:
+        place = tmp_path / "out/chest_xray14/512"
+        deadline = time.monotonic() + 60
+        while not list(place.glob("incomplete*")):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert [path.name.split(".")[0] for path in place.iterdir()] == ["incomplete"]
+    with pytest.raises(UserError, match="no such dataset"):
+        load(tmp_path / "out", 512)
+    assert not prepare(read_release(folder.root), tmp_path / "out", image_size=512).reused
+    assert [path.name for path in place.iterdir()] == ["1.0.0"]
+    assert load(tmp_path / "out", 512).train.num_images == 84
+
+
+def test_the_program_prepares_and_then_says_that_it_has(make_release, tmp_path):
+    folder = make_release(patients=10)
+    flags = (f"--release={folder.root}", f"--data_dir={tmp_path}/out", "--image_size=16")
+    place = f"{tmp_path}/out/chest_xray14/16/1.0.0"
+    for word in ("prepared", "already prepared"):
+        done = subprocess.run(command(*flags), capture_output=True, text=True, check=True)
+        assert done.stdout == f"{word}: train 14, validation 2, test 4 images in {place}\n"
+        assert not re.search("warning|error|tensorflow|cuda", done.stderr, re.IGNORECASE)
+    assert files_under(tmp_path / "out")[:2] == ["chest_xray14", "chest_xray14/16"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"release": "nowhere"}, "error: nowhere: no such folder; a ChestX-ray14 release holds"),
+        ({"image_size": "4"}, "error: image_size is 4; it must lie from 16 to 2048 pixels"),
+        ({"image_size": "big"}, "flag --image_size=big"),
+        ({"split": "random"}, "flag --split=random: value should be one of <by_patient|authors>"),
+        ({"on_bad_image": "ignore"}, "should be one of <error|skip>"),
+        ({"colour": "1"}, "Unknown command line flag 'colour'"),
+    ],
+)
+def test_the_program_answers_mistakes_in_one_line(make_release, tmp_path, change, message):
+    folder = make_release(patients=5)
+    flags = {"release": folder.root, "data_dir": tmp_path / "out", **change}
+    words = [f"--{flag}={value}" for flag, value in flags.items()]
+    failed = subprocess.run(command(*words), capture_output=True, text=True, cwd=tmp_path)
+    assert failed.returncode in (1, 2)
+    assert message in failed.stderr.splitlines()[0]
+    assert "Traceback" not in failed.stderr
+    assert not (tmp_path / "out").exists()
