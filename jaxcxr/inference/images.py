@@ -22,6 +22,9 @@ from jaxcxr.inference.gray_levels import look_up, stretch
 MIN_SIDE = 32
 """Height and width that a radiograph has at least, in pixels."""
 
+MAX_ASPECT = 8
+"""How many times as long as wide a radiograph is at most."""
+
 MAX_PIXELS = 40_000_000
 """Pixels that are read at most: detectors have up to 20 million, decompression bombs more."""
 
@@ -65,8 +68,8 @@ def read_radiograph(path: str | Path) -> Radiograph:
     `jaxcxr.inference.dicom`.
 
     Raises:
-        UserError: The file cannot be read, is none of these formats, is damaged or animated, or is
-            smaller than `MIN_SIDE` squared or larger than `MAX_PIXELS`. The size is checked before
+        UserError: The file cannot be read, is none of these formats, is damaged or animated, or has
+            a size beyond `MIN_SIDE`, `MAX_ASPECT` and `MAX_PIXELS`, which is checked before
             anything is decompressed.
     """
     path = Path(path)
@@ -191,5 +194,7 @@ def _check_size(width: int, height: int) -> None:
     size = f"{width}×{height} pixels"
     if min(width, height) < MIN_SIDE:
         raise UserError(f"{size}; a radiograph has at least {MIN_SIDE}×{MIN_SIDE}")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise UserError(f"{size}; a radiograph is at most {MAX_ASPECT} times as long as wide")
     if width * height > MAX_PIXELS:
         raise UserError(f"{size}; at most {MAX_PIXELS:,} pixels are read: make it smaller")

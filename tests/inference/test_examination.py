@@ -69,6 +69,16 @@ def test_boxes_lie_in_the_original(paths):
         np.testing.assert_allclose(boxes["score"], [one.probabilities[4], 0.999], rtol=0.01)
 
 
+def test_cooler_regions_score_less(tmp_path):
+    pixels = np.zeros((64, 64), np.uint8)
+    pixels[8:24, 8:24] = 250
+    pixels[40:56, 40:56] = 200
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    ((one,), _) = examined([tmp_path / "a.png"])
+    scores = one.boxes(["Hernia"], regions="all")["score"]
+    np.testing.assert_allclose(scores, [0.999, 0.999 * 200 / 250])
+
+
 def test_notable_findings(paths):
     one = examined(paths)[0][0]
     thresholds = np.full(14, 0.9995)
@@ -101,6 +111,7 @@ def test_tables(paths):
     predictions = prediction_table(findings)
     assert list(predictions.columns) == ["Image Index", *FINDINGS]
     np.testing.assert_allclose(predictions[list(FINDINGS)], [one.probabilities for one in done])
+    assert list(predictions["Image Index"]) == [one.name for one in done]
     lines = summary_text(findings, limit=3).splitlines()
     assert len(lines) == 5
     assert lines[1].split() == ["0.png", "Hernia", "0.999", "0.500", "0.969"]
