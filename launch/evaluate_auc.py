@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pandas as pd
 from absl import flags
-from jaxcxr.reporting.figures import roc_figure
 
 from jaxcxr import command_line
 from jaxcxr.data.release import read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import summary, tables
 from jaxcxr.files import written_aside
+from jaxcxr.reporting.figures import roc_figure
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where launch/prepare.py wrote.")
@@ -76,8 +76,8 @@ def score_run(workdir: Path, data_dir: str) -> None:
     points = summary.operating_points(*validation)
     rates = summary.by_group(partial(summary.rates_table, points=points), *test)
     tables.write(rates, out / "operating_points.csv")
-    calibration = summary.calibration_table(*test, summary.temperatures(*validation))
-    tables.write(calibration, out / "calibration.csv")
+    fitted = summary.fit_calibration(*validation)
+    tables.write(summary.calibration_table(*test, fitted), out / "calibration.csv")
     write_scores(*test, out)
 
 

@@ -1,4 +1,4 @@
-"""Whether a probability of 0.3 means three in ten, and temperature scaling to make it so.
+"""Whether a probability of 0.3 means three in ten, and two scalings to make it so.
 
 Every function takes one finding: `labels` (N,) of zeros and ones and `probabilities` (N,).
 """
@@ -8,13 +8,25 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logit
 
 from jaxcxr.evaluation.classification import has_both_classes
 
 _COOLEST, _HOTTEST = 0.05, 20.0
 """Bounds of a temperature: separable scores would have it 0, reversed ones infinite."""
+
+
+class Platt(NamedTuple):
+    """Platt scaling: sigmoid(slope · logit(p) + intercept).
+
+    Attributes:
+        slope: 1 / temperature.
+        intercept: Negative where probabilities are too high on average.
+    """
+
+    slope: float
+    intercept: float
 
 
 class Reliability(NamedTuple):
@@ -68,9 +80,9 @@ def brier_score(labels: np.ndarray, probabilities: np.ndarray) -> float:
 def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Finds the temperature with the least cross-entropy (Guo et al. 2017), between 1/20 and 20.
 
-    Fit it on validation. NaN when only one class is there. It can only spread or flatten
-    probabilities about one half: those of a loss that weighs findings up, like the paper's, stay
-    too high on average.
+    Fit it on validation. NaN when only one class is there. It spreads or flattens probabilities
+    about one half and cannot move them: those of a loss that weighs findings up, like the paper's,
+    stay too high on average. `fit_platt` mends that.
     """
     if not has_both_classes(labels):
         return float("nan")
@@ -95,6 +107,40 @@ def with_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarra
     if np.isnan(temperature):
         return np.asarray(probabilities, np.float64)
     return expit(_logits(probabilities) / temperature)
+
+
+def fit_platt(labels: np.ndarray, probabilities: np.ndarray) -> Platt:
+    """Finds the slope (from 1/20 to 20) and intercept with the least cross-entropy (Platt 1999).
+
+    Fit it on validation. NaN when only one class is there.
+    """
+    if not has_both_classes(labels):
+        return Platt(float("nan"), float("nan"))
+    logits = _logits(probabilities)
+    truth = np.asarray(labels, np.float64)
+
+    def cross_entropy(line: np.ndarray) -> tuple[float, np.ndarray]:
+        lifted = line[0] * logits + line[1]
+        error = expit(lifted) - truth
+        loss = np.mean(np.logaddexp(0, lifted) - truth * lifted)
+        return float(loss), np.array([np.mean(error * logits), np.mean(error)])
+
+    bounds = [(1 / _HOTTEST, 1 / _COOLEST), (None, None)]
+    best = minimize(cross_entropy, [1.0, 0.0], jac=True, method="L-BFGS-B", bounds=bounds)
+    return Platt(float(best.x[0]), float(best.x[1]))
+
+
+def with_platt(probabilities: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+    """Returns sigmoid(slope · logit(p) + intercept); NaN leaves probabilities as they are.
+
+    Args:
+        probabilities: (...), 0..1.
+        slope: Of `fit_platt`.
+        intercept: Of `fit_platt`.
+    """
+    if np.isnan(slope):
+        return np.asarray(probabilities, np.float64)
+    return expit(slope * _logits(probabilities) + intercept)
 
 
 def _logits(probabilities: np.ndarray) -> np.ndarray:

@@ -174,35 +174,50 @@ def rates_table(
     return points.assign(**pd.DataFrame(rates, columns=classification.Rates._fields))
 
 
-def temperatures(labels: pd.DataFrame, predictions: pd.DataFrame) -> np.ndarray:
-    """Returns the (14,) temperatures that fit these labels best; fit them on validation."""
-    return per_finding(calibration.fit_temperature, labels, predictions)
+def fit_calibration(labels: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Fits temperature and Platt scaling to every finding; do it on validation.
+
+    Returns:
+        finding, temperature, slope, intercept.
+    """
+    lines = {
+        name: calibration.fit_platt(labels[name].to_numpy(), predictions[name].to_numpy())
+        for name in FINDINGS
+        if name in predictions
+    }
+    unknown = calibration.Platt(np.nan, np.nan)
+    return pd.DataFrame(
+        {
+            "finding": FINDINGS,
+            "temperature": per_finding(calibration.fit_temperature, labels, predictions),
+            "slope": [lines.get(name, unknown).slope for name in FINDINGS],
+            "intercept": [lines.get(name, unknown).intercept for name in FINDINGS],
+        }
+    )
 
 
 def calibration_table(
-    labels: pd.DataFrame, predictions: pd.DataFrame, temperature: np.ndarray
+    labels: pd.DataFrame, predictions: pd.DataFrame, fitted: pd.DataFrame
 ) -> pd.DataFrame:
-    """Compares probabilities before and after temperature scaling.
+    """Compares probabilities as they are, with temperature scaling and with Platt scaling.
 
     Returns:
-        finding, temperature, brier, ece, brier_scaled, ece_scaled; the last row has the means.
+        The columns of `fitted` (of `fit_calibration`), brier and ece, and the same two with
+        _temperature and _platt. The last row, "Mean", has the means of the scores.
     """
-    scaled = pd.DataFrame(
-        {
-            name: calibration.with_temperature(predictions[name].to_numpy(), value)
-            for name, value in zip(FINDINGS, temperature, strict=True)
-            if name in predictions
-        }
-    )
-    columns: dict[str, object] = {
-        "finding": [*FINDINGS, "Mean"],
-        "temperature": np.append(temperature, np.nan),
-    }
-    for suffix, table in (("", predictions), ("_scaled", scaled)):
-        columns[f"brier{suffix}"] = with_mean(per_finding(calibration.brier_score, labels, table))
-        columns[f"ece{suffix}"] = with_mean(
-            per_finding(calibration.expected_calibration_error, labels, table)
-        )
+    cool, straight = {}, {}
+    for row in fitted.to_dict("records"):
+        if (name := row["finding"]) in predictions:
+            told = predictions[name].to_numpy()
+            cool[name] = calibration.with_temperature(told, row["temperature"])
+            straight[name] = calibration.with_platt(told, row["slope"], row["intercept"])
+    columns = {"finding": [*FINDINGS, "Mean"]}
+    columns |= {name: np.append(fitted[name], np.nan) for name in fitted if name != "finding"}
+    ways = {"": predictions, "_temperature": pd.DataFrame(cool), "_platt": pd.DataFrame(straight)}
+    for suffix, table in ways.items():
+        brier = per_finding(calibration.brier_score, labels, table)
+        ece = per_finding(calibration.expected_calibration_error, labels, table)
+        columns |= {f"brier{suffix}": with_mean(brier), f"ece{suffix}": with_mean(ece)}
     return pd.DataFrame(columns)
 
 

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss
 
 from jaxcxr.evaluation import calibration
@@ -76,3 +77,28 @@ def test_temperature_stays_finite_where_probabilities_are_certain():
     assert 0.05 <= perfect < 0.2
     assert 19 < reversed_ <= 20.001
     assert np.isfinite(calibration.with_temperature(np.array([0.0, 1.0]), perfect)).all()
+
+
+def test_platt_scaling_finds_slope_and_intercept():
+    rng = np.random.default_rng(2)
+    logits = rng.normal(scale=2, size=20_000).clip(-5, 5)
+    labels = rng.random(20_000) < expit(logits)
+    told = expit((logits + 3) / 0.5)
+    line = calibration.fit_platt(labels, told)
+    assert line == pytest.approx((0.5, -3), rel=0.06)
+    regression = LogisticRegression(C=np.inf).fit((2 * (logits + 3))[:, None], labels)
+    assert line.slope == pytest.approx(regression.coef_[0, 0], rel=1e-3)
+    assert line.intercept == pytest.approx(regression.intercept_[0], rel=1e-3)
+    scaled = calibration.with_platt(told, *line)
+    assert calibration.expected_calibration_error(labels, scaled) < 0.02
+    assert scaled.mean() == pytest.approx(labels.mean(), abs=1e-4)
+
+
+def test_platt_scaling_at_its_edges():
+    labels = np.array([0, 0, 1, 1])
+    never_falling = calibration.fit_platt(labels, np.array([0.9, 0.8, 0.2, 0.1]))
+    assert never_falling.slope == pytest.approx(1 / 20)
+    perfect = calibration.fit_platt(labels, np.array([0.0, 0.0, 1.0, 1.0]))
+    assert np.isfinite(perfect).all()
+    assert np.isnan(calibration.fit_platt(np.zeros(4), np.full(4, 0.2))).all()
+    np.testing.assert_array_equal(calibration.with_platt(np.array([0.2]), np.nan, np.nan), [0.2])

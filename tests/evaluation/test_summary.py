@@ -104,15 +104,20 @@ def test_operating_points_come_from_validation():
     assert on_test.set_index("finding").loc["Fibrosis", "sensitivity"].isna().all()
 
 
-def test_temperature_scaling_improves_calibration_where_it_was_fitted():
+def test_scaling_improves_calibration_where_it_was_fitted():
     labels, predictions = study()
-    temperatures = summary.temperatures(labels, predictions)
-    table = summary.calibration_table(labels, predictions, temperatures).set_index("finding")
-    assert np.isnan(temperatures[FINDINGS.index("Hernia")])
-    assert np.isnan(temperatures[FINDINGS.index("Fibrosis")])
-    assert (table.loc[SCORED, "brier_scaled"] < table.loc[SCORED, "brier"]).all()
+    fitted = summary.fit_calibration(labels, predictions)
+    table = summary.calibration_table(labels, predictions, fitted).set_index("finding")
+    fitted = fitted.set_index("finding")
+    assert list(fitted) == ["temperature", "slope", "intercept"]
+    assert fitted.loc[["Hernia", "Fibrosis"]].isna().all(axis=None)
+    of_scored = table.loc[SCORED]
+    assert (of_scored["brier_temperature"] < of_scored["brier"]).all()
+    assert (of_scored["brier_platt"] < of_scored["brier_temperature"]).all()
+    assert of_scored["ece_platt"].mean() < of_scored["ece"].mean()
     hernia = table.loc["Hernia"]
-    assert hernia["brier_scaled"] == pytest.approx(hernia["brier"])
+    assert hernia["brier_temperature"] == hernia["brier_platt"] == pytest.approx(hernia["brier"])
+    assert table.loc["Mean", "ece_platt"] == pytest.approx(table.iloc[:-1]["ece_platt"].mean())
 
 
 def test_curves_are_of_findings_that_have_one():
