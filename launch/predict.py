@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> None:
 
     def refuse(path: Path, error: UserError) -> None:
         tqdm.write(f"skipped: {error}", file=sys.stderr)
-        skipped[str(path)] = str(error)
+        skipped[str(path)] = str(error).removeprefix(f"{path}: ")
 
     parts = []
     for examination in examine(

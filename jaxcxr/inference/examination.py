@@ -83,7 +83,7 @@ def examine(
     batch_size: int,
     refuse: Callable[[Path, UserError], None],
 ) -> Iterator[Examination]:
-    """Looks at radiographs, one batch after the other, with a progress bar.
+    """Looks at radiographs, one batch after the other; a terminal sees a progress bar.
 
     Args:
         look: The network.
@@ -96,7 +96,7 @@ def examine(
         Each radiograph that could be read, in the order of `paths`.
     """
     names = unique_names(paths)
-    with tqdm(total=len(paths), desc="looking", unit="image") as progress:
+    with tqdm(total=len(paths), desc="looking", unit="image", disable=None) as progress:
 
         def read(numbered: tuple[str, Path]) -> tuple[str, Radiograph] | None:
             name, path = numbered
