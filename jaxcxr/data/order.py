@@ -4,9 +4,9 @@ The order is a pure function of the sizes of the record files, the seed and the 
 follows it, so that streamed, cached and resumed epochs are the same bit for bit.
 
 Images of an epoch are shuffled in two steps that need bounded memory. The record files are taken in
-random order, up to `TOGETHER` at a time, and read in turns, one record from each. The stream that results
-is cut into windows, and each window is shuffled as a whole. Within a file, records already lie in
-the order of their names' hashes.
+random order, up to `TOGETHER` at a time, and read in turns, one record from each. The stream that
+results is cut into windows, and each window is shuffled as a whole. Within a file, records already
+lie in the order of their names' hashes.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,12 +22,18 @@ from jaxcxr.data.chest_xray14.chest_xray14_dataset_builder import (
     refuse_damaged,
 )
 from jaxcxr.data.png import DamagedImageError, read_png, seems_whole
-from jaxcxr.data.quiet_tensorflow import open_dataset, silence, tf, tfds
+from jaxcxr.data.quiet_tensorflow import open_dataset, shuffle_memory, silence, tf, tfds
 from jaxcxr.data.release import Release
 from jaxcxr.data.splits import refuse_empty, split_images
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
 from jaxcxr.files import written_aside
+
+_READERS = 16
+"""Threads that look at files; disks and networks answer many questions at once."""
+
+_SHUFFLE_BYTES = 256 * 1024**2
+"""Memory for the records that TFDS shuffles; its own limit is four times that."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,19 +140,21 @@ def _refuse_damaged_files(plan: Plan) -> None:
     if plan.skip_bad_images:
         return
     paths = [plan.release.image_paths[name] for name in plan.split.index]
-    with ThreadPoolExecutor(16) as pool:
-        doubtful = [
-            path
-            for path, whole in zip(paths, pool.map(seems_whole, paths), strict=True)
-            if not whole
-        ]
+    parts = [paths[start::_READERS] for start in range(_READERS)]
+    with ThreadPoolExecutor(_READERS) as pool:
+        damaged = [error for part in pool.map(_find_damaged, parts) for error in part]
+    refuse_damaged(sorted(damaged, key=lambda error: error.path))
+
+
+def _find_damaged(paths: Sequence[Path]) -> list[DamagedImageError]:
     damaged = []
-    for path in doubtful:
-        try:
-            read_png(path)
-        except DamagedImageError as error:
-            damaged.append(error)
-    refuse_damaged(damaged)
+    for path in paths:
+        if not seems_whole(path):
+            try:
+                read_png(path)
+            except DamagedImageError as error:
+                damaged.append(error)
+    return damaged
 
 
 def _generate(folder: Path, data_dir: str | os.PathLike[str], variant: Variant, plan: Plan) -> None:
@@ -154,7 +162,11 @@ def _generate(folder: Path, data_dir: str | os.PathLike[str], variant: Variant, 
     try:
         for abandoned in folder.parent.glob("incomplete.*"):
             shutil.rmtree(abandoned)
-        with silence(), tempfile.TemporaryDirectory() as downloads:
+        with (
+            silence(),
+            shuffle_memory(_SHUFFLE_BYTES),
+            tempfile.TemporaryDirectory() as downloads,
+        ):
             config = ChestXray14Config(name=variant.name, image_size=variant.image_size)
             root = os.fspath(Path(data_dir).expanduser())
             builder = Builder(plan=plan, data_dir=root, config=config)

@@ -1,4 +1,4 @@
-"""TensorFlow and TFDS as this package uses them: silent, and away from the GPU."""
+"""TensorFlow and TFDS as this package uses them: silent, frugal and away from the GPU."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 with _without_native_messages():
     import tensorflow as tf
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import shuffle
 
     with suppress(RuntimeError):  # a program that computes with TensorFlow keeps its devices
         tf.config.set_visible_devices([], "GPU")
 
-__all__ = ["open_dataset", "silence", "tf", "tfds"]
+__all__ = ["open_dataset", "shuffle_memory", "silence", "tf", "tfds"]
 
 
 @contextmanager
@@ -46,6 +47,17 @@ def silence() -> Iterator[None]:
             yield
     finally:
         logging.set_verbosity(verbosity)
+
+
+@contextmanager
+def shuffle_memory(limit: int) -> Iterator[None]:
+    """Lets TFDS hold `limit` bytes of records in memory before it shuffles them on disk."""
+    usual = shuffle.MAX_MEM_BUFFER_SIZE
+    shuffle.MAX_MEM_BUFFER_SIZE = limit
+    try:
+        yield
+    finally:
+        shuffle.MAX_MEM_BUFFER_SIZE = usual
 
 
 def open_dataset(folder: Path) -> tuple[tfds.core.DatasetInfo, dict[str, Any]]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxcxr.data import load, prepare, read_png, read_release, split_by_patient
+from jaxcxr.data import load, preparation, prepare, read_png, read_release, split_by_patient
 from jaxcxr.data.quiet_tensorflow import tfds
 from jaxcxr.data.splits import authors_split
 from jaxcxr.errors import UserError
@@ -85,12 +85,24 @@ def test_preparing_again_changes_nothing(prepared):
     assert {path: path.stat().st_mtime_ns for path in data_dir.rglob("*")} == before
 
 
-def test_the_same_release_gives_the_same_bytes(prepared, tmp_path):
+def test_the_same_release_gives_the_same_records(prepared, tmp_path):
     folder, data_dir = prepared
     prepare(read_release(folder.root), tmp_path, image_size=32)
     assert files_under(tmp_path) == files_under(data_dir)
-    for path in data_dir.rglob("*.tfrecord*"):
-        assert path.read_bytes() == (tmp_path / path.relative_to(data_dir)).read_bytes()
+    expected = records(data_dir / "chest_xray14/32/1.0.0")
+    found = records(tmp_path / "chest_xray14/32/1.0.0")
+    assert list(found) == list(expected)  # in the same order, too
+    for name, record in found.items():
+        np.testing.assert_equal(record, expected[name])
+
+
+def test_shuffling_on_disk_gives_the_same_records(prepared, tmp_path, monkeypatch):
+    folder, data_dir = prepared
+    monkeypatch.setattr(preparation, "_SHUFFLE_BYTES", 10_000)
+    prepare(read_release(folder.root), tmp_path, image_size=32)
+    assert files_under(tmp_path) == files_under(data_dir)
+    found = records(tmp_path / "chest_xray14/32/1.0.0")
+    assert list(found) == list(records(data_dir / "chest_xray14/32/1.0.0"))
 
 
 def test_the_dataset_of_another_release_is_not_reused(prepared, make_release):
