@@ -10,14 +10,18 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw
 
 from jaxcxr.evaluation.boxes import enlarge, scale_heatmap
 from jaxcxr.evaluation.calibration import Reliability
 
+Curve = tuple[np.ndarray, np.ndarray]
+"""False and true positive rates, (P,) each."""
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""One per run, in order."""
 
 ANNOTATED = (86, 180, 233)
 PREDICTED = (40, 220, 130)
@@ -26,70 +30,78 @@ _SHORTEST_SIDE = 256
 _HEAT = matplotlib.colormaps["inferno"]
 
 
-def roc_figure(
-    curves: Mapping[str, tuple[np.ndarray, np.ndarray]], aucs: Mapping[str, float]
-) -> Figure:
+def run_colour(index: int) -> str:
+    """Returns the colour of a report's run, the same in all its figures; the eighth is the first's."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def roc_figure(curves: Mapping[str, Curve], aucs: Mapping[str, float]) -> Figure:
     """Draws the ROC curve of each finding in a panel of its own.
 
     Args:
         curves: Per finding false and true positive rates.
         aucs: Per finding the area under its curve.
     """
-    return compare_roc({"": curves}, {finding: {"": auc} for finding, auc in aucs.items()})
-
-
-def compare_roc(
-    curves: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]],
-    aucs: Mapping[str, Mapping[str, float]],
-) -> Figure:
-    """Draws the ROC curves of several runs, a panel per finding.
-
-    Args:
-        curves: Per run and finding false and true positive rates.
-        aucs: Per finding and run the area under the curve.
-    """
-    findings = list(dict.fromkeys(name for run in curves.values() for name in run))
     columns = 5
-    rows = max(1, -(-len(findings) // columns))
+    rows = max(1, -(-len(curves) // columns))
     figure = Figure(figsize=(2.1 * columns, 2.3 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flat
-    for panel, finding in zip(panels, [*findings, *[""] * (rows * columns)], strict=False):
-        if not finding:
-            panel.set_axis_off()
-            continue
-        panel.plot([0, 1], [0, 1], color="0.75", linewidth=0.8)
-        for colour, (run, by_finding) in zip(COLOURS, curves.items(), strict=False):
-            if finding in by_finding:
-                label = f"{aucs[finding][run]:.3f}"
-                panel.plot(*by_finding[finding], color=colour, linewidth=1.4, label=label)
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for panel, (finding, curve) in zip(panels, curves.items(), strict=False):
+        _draw_roc(panel, [(f"AUC {aucs[finding]:.3f}", curve)])
         panel.set_title(finding.replace("_", " "), fontsize=9)
-        panel.legend(loc="lower right", fontsize=7, frameon=False, handlelength=1, title="AUC",
-                     title_fontsize=7)  # fmt: skip
-        panel.set_aspect("equal")
-        panel.tick_params(labelsize=7)
+    for panel in panels[len(curves) :]:
+        panel.set_axis_off()
     figure.supxlabel("False positive rate (1 − specificity)", fontsize=9)
     figure.supylabel("True positive rate (sensitivity)", fontsize=9)
     return figure
+
+
+def roc_panel(curves: Sequence[tuple[str, Curve]]) -> Figure:
+    """Draws the ROC curves of several runs for one finding.
+
+    Args:
+        curves: Per run the words of the legend, and false and true positive rates; an empty curve
+            keeps its run's colour free.
+    """
+    figure = Figure(figsize=(2.5, 2.5), layout="constrained")
+    panel = figure.subplots()
+    _draw_roc(panel, curves)
+    panel.set_xlabel("1 − specificity", fontsize=8)
+    panel.set_ylabel("Sensitivity", fontsize=8)
+    return figure
+
+
+def _draw_roc(panel: Axes, curves: Sequence[tuple[str, Curve]]) -> None:
+    panel.plot([0, 1], [0, 1], color="0.75", linewidth=0.8)
+    for index, (label, curve) in enumerate(curves):
+        if len(curve[0]):
+            panel.plot(*curve, color=run_colour(index), linewidth=1.3, label=label)
+    panel.legend(loc="lower right", fontsize=7, frameon=False, handlelength=1, borderaxespad=0.2)
+    panel.set(aspect="equal", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+    panel.tick_params(labelsize=7, length=2)
+    panel.spines[["top", "right"]].set_visible(False)
 
 
 def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
     """Draws training and validation loss per epoch of several runs.
 
     Args:
-        histories: Per run its history.csv.
+        histories: Per run its history.csv; one without rows keeps its run's colour free.
     """
-    figure = Figure(figsize=(6.5, 3.2), layout="constrained")
+    figure = Figure(figsize=(5, 3.2), layout="constrained")
     axes = figure.subplots()
-    for colour, (run, history) in zip(COLOURS, histories.items(), strict=False):
-        axes.plot(history["epoch"], history["loss"], ":", color=colour, label=f"{run}, training")
+    for index, (run, history) in enumerate(histories.items()):
+        if history.empty:
+            continue
+        style = {"color": run_colour(index), "linewidth": 1.4, "markersize": 4}
+        axes.plot(history["epoch"], history["loss"], ":o", markerfacecolor="white", **style)
         if "val_loss" in history:
-            axes.plot(
-                history["epoch"], history["val_loss"], "-o", color=colour, markersize=3,
-                label=f"{run}, validation",
-            )  # fmt: skip
-    axes.set_xlabel("Epoch")
-    axes.set_ylabel("Loss")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.plot(history["epoch"], history["val_loss"], "-o", **style)
+        axes.plot([], [], "-", label=run, **style)
+    axes.plot([], [], ":o", color="0.3", markerfacecolor="white", markersize=4, label="training")
+    axes.plot([], [], "-o", color="0.3", markersize=4, label="validation")
+    axes.set(xlabel="Epoch", ylabel="Loss")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
@@ -99,17 +111,18 @@ def reliability_diagram(points: Mapping[str, Reliability]) -> Figure:
     """Draws observed frequency over predicted probability; on the diagonal they agree.
 
     Args:
-        points: Per run the points of `jaxcxr.evaluation.calibration.reliability`.
+        points: Per run the points of `jaxcxr.evaluation.calibration.reliability`; a run without
+            points keeps its colour free.
     """
     figure = Figure(figsize=(3.8, 3.6), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.75", linewidth=0.8)
-    for colour, (run, bins) in zip(COLOURS, points.items(), strict=False):
-        axes.plot(bins.predicted, bins.observed, "-o", color=colour, markersize=3, label=run)
-    axes.set_xlabel("Predicted probability")
-    axes.set_ylabel("Observed frequency")
-    axes.set_aspect("equal")
-    axes.legend(frameon=False, fontsize=8)
+    for index, (run, bins) in enumerate(points.items()):
+        if len(bins.predicted):
+            style = {"color": run_colour(index), "linewidth": 1.4, "markersize": 4, "label": run}
+            axes.plot(bins.predicted, bins.observed, "-o", **style)
+    axes.set(xlabel="Predicted probability", ylabel="Observed frequency", aspect="equal")
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -138,12 +151,10 @@ def overlay(
     zoom = max(1.0, _SHORTEST_SIDE / min(height, width))
     height, width = round(height * zoom), round(width * zoom)
     gray = Image.fromarray(radiograph).resize((width, height), Image.Resampling.BICUBIC)
-    colours = np.repeat(np.asarray(gray, np.float64)[..., None], 3, axis=2)
+    heat = np.zeros((height, width))
     if heatmap is not None:
-        heat = enlarge(scale_heatmap(heatmap), width, height) / 255
-        opacity = (0.55 * heat)[..., None]
-        colours = (1 - opacity) * colours + opacity * 255 * _HEAT(heat)[..., :3]
-    picture = Image.fromarray(np.rint(colours).astype(np.uint8))
+        heat = enlarge(scale_heatmap(heatmap), width, height)
+    picture = Image.fromarray(_tinted(np.asarray(gray), heat))
     pen = ImageDraw.Draw(picture)
     scale = np.array([width, height, width, height]) / np.tile(np.asarray(png_size, float), 2)
     thick = max(2, round(min(height, width) / 160))
@@ -152,6 +163,23 @@ def overlay(
     for box in np.asarray(predicted, float).reshape(-1, 4) * scale:
         _dashed_rectangle(pen, _corners(box), thick)
     return np.asarray(picture)
+
+
+def heat_scale(width: int = 256, height: int = 12) -> np.ndarray:
+    """Draws the colours of `overlay` from cold (left) to hot over a medium gray.
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    heat = np.tile(np.linspace(0, 255, width), (height, 1))
+    return _tinted(np.full((height, width), 128), heat)
+
+
+def _tinted(gray: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Lays heat (H, W) of 0..255 over gray (H, W) of 0..255; the hotter the less transparent."""
+    opacity = (0.55 * heat / 255)[..., None]
+    colours = (1 - opacity) * gray[..., None] + opacity * 255 * _HEAT(heat / 255)[..., :3]
+    return np.rint(colours).astype(np.uint8)
 
 
 def _corners(box: np.ndarray) -> tuple[float, float, float, float]:

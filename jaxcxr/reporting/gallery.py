@@ -1,0 +1,153 @@
+"""Best, median and worst cases of a finding, drawn for every run (as the paper's Figures 6 to 8)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from jaxcxr.evaluation.boxes import iou
+from jaxcxr.evaluation.outcome import corners
+from jaxcxr.reporting.figures import overlay
+from jaxcxr.reporting.runs import Cases
+
+_BOX = ["image_name", "finding", "x", "y", "w", "h"]
+_LONGEST_SIDE = 256
+"""Of a drawn radiograph, in pixels."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A radiograph with boxes, drawn for one run.
+
+    Attributes:
+        pixels: (H, W, 3) uint8.
+        iou: Of the annotated box and the predicted box that meets it best; 0 without any.
+    """
+
+    pixels: np.ndarray
+    iou: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ChosenCase:
+    """An annotated box as every run sees it.
+
+    Attributes:
+        rank: "Best", "Median" or "Worst".
+        image_name: Of its radiograph.
+        iou: Mean over the runs.
+        plain: (H, W, 3) uint8: the radiograph with the annotated boxes alone.
+        pictures: Per run.
+    """
+
+    rank: str
+    image_name: str
+    iou: float
+    plain: np.ndarray
+    pictures: Mapping[str, Picture]
+
+
+@dataclasses.dataclass(frozen=True)
+class Gallery:
+    """The chosen cases of one finding, out of `available` that all runs have in common."""
+
+    finding: str
+    available: int
+    chosen: Sequence[ChosenCase]
+
+
+def galleries(cases: Mapping[str, Cases], findings: Sequence[str]) -> list[Gallery]:
+    """Chooses and draws cases of each finding.
+
+    The runs see the same radiographs: those with the greatest, the median and the least IoU, which
+    is averaged over the runs.
+
+    Args:
+        cases: Per run.
+        findings: The findings to draw.
+
+    Returns:
+        Per finding; without cases where the runs have none in common.
+    """
+    scores = common_scores(cases)
+    drawn = []
+    for finding in findings:
+        ranked = scores.loc[scores["finding"] == finding].sort_values("mean", kind="stable")
+        chosen = [
+            _draw(rank, ranked.iloc[place], cases) for rank, place in ranks(len(ranked)).items()
+        ]
+        drawn.append(Gallery(finding, len(ranked), chosen))
+    return drawn
+
+
+def common_scores(cases: Mapping[str, Cases]) -> pd.DataFrame:
+    """Returns the annotated boxes that all runs have, the IoU per run, and their mean.
+
+    Returns:
+        image_name, finding, x, y, w, h, a column per run, "mean".
+    """
+    tables = [
+        run.annotated.loc[:, _BOX].assign(**{name: best_ious(run)}).drop_duplicates(_BOX)
+        for name, run in cases.items()
+    ]
+    common = tables[0]
+    for table in tables[1:]:
+        common = common.merge(table, on=_BOX)
+    return common.assign(mean=common.loc[:, list(cases)].mean(axis=1))
+
+
+def best_ious(cases: Cases) -> np.ndarray:
+    """Returns (M,) the greatest IoU of each annotated box with a box predicted for its finding."""
+    keys = ["image_name", "finding"]
+    pairs = pd.merge(
+        cases.annotated.loc[:, keys].assign(case=np.arange(len(cases.annotated))),
+        cases.predicted.loc[:, keys].assign(box=np.arange(len(cases.predicted))),
+        on=keys,
+    )
+    case, box = pairs["case"].to_numpy(), pairs["box"].to_numpy()
+    best = np.zeros(len(cases.annotated))
+    np.maximum.at(best, case, iou(corners(cases.predicted)[box], corners(cases.annotated)[case]))
+    return best
+
+
+def ranks(count: int) -> dict[str, int]:
+    """Returns which of `count` ascending scores are the best, the median and the worst one.
+
+    The lower one of two medians; none of them twice.
+    """
+    places = {"Best": count - 1, "Worst": 0, "Median": (count - 1) // 2}
+    taken: dict[int, str] = {}
+    for rank, place in places.items():
+        if 0 <= place < count:
+            taken.setdefault(place, rank)
+    return {rank: place for place, rank in sorted(taken.items(), reverse=True)}
+
+
+def _draw(rank: str, score: pd.Series, cases: Mapping[str, Cases]) -> ChosenCase:
+    name, finding = score["image_name"], score["finding"]
+    pictures = {run: Picture(_overlay(some, score), score[run]) for run, some in cases.items()}
+    plain = _overlay(next(iter(cases.values())), score, plain=True)
+    return ChosenCase(rank, name, score["mean"], plain, pictures)
+
+
+def _overlay(cases: Cases, chosen: pd.Series, plain: bool = False) -> np.ndarray:
+    """Draws a case of a run; if `plain`, without what the network says."""
+    row = np.flatnonzero((cases.annotated.loc[:, _BOX] == chosen[_BOX]).all(axis=1))[0]
+    radiograph = Image.fromarray(cases.images[cases.case_image[row]])
+    radiograph.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+    return overlay(
+        np.asarray(radiograph),
+        None if plain else cases.heatmaps[row],
+        _boxes_of(cases.annotated, chosen),
+        np.zeros((0, 4)) if plain else _boxes_of(cases.predicted, chosen),
+        cases.png_size[cases.case_image[row]],
+    )
+
+
+def _boxes_of(boxes: pd.DataFrame, chosen: pd.Series) -> np.ndarray:
+    same = (boxes["image_name"] == chosen["image_name"]) & (boxes["finding"] == chosen["finding"])
+    return corners(boxes.loc[same])

@@ -1,0 +1,221 @@
+"""One self-contained page about one or several runs: tables, figures and drawn cases."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from jaxcxr.evaluation import calibration, summary
+from jaxcxr.evaluation.outcome import LEVELS, THRESHOLDS, Level
+from jaxcxr.evaluation.tables import IMAGE, PATIENT
+from jaxcxr.files import write_text
+from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
+from jaxcxr.reporting import figures
+from jaxcxr.reporting.gallery import galleries
+from jaxcxr.reporting.inline import figure_uri, photograph_uri
+from jaxcxr.reporting.runs import RunFiles, read_runs
+from jaxcxr.reporting.score_tables import MEAN, auc_table, localization_table
+from jaxcxr.reporting.settings import all_settings, main_settings
+from jaxcxr.training.history import History
+
+PAPERS_LEVELS: tuple[Level, ...] = (("IoU", 0.3), ("IoBB", 0.25))
+"""The thresholds of the paper's Tables 2 and 3."""
+
+_MISSING = "–"
+
+
+def write_report(workdirs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> int:
+    """Writes the report of runs to `out`, in one piece.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        UserError: A workdir is no run, one of its files is damaged, or `out` cannot be written.
+    """
+    page = report_page(read_runs(workdirs))
+    write_text(out, page)
+    return len(page.encode("utf-8"))
+
+
+def report_page(runs: Sequence[RunFiles]) -> str:
+    """Returns the HTML of a report. It asks for nothing outside itself."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("jaxcxr.reporting"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        score=score_text, count=count_text, finding=finding_text, interval=interval_text
+    )
+    return environment.get_template("report.html").render(
+        runs=[
+            {"name": run.name, "workdir": run.workdir, "colour": figures.run_colour(index)}
+            for index, run in enumerate(runs)
+        ],
+        findings=FINDINGS,
+        mean=MEAN,
+        synthetic=[run.name for run in runs if run.facts.get("data", {}).get("synthetic")],
+        overview=[_overview(run) for run in runs],
+        main_settings=main_settings(runs),
+        all_settings=all_settings(runs),
+        **_training(runs),
+        **_classification(runs),
+        **_localization(runs),
+        **_galleries(runs),
+    )
+
+
+def _overview(run: RunFiles) -> dict[str, Any]:
+    """Returns a run's few numbers that say how good it is."""
+    numbers: dict[str, Any] = {"auc": None, "accuracies": [None] * len(PAPERS_LEVELS)}
+    numbers |= {"pointing": None, "test_images": None, "test_patients": None}
+    if run.classification is not None:
+        table = run.classification.auc.set_index("finding")
+        numbers["auc"] = tuple(table.loc[MEAN, ["auc", "ci_low", "ci_high"]])
+        numbers["test_images"] = len(run.classification.labels)
+        numbers["test_patients"] = run.classification.labels[PATIENT].nunique()
+    if run.localization is not None:
+        scores = run.localization.scores.set_index(["finding", "metric", "threshold"])
+        columns = ["accuracy", "ci_low", "ci_high"]
+        numbers["accuracies"] = [
+            tuple(scores.loc[(MEAN, *level), columns]) for level in PAPERS_LEVELS
+        ]
+        pointing = run.localization.pointing.set_index("finding")
+        numbers["pointing"] = tuple(pointing.loc[MEAN, columns])
+    return numbers
+
+
+def _training(runs: Sequence[RunFiles]) -> dict[str, Any]:
+    trained = [run for run in runs if len(run.history)]
+    curves = figures.learning_curves({run.name: run.history for run in runs})
+    return {
+        "learning_curves": figure_uri(curves) if trained else None,
+        "best_epochs": {
+            run.name: History(tuple(run.history.to_dict("records"))).best_epoch() for run in trained
+        },
+    }
+
+
+def _classification(runs: Sequence[RunFiles]) -> dict[str, Any]:
+    scored = [run for run in runs if run.classification is not None]
+    images = {
+        frozenset(run.classification.labels[IMAGE])
+        for run in scored
+        if run.classification is not None
+    }
+    return {
+        "not_classified": [run for run in runs if run.classification is None],
+        "auc_table": auc_table(runs) if scored else None,
+        "roc_panels": _roc_panels(runs),
+        "different_images": len(images) > 1,
+        "reliability": _reliability(runs) if scored else None,
+    }
+
+
+def _roc_panels(runs: Sequence[RunFiles]) -> dict[str, str]:
+    """Returns the ROC curves of every finding that has some."""
+    curves = [
+        summary.roc_curves(run.classification.labels, run.classification.predictions)
+        if run.classification is not None
+        else {}
+        for run in runs
+    ]
+    no_curve = (np.empty(0), np.empty(0))
+    return {
+        finding: figure_uri(
+            figures.roc_panel(
+                [
+                    (_auc_label(run, finding), some.get(finding, no_curve))
+                    for run, some in zip(runs, curves, strict=True)
+                ]
+            )
+        )
+        for finding in FINDINGS
+        if any(finding in some for some in curves)
+    }
+
+
+def _auc_label(run: RunFiles, finding: str) -> str:
+    if run.classification is None:
+        return ""
+    row = run.classification.auc.set_index("finding").loc[finding]
+    return f"{row['auc']:.3f} ({row['ci_low']:.3f}–{row['ci_high']:.3f})"
+
+
+def _reliability(runs: Sequence[RunFiles]) -> dict[str, Any]:
+    """Returns the diagram of all findings together, and the mean errors of each run."""
+    points, errors = {}, []
+    for run in runs:
+        if run.classification is None:
+            points[run.name] = calibration.Reliability(*[np.empty(0)] * 3)
+            errors.append(None)
+            continue
+        labels, predictions = run.classification.labels, run.classification.predictions
+        findings = [finding for finding in FINDINGS if finding in predictions]
+        points[run.name] = calibration.reliability(
+            labels[findings].to_numpy().ravel(), predictions[findings].to_numpy().ravel()
+        )
+        errors.append(
+            [
+                summary.with_mean(summary.per_finding(error, labels, predictions))[-1]
+                for error in (calibration.expected_calibration_error, calibration.brier_score)
+            ]
+        )
+    return {"diagram": figure_uri(figures.reliability_diagram(points)), "errors": errors}
+
+
+def _localization(runs: Sequence[RunFiles]) -> dict[str, Any]:
+    scored = any(run.localization is not None for run in runs)
+    tables = {level: localization_table(runs, level) for level in LEVELS} if scored else {}
+    return {
+        "not_localized": [run for run in runs if run.localization is None],
+        "main_levels": {level: tables[level] for level in PAPERS_LEVELS} if scored else {},
+        "papers_levels": PAPERS_LEVELS,
+        "levels_by_metric": {
+            metric: {threshold: tables[metric, threshold] for threshold in thresholds}
+            for metric, thresholds in THRESHOLDS.items()
+        }
+        if scored
+        else {},
+    }
+
+
+def _galleries(runs: Sequence[RunFiles]) -> dict[str, Any]:
+    cases = {run.name: run.cases for run in runs if run.cases is not None}
+    return {
+        "without_cases": [run for run in runs if run.cases is None],
+        "galleries": galleries(cases, BOXED_FINDINGS) if cases else [],
+        "heat_scale": photograph_uri(figures.heat_scale()),
+        "photograph": photograph_uri,
+    }
+
+
+def score_text(score: float | None) -> str:
+    """Returns a score with three decimals, a dash where there is none."""
+    return _MISSING if score is None or math.isnan(score) else f"{score:.3f}"
+
+
+def interval_text(ends: Sequence[float] | None) -> str:
+    """Returns the ends of an interval, nothing where they are not known."""
+    if ends is None or any(math.isnan(end) for end in ends):
+        return ""
+    return f"{ends[0]:.3f}–{ends[1]:.3f}"
+
+
+def count_text(count: float | None) -> str:
+    """Returns a whole number with its thousands set apart."""
+    return _MISSING if count is None or pd.isna(count) else f"{int(count):,}"
+
+
+def finding_text(finding: str) -> str:
+    """Returns a finding as people write it."""
+    return finding.replace("_", " ").capitalize() if "_" in finding else finding

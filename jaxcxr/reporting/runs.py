@@ -1,0 +1,210 @@
+"""The files of a run that a report is made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jaxcxr.errors import UserError
+from jaxcxr.evaluation.tables import IMAGE
+
+_LEVEL = ["finding", "metric", "threshold"]
+_BOX = {IMAGE: "image_name", "Finding Label": "finding"}
+_BOX_COLUMNS = [*_BOX, "x", "y", "w", "h"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Classification:
+    """What launch/evaluate_auc.py found.
+
+    Attributes:
+        auc: finding, auc, ci_low, ci_high, positives, negatives; the last finding is "Mean".
+        labels: Image Index and a column of zeros and ones per finding.
+        predictions: Image Index and a column of probabilities per finding; the same rows.
+    """
+
+    auc: pd.DataFrame
+    labels: pd.DataFrame
+    predictions: pd.DataFrame
+
+
+@dataclasses.dataclass(frozen=True)
+class Localization:
+    """What launch/evaluate_boxes.py found.
+
+    Attributes:
+        scores: finding, metric, threshold, accuracy, boxes, afp, ci_low, ci_high.
+        published: The same without the interval, by the arithmetic of the published tables.
+        pointing: finding, accuracy, ci_low, ci_high, boxes of the pointing game.
+    """
+
+    scores: pd.DataFrame
+    published: pd.DataFrame
+    pointing: pd.DataFrame
+
+
+@dataclasses.dataclass(frozen=True)
+class Cases:
+    """The annotated boxes of the test radiographs, to draw.
+
+    Attributes:
+        annotated: One row per case: image_name, finding, x, y, w, h (pixels of the original).
+        predicted: The predicted boxes, the same columns.
+        images: (N, S, S) uint8 radiographs.
+        png_size: (N, 2), width and height of the original images in pixels.
+        case_image: (M,) row of each case's radiograph in `images`.
+        heatmaps: (M, h, w), the heat map of each case's finding.
+    """
+
+    annotated: pd.DataFrame
+    predicted: pd.DataFrame
+    images: np.ndarray
+    png_size: np.ndarray
+    case_image: np.ndarray
+    heatmaps: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFiles:
+    """A run as its folder tells it; what it has not been through yet is None.
+
+    Attributes:
+        name: What the report calls it.
+        workdir: Its folder.
+        config: config.json.
+        facts: run.json, empty where there is none.
+        history: history.csv, one row per epoch; without rows where there is none.
+        classification: Of evaluation/.
+        localization: Of evaluation/.
+        cases: Of evaluation/.
+    """
+
+    name: str
+    workdir: Path
+    config: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    history: pd.DataFrame
+    classification: Classification | None
+    localization: Localization | None
+    cases: Cases | None
+
+
+def read_runs(workdirs: Sequence[str | os.PathLike[str]]) -> list[RunFiles]:
+    """Reads runs, each under the name of its folder, or its whole path where names coincide.
+
+    Raises:
+        UserError: There is none, one is named twice, is no folder of a run or has a damaged file.
+    """
+    paths = [Path(workdir) for workdir in workdirs]
+    if not paths:
+        raise UserError("no run is named; give --workdirs the folders of one or several runs")
+    folders = [path.resolve() for path in paths]
+    for path, folder in zip(paths, folders, strict=True):
+        if folders.count(folder) > 1:
+            raise UserError(f"{path} is named twice; name each run once")
+    names = [folder.name for folder in folders]
+    return [
+        _read_run(path, folder.name if names.count(folder.name) == 1 else str(path))
+        for path, folder in zip(paths, folders, strict=True)
+    ]
+
+
+def _read_run(workdir: Path, name: str) -> RunFiles:
+    if not (workdir / "config.json").is_file():
+        raise UserError(
+            f"{workdir} is not the folder of a run: it has no config.json; "
+            "name the --workdir of launch/train.py"
+        )
+    evaluation = workdir / "evaluation"
+    facts, history = workdir / "run.json", workdir / "history.csv"
+    return RunFiles(
+        name=name,
+        workdir=workdir,
+        config=_read_json(workdir / "config.json"),
+        facts=_read_json(facts) if facts.exists() else {},
+        history=_read_table(history, ["epoch", "loss"]) if history.exists() else pd.DataFrame(),
+        classification=_read_classification(evaluation),
+        localization=_read_localization(evaluation),
+        cases=_read_cases(evaluation),
+    )
+
+
+def _read_classification(folder: Path) -> Classification | None:
+    if not (folder / "auc.csv").exists():
+        return None
+    labels = _read_table(folder / "labels.csv", [IMAGE])
+    predictions = _read_table(folder / "predictions.csv", [IMAGE])
+    if not labels[IMAGE].equals(predictions[IMAGE]):
+        raise UserError(
+            f"{folder}: labels.csv and predictions.csv are about other radiographs; "
+            "run launch/evaluate_auc.py again"
+        )
+    columns = ["finding", "auc", "ci_low", "ci_high", "positives"]
+    return Classification(_read_table(folder / "auc.csv", columns), labels, predictions)
+
+
+def _read_localization(folder: Path) -> Localization | None:
+    if not (folder / "localization.csv").exists():
+        return None
+    measured = [*_LEVEL, "accuracy", "boxes", "afp"]
+    scores = _read_table(folder / "localization.csv", measured)
+    sureness = _read_table(folder / "localization_intervals.csv", [*_LEVEL, "ci_low", "ci_high"])
+    return Localization(
+        scores=scores.merge(sureness, on=_LEVEL, how="left"),
+        published=_read_table(folder / "localization_published.csv", measured),
+        pointing=_read_table(folder / "pointing_game.csv", ["finding", "accuracy"]),
+    )
+
+
+def _read_cases(folder: Path) -> Cases | None:
+    path = folder / "cases.npz"
+    if not path.exists():
+        return None
+    annotated = _read_table(folder / "annotated_boxes.csv", _BOX_COLUMNS).rename(columns=_BOX)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            kept = {name: arrays[name] for name in ("images", "png_size", "case_image", "heatmaps")}
+            fits = np.array_equal(arrays["case_finding"], annotated["finding"].to_numpy(str))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path} is damaged ({error}); run launch/evaluate_boxes.py again"
+        ) from error
+    if not fits:
+        raise UserError(
+            f"{folder}: cases.npz and annotated_boxes.csv are about other boxes; "
+            "run launch/evaluate_boxes.py again"
+        )
+    predicted = _read_table(folder / "boxes.csv", _BOX_COLUMNS).rename(columns=_BOX)
+    return Cases(annotated=annotated, predicted=predicted, **kept)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); restore it or train again") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is no JSON object; restore it or train again")
+    return content
+
+
+def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype={IMAGE: str})
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}); run the program that writes it again"
+        ) from error
+    if missing := [name for name in columns if name not in table]:
+        raise UserError(
+            f"{path} has no column {', '.join(missing)}; run the program that writes it again"
+        )
+    return table

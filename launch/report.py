@@ -1,0 +1,25 @@
+"""Writes one self-contained page about one or several runs, to read in a browser or on paper.
+
+python launch/report.py --workdirs runs/baseline,runs/space_attention --out report.html
+
+Reads config.json, run.json and history.csv of each run, and what launch/evaluate_auc.py and
+launch/evaluate_boxes.py wrote under its evaluation/. What is not there yet the page asks for.
+"""
+
+from absl import flags
+
+from jaxcxr import command_line
+from jaxcxr.reporting.report import write_report
+
+_WORKDIRS = flags.DEFINE_list("workdirs", None, "Folders of runs, with commas.", required=True)
+_OUT = flags.DEFINE_string("out", None, "The HTML file to write.", required=True)
+
+
+def main() -> None:
+    """Writes the page."""
+    size = write_report(_WORKDIRS.value, _OUT.value)
+    print(f"{_OUT.value}: {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    command_line.run(main)
