@@ -1,1 +1,33 @@
-"""Scores of probabilities and boxes from any system: arrays and tables in, numbers out."""
+"""Scores of probabilities and boxes of any system: arrays and tables in, numbers out.
+
+One finding, arrays: `classification` (AUC, ROC, operating points), `calibration`, `statistics`
+(bootstrap over patients, DeLong, Holm). Boxes: `boxes` (heat map to boxes, overlaps),
+`localization` (correct and published protocol), `published_protocol`, `outcome` (accuracies and
+intervals). Tables: `tables` (reading and writing CSV), `summary` (all findings and groups),
+`comparison` (two systems), `published` (the paper's figures). The definitions: docs/scoring.md.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+__all__ = [
+    "boxes",
+    "calibration",
+    "classification",
+    "comparison",
+    "localization",
+    "outcome",
+    "published",
+    "published_protocol",
+    "statistics",
+    "summary",
+    "tables",
+]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in __all__:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

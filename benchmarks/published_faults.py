@@ -1,0 +1,46 @@
+"""What each fault of the published scoring does to the accuracy of one run's boxes.
+
+python benchmarks/published_faults.py WORKDIR
+
+Reads what launch/evaluate_boxes.py wrote under WORKDIR/evaluation.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from jaxcxr.evaluation import tables
+from jaxcxr.evaluation.outcome import Level, localization_table
+from jaxcxr.evaluation.published_protocol import NO_FAULTS, PUBLISHED, Faults, published_outcome
+
+LEVELS: list[Level] = [("IoU", 0.1), ("IoU", 0.3), ("IoBB", 0.25), ("IoBB", 0.5)]
+WAYS = {
+    "correct": NO_FAULTS,
+    "overwritten rows": Faults(True, False, False),
+    "swapped boxes": Faults(False, True, False),
+    "pixel rules": Faults(False, False, True),
+    "all three (published)": PUBLISHED,
+}
+
+
+def main() -> None:
+    """Prints the mean accuracy over findings for each fault alone and for all."""
+    folder = Path(sys.argv[1]) / "evaluation"
+    with np.load(folder / "cases.npz") as cases:
+        sizes = pd.DataFrame(cases["png_size"], columns=["width", "height"])
+        sizes["image_name"] = cases["image_names"]
+    annotated = tables.read_boxes(folder / "annotated_boxes.csv", sizes["image_name"])
+    annotated = annotated.merge(sizes, on="image_name")
+    predicted = tables.read_boxes(folder / "boxes.csv", sizes["image_name"])
+    print(f"{len(annotated)} annotated boxes on {len(sizes)} radiographs")
+    print(f"{'':<24}" + "".join(f"{f'{metric} {t:g}':>10}" for metric, t in LEVELS))
+    for name, faults in WAYS.items():
+        table = localization_table(published_outcome(annotated, predicted, faults))
+        means = table[table["finding"] == "Mean"].set_index(["metric", "threshold"])["accuracy"]
+        print(f"{name:<24}" + "".join(f"{means[level]:>10.3f}" for level in LEVELS))
+
+
+if __name__ == "__main__":
+    main()
