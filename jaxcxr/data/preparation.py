@@ -174,10 +174,22 @@ def _generate(folder: Path, data_dir: str | os.PathLike[str], variant: Variant, 
                 download_dir=downloads,
                 download_config=tfds.download.DownloadConfig(try_download_gcs=False),
             )
-    except (OSError, tf.errors.OpError) as error:
+    except Exception as error:
+        reason = _storage_failure(error)
+        if reason is None:
+            raise
         raise UserError(
-            f"{folder} cannot be written: {error}; free space or choose another --data_dir"
+            f"{folder} cannot be written: {reason}; free space or choose another --data_dir"
         ) from error
+
+
+def _storage_failure(error: BaseException | None) -> str | None:
+    """Returns the reason of an error of the file system, which TFDS may have wrapped in another."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if isinstance(error, tf.errors.OpError):
+        return error.message.rpartition("; ")[2]
+    return _storage_failure(error.__cause__) if error else None
 
 
 @contextmanager
