@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, Prediction, build_classifier, normalize
+from jaxcxr.models.alignment import first_centre, tile_image
 from jaxcxr.training.checkpoints import restore_best
 from jaxcxr.training.state import Variables
 from jaxcxr.training.workdir import read_config
@@ -38,7 +39,8 @@ class Predictor:
     def __post_init__(self) -> None:
         def apply(variables: Variables, images: jax.Array) -> tuple[jax.Array, jax.Array]:
             prediction = cast(Prediction, self.model.apply(variables, normalize(images)))
-            return jax.nn.sigmoid(prediction.logits), prediction.heatmaps
+            heatmaps = tile_image(prediction.heatmaps, self.image_size, first_centre(self.model))
+            return jax.nn.sigmoid(prediction.logits), heatmaps
 
         object.__setattr__(self, "_apply", jax.jit(apply))
 
@@ -64,8 +66,10 @@ class Predictor:
             images: (B, S, S, 1) uint8. Each new B is compiled anew, so keep to one.
 
         Returns:
-            Probabilities (B, 14) and heat maps (B, h, w, 14), float32, findings in the order of
-            `jaxcxr.findings.FINDINGS`. Heat maps are unscaled: higher speaks for the finding.
+            Probabilities (B, 14) and heat maps (B, 4h, 4w, 14), float32, findings in the order of
+            `jaxcxr.findings.FINDINGS`. Heat maps are unscaled: higher speaks for the finding. They
+            are the network's h × w maps, resampled so that their cells tile the image (see
+            `jaxcxr.models.alignment`).
 
         Raises:
             UserError: `images` has another shape or dtype.

@@ -49,7 +49,8 @@ def draw_radiograph(
     Args:
         findings: Names of `FINDINGS`; none for a healthy chest.
         image_size: Height and width S in pixels, 64 to 1024.
-        seed: Decides about this image: breath, position, signs, exposure, noise.
+        seed: Decides about this image: breath, position, signs, exposure, noise. With other
+            findings the same seed gives the same image but for their signs.
         patient_seed: Decides about the patient's anatomy; `seed` where not given.
         view: Posterior to anterior, standing, or anterior to posterior, supine.
 
@@ -61,23 +62,23 @@ def draw_radiograph(
         present = frozenset(canonical_finding(finding) for finding in findings)
     except KeyError as error:
         raise UserError(f"{error} is no finding; use names of {', '.join(FINDINGS)}") from error
-    rng = np.random.default_rng(seed)
+    pose, lungs, signs, machine = np.random.default_rng(seed).spawn(4)
     anatomy = np.random.default_rng(seed if patient_seed is None else patient_seed)
-    sides = {finding: int(rng.choice((-1, 1))) for finding in FINDINGS}
-    thorax = seen_in(view, draw_thorax(anatomy), rng)
+    sides = {finding: int(signs.choice((-1, 1))) for finding in FINDINGS}
+    thorax = seen_in(view, draw_thorax(anatomy), pose)
     thorax = alter_thorax(present, sides["Atelectasis"], thorax)
-    grid = positioned_grid(image_size, rng)
-    vessels = 0.6 if "Emphysema" in present else rng.uniform(0.8, 1.2)
-    chest = draw_chest(grid, thorax, rng, vessels)
+    grid = positioned_grid(image_size, pose)
+    vessels = lungs.uniform(0.8, 1.2) * (0.6 if "Emphysema" in present else 1.0)
+    chest = draw_chest(grid, thorax, lungs, vessels)
     density = chest.density
     boxes = {}
     for finding in FINDINGS:
         if finding in present:
-            sign = SIGNS[finding](chest, sides[finding], rng)
+            sign = SIGNS[finding](chest, sides[finding], signs)
             density = density + sign.density
             if finding in BOXED_FINDINGS:
                 boxes[finding] = _bounding_box(sign.extent)
-    return Phantom(_expose(density, rng), boxes)
+    return Phantom(_expose(density, machine), boxes)
 
 
 def require_size(image_size: int) -> None:

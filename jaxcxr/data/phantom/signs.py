@@ -6,8 +6,8 @@
 | Cardiomegaly | heart wider than half the chest | the heart |
 | Effusion | fluid over one base, its surface rising to the wall (meniscus) | the fluid |
 | Infiltration | several faint, ill-defined patches in one zone | the patches |
-| Mass | round, well-defined, 3.2 to 6.5 cm | the mass |
-| Nodule | round, well-defined, 1.4 to 2.6 cm | the nodule |
+| Mass | round, well-defined, 3.4 to 6.5 cm | the mass |
+| Nodule | round, well-defined, 1.7 to 2.6 cm | the nodule |
 | Pneumonia | wedge against a straight fissure, dark air bronchograms in it | the wedge |
 | Pneumothorax | lucent rim at the apex without markings, behind a fine pleural line | the rim |
 | Consolidation | dense, homogeneous, ragged outline | |
@@ -86,7 +86,7 @@ def atelectasis(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     along, across = _turned(chest, x, y, angle)
     length, width = rng.uniform(0.17, 0.26), rng.uniform(0.028, 0.04)
     band = smooth_step(length - np.abs(along), 0.04) * np.exp(-((across / width) ** 2))
-    return _in_lung(chest, side, 0.20 * band, band)
+    return _in_lung(chest, side, 0.30 * band, band)
 
 
 def cardiomegaly(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
@@ -113,17 +113,17 @@ def infiltration(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     radius = np.hypot(chest.grid.x - x, chest.grid.y - y)
     zone = plateau(radius, size)
     patches = smooth_step(smooth_noise(rng, chest.grid.size, 26) - 0.25, 0.35)
-    return _in_lung(chest, side, 0.17 * zone * patches, zone)
+    return _in_lung(chest, side, 0.24 * zone * patches, zone)
 
 
 def mass(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     """Draws a round opacity over 3 cm."""
-    return _round_opacity(chest, side, rng, CENTIMETRE * rng.uniform(3.2, 6.5), 0.20)
+    return _round_opacity(chest, side, rng, CENTIMETRE * rng.uniform(3.4, 6.5), 0.30)
 
 
 def nodule(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     """Draws a round opacity under 3 cm."""
-    return _round_opacity(chest, side, rng, CENTIMETRE * rng.uniform(1.4, 2.6), 0.24)
+    return _round_opacity(chest, side, rng, CENTIMETRE * rng.uniform(1.7, 2.6), 0.36)
 
 
 def pneumonia(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
@@ -135,7 +135,7 @@ def pneumonia(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     wedge = smooth_step(across, 0.012) * smooth_step(size - np.hypot(along, 1.1 * across), 0.03)
     spread = np.arctan2(across + 0.05, along)
     tubes = np.exp(8.0 * (np.cos(9.0 * spread + rng.uniform(0, 6)) - 1))
-    return _in_lung(chest, side, wedge * (0.24 - 0.20 * tubes), wedge)
+    return _in_lung(chest, side, wedge * (0.30 - 0.28 * tubes), wedge)
 
 
 def pneumothorax(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
@@ -148,7 +148,7 @@ def pneumothorax(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     top = smooth_step(apex + reach - y, 0.03) * (chest.grid.x * side > 0)
     rim = smooth_step(-drawn_in, 0.012) * top
     line = np.exp(-((drawn_in / 0.014) ** 2)) * top
-    return Sign(air * (0.16 * line - 0.13 * rim), air * rim)
+    return Sign(air * (0.20 * line - 0.15 * rim), air * rim)
 
 
 def consolidation(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
@@ -187,17 +187,17 @@ def fibrosis(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     outer = smooth_step(0.30 - chest.wall, 0.08) * smooth_step(chest.grid.y + 0.1, 0.12)
     cells = smooth_noise(rng, chest.grid.size, 24)
     net = np.exp(-((cells / 0.22) ** 2)) - 0.15
-    return Sign(0.19 * air * outer * net, air * outer)
+    return Sign(0.32 * air * outer * net, air * outer)
 
 
 def pleural_thickening(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     """Draws a band along the wall."""
     x, y = chest.grid.x * side, chest.grid.y
     middle, length = rng.uniform(-0.35, 0.15), rng.uniform(0.18, 0.32)
-    width = rng.uniform(0.07, 0.10) + 0.01 * smooth_noise(rng, chest.grid.size, 14)
+    width = rng.uniform(0.11, 0.15) + 0.012 * smooth_noise(rng, chest.grid.size, 14)
     band = smooth_step(width - chest.wall, 0.012) * smooth_step(length - np.abs(y - middle), 0.05)
     band = band * (x > 0)
-    return Sign(0.22 * band * smooth_step(chest.wall - 0.02, 0.02), band)
+    return Sign(0.34 * band * smooth_step(chest.wall - 0.02, 0.02), band)
 
 
 def hernia(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
