@@ -10,11 +10,12 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.5
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test lint lock clean
+.PHONY: help demo test test-torch lint lock clean
 
 help:
 	@echo "make demo   train and score a small network on synthetic radiographs, write a report"
 	@echo "make test   all tests that need neither PyTorch nor a GPU"
+	@echo "make test-torch  the comparisons with PyTorch; installs it into .venv first"
 	@echo "make lint   ruff and pyright"
 	@echo "make lock   renew constraints.txt from pyproject.toml"
 	@echo "make clean  remove the demo; .venv and caches stay"
@@ -46,6 +47,10 @@ $(DEMO)/baseline/evaluation/auc.csv: $(DEMO)/baseline/history.csv
 $(DEMO)/baseline/evaluation/localization.csv: $(DEMO)/baseline/history.csv
 	$(RUN) launch/evaluate_boxes.py --workdir $(DEMO)/baseline --data_dir $(DEMO)/datasets
 
+test-torch: $(VENV)/installed-test
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt 'torch==2.13.0'
+	$(RUN) -m pytest tests/torch
+
 test: lint
 	$(RUN) -m pytest
 
@@ -57,7 +62,7 @@ lint: $(VENV)/installed-test
 lock: $(VENV)/bin/python
 	$(RUN) -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --fork-strategy fewest \
-	  --extra test --extra dicom --quiet --upgrade --custom-compile-command "make lock" --output-file constraints.txt
+	  --extra test --quiet --upgrade --custom-compile-command "make lock" --output-file constraints.txt
 
 clean:
 	rm -rf $(DEMO)
