@@ -77,9 +77,9 @@ def main(arguments: list[str]) -> None:
     regions = cast(RegionChoice, _REGIONS.value)
     skipped: dict[str, str] = {}
 
-    def refuse(path: Path, error: UserError) -> None:
-        tqdm.write(f"skipped: {error}", file=sys.stderr)
-        skipped[str(path)] = str(error).removeprefix(f"{path}: ")
+    def refuse(path: str, reason: str) -> None:
+        tqdm.write(f"skipped: {path}: {reason}", file=sys.stderr)
+        skipped[path] = reason
 
     parts = []
     for examination in examine(

@@ -81,7 +81,7 @@ def examine(
     paths: Sequence[Path],
     *,
     batch_size: int,
-    refuse: Callable[[Path, UserError], None],
+    refuse: Callable[[str, str], None],
 ) -> Iterator[Examination]:
     """Looks at radiographs, one batch after the other; a terminal sees a progress bar.
 
@@ -90,7 +90,7 @@ def examine(
         image_size: Height and width in pixels of what it takes.
         paths: The files.
         batch_size: Radiographs at a time; the last batch is filled up with black.
-        refuse: Is told of files that are no radiographs; the others go on.
+        refuse: Is told the path of a file that is no radiograph and the reason; the others go on.
 
     Yields:
         Each radiograph that could be read, in the order of `paths`.
@@ -104,7 +104,8 @@ def examine(
             try:
                 return name, read_radiograph(path)
             except UserError as error:
-                refuse(path, error)
+                reason = str(error).removeprefix(f"{path}: ")
+                refuse(_printable(str(path)), _printable(reason))
                 return None
 
         readable = filter(None, map(read, zip(names, paths, strict=True)))
@@ -135,4 +136,8 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     namesakes = [os.path.abspath(path) for path in paths if count[path.name] > 1]
     shared = os.path.commonpath(map(os.path.dirname, namesakes)) if namesakes else ""
     names = [os.path.relpath(path, shared) if count[path.name] > 1 else path.name for path in paths]
-    return [name.encode(errors="backslashreplace").decode() for name in names]
+    return [_printable(name) for name in names]
+
+
+def _printable(name: str) -> str:
+    return name.encode(errors="backslashreplace").decode()

@@ -49,8 +49,8 @@ def paths(tmp_path):
 def test_bad_files_do_not_shift_the_others(paths):
     done, refused = examined(paths)
     assert [one.name for one in done] == ["0.png", "1.png", "2.png", "3.png", "4.png"]
-    assert [path.name for path, _ in refused] == ["bad1.png", "bad4.png"]
-    assert all(isinstance(error, UserError) for _, error in refused)
+    assert [path for path, _ in refused] == [str(paths[1]), str(paths[4])]
+    assert all(reason.startswith("it begins with") for _, reason in refused)
     for index, one in enumerate(done):
         mean = np.asarray(Image.open(one.radiograph.path).convert("L")).mean() / 255
         expected = mean / 2 if index == 3 else mean  # half of its square is black
@@ -86,6 +86,11 @@ def test_notable_findings(paths):
     assert one.notable_findings(np.full(14, np.nan)) == ["Hernia"]
     thresholds[[2, 5]] = one.probabilities[[2, 5]]
     assert one.notable_findings(thresholds) == ["Effusion", "Nodule"]
+
+
+def test_names_that_are_no_text():
+    _, ((path, reason),) = examined([Path("\udcff.png")])
+    assert (path, reason) == ("\\udcff.png", "no such file")
 
 
 def test_no_radiograph_at_all(paths):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -36,6 +36,7 @@ def test_tall_radiograph_lies_in_the_middle_of_black():
     assert abs(tall.astype(int) - wide.T).max() <= 1
 
 
+@settings(deadline=None)
 @given(
     width=st.integers(40, 300),
     height=st.integers(40, 300),
