@@ -17,7 +17,8 @@ from flax import linen as nn
 from jaxcxr.errors import UserError
 from jaxcxr.inference.flip_averaging import Look
 from jaxcxr.inference.predictor import Predictor
-from jaxcxr.models import INFERENCE, Classifier, Mode, classifier_config, normalize
+from jaxcxr.models import INFERENCE, Classifier, DenseNet121, Mode, classifier_config, normalize
+from jaxcxr.models.alignment import tile_image
 from jaxcxr.training.state import Variables
 
 Weigh = Callable[[jax.Array, jax.Array], jax.Array]
@@ -28,7 +29,8 @@ def grad_cam(predictor: Predictor, stage: int | None = None) -> Look:
     """Returns `predictor` with Grad-CAM in place of the network's own heat maps.
 
     A feature map weighs as much as the mean of the logit's gradients over it; the heat map is the
-    positive part of the weighted sum (Selvaraju et al. 2017, equations 1 and 2).
+    positive part of the weighted sum (Selvaraju et al. 2017, equations 1 and 2), resampled like the
+    network's own so that its cells tile the image.
 
     Args:
         predictor: A trained network.
@@ -58,6 +60,7 @@ def _shares(features: jax.Array, gradients: jax.Array) -> jax.Array:
 
 def _explain(predictor: Predictor, stage: int | None, weigh: Weigh) -> Look:
     index = _stage_index(predictor.model, stage)
+    centre = _stage_centre(predictor.model, index)
     probe = nn.apply(_shifted_logits, predictor.model)
 
     @jax.jit
@@ -75,8 +78,9 @@ def _explain(predictor: Predictor, stage: int | None, weigh: Weigh) -> Look:
             return jnp.einsum("bhwc,bc->bhw", features, weigh(features, gradients))
 
         # One finding after the other: fourteen backward passes at once would fill the memory.
-        heatmaps = jax.lax.map(heatmap_of, jnp.eye(logits.shape[-1], dtype=logits.dtype))
-        return jax.nn.sigmoid(logits), jnp.moveaxis(jax.nn.relu(heatmaps), 0, -1)
+        weighted = jax.lax.map(heatmap_of, jnp.eye(logits.shape[-1], dtype=logits.dtype))
+        heatmaps = jnp.moveaxis(jax.nn.relu(weighted), 0, -1)
+        return jax.nn.sigmoid(logits), tile_image(heatmaps, images.shape[1], centre)
 
     def look(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         probabilities, heatmaps = explain(predictor.variables, jnp.asarray(images))
@@ -90,6 +94,11 @@ def _stage_index(model: Classifier, stage: int | None) -> int:
     if stage is not None and not 1 <= stage <= count:
         raise UserError(f"stage is {stage}; this network's backbone has stages 1 to {count}")
     return (count if stage is None else stage) - 1
+
+
+def _stage_centre(model: Classifier, index: int) -> float:
+    """Returns the pixel on which a stage's first cell is centred; see `jaxcxr.models.alignment`."""
+    return 2.0 ** (index + 1) - 2 if isinstance(model.backbone, DenseNet121) else 0.0
 
 
 def _shifted_logits(

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from jaxcxr.errors import UserError
 from jaxcxr.inference.flip_averaging import flip_averaged
-from jaxcxr.inference.gradcam import grad_cam, grad_cam_plus_plus
+from jaxcxr.inference.gradcam import _stage_centre, grad_cam, grad_cam_plus_plus
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.models import (
     INFERENCE,
@@ -23,6 +23,7 @@ from jaxcxr.models import (
     SqueezeExcitation,
     normalize,
 )
+from jaxcxr.models.alignment import tile_image
 
 SIZE = 32
 
@@ -45,6 +46,10 @@ def quick_compilation():
 @functools.cache
 def make_predictor(head):
     return predictor_of(Classifier(ResNet18(blocks=(1, 1, 1), width=4), HEADS[head]))
+
+
+def tiled(heatmap):
+    return np.asarray(tile_image(jnp.asarray(heatmap)[None, ..., None], SIZE, 0.0))[0, ..., 0]
 
 
 def predictor_of(model):
@@ -89,24 +94,28 @@ def test_last_stage_of_every_head(images, name):
     for explain, weigh in WEIGHTS.items():
         probabilities, heatmaps = explain(predictor)(images)
         np.testing.assert_allclose(probabilities, own_probabilities, atol=1e-6)
-        assert heatmaps.shape == (3, *last.shape[1:3], 14)
+        assert heatmaps.shape == (3, 4 * last.shape[1], 4 * last.shape[2], 14)
         for row in range(3):
             one = slice(row, row + 1)
             features = np.float64(last[row])
             gradients = gradients_of(last[one], [stage[one] for stage in before], 5)
             weights = weigh(features, np.float64(gradients[0]))
-            expected = np.maximum((features * weights).sum(-1), 0)
+            expected = tiled(np.maximum((features * weights).sum(-1), 0))
             tolerance = 1e-4 * max(expected.max(), 1e-3)
             np.testing.assert_allclose(heatmaps[row, ..., 5], expected, atol=tolerance)
 
 
-def test_average_pooling_gives_class_activation_maps(images):
+@pytest.mark.parametrize(
+    "backbone", [ResNet18(blocks=(1, 1, 1), width=4), DenseNet121((1, 1), width=4, growth=4)]
+)
+def test_average_pooling_gives_class_activation_maps(images, backbone):
     """Selvaraju et al. 2017, section 3.1: Grad-CAM generalises class activation maps."""
-    predictor = make_predictor("average")
-    _, own = predictor(images)
+    predictor = predictor_of(Classifier(backbone, HEADS["average"]))
+    own = predictor.model.apply(predictor.variables, normalize(images)).heatmaps
     _, heatmaps = grad_cam(predictor)(images)
-    positions = own.shape[1] * own.shape[2]
-    np.testing.assert_allclose(heatmaps, np.maximum(own, 0) / positions, atol=1e-6)
+    expected = np.maximum(own, 0) / (own.shape[1] * own.shape[2])
+    centre = 2.0 if isinstance(backbone, DenseNet121) else 0.0
+    np.testing.assert_allclose(heatmaps, tile_image(expected, SIZE, centre), atol=1e-6)
 
 
 @pytest.mark.parametrize("stage", [1, 2])
@@ -131,16 +140,39 @@ def test_earlier_stages(images, stage):
     gradients, features = jax.jit(jax.grad(shifted_logits, has_aux=True))(jnp.zeros(shape))
     expected = np.maximum((features * gradients.mean((1, 2), keepdims=True)).sum(-1), 0)
     _, heatmaps = grad_cam(predictor, stage)(images)
-    np.testing.assert_allclose(heatmaps[:1, ..., 3], expected, atol=1e-5 * expected.max())
+    np.testing.assert_allclose(heatmaps[0, ..., 3], tiled(expected[0]), atol=1e-5 * expected.max())
 
 
-def test_densenet(images):
-    backbone = DenseNet121(blocks=(1, 1), width=4, growth=4)
-    predictor = predictor_of(Classifier(backbone, HEADS["average"]))
-    _, own = predictor(images)
-    _, heatmaps = grad_cam(predictor)(images)
-    positions = own.shape[1] * own.shape[2]
-    np.testing.assert_allclose(heatmaps, np.maximum(own, 0) / positions, atol=1e-6)
+@pytest.mark.parametrize("backbone", [ResNet18((1, 1, 1, 1), 2), DenseNet121((1, 1, 1, 1), 2, 2)])
+@pytest.mark.parametrize("stage", [2, 4])
+def test_heat_lies_where_it_comes_from(backbone, stage):
+    """The pixels that a cell of a stage sees, all weights equal, are centred where it is drawn."""
+    size, stride = 128, 2 ** (stage + 1)
+    cell = size // stride // 2
+    images = np.random.default_rng(0).random((16, size, size, 3), np.float32)
+    variables = jax.jit(backbone.init)(jax.random.key(0), images[:1])
+    equal = jax.tree.map(lambda w: w * 0 + 1 / w.size if w.ndim == 4 else w, variables["params"])
+
+    @jax.jit
+    @jax.grad
+    def sight(x):
+        features = backbone.apply({**variables, "params": equal}, x)[stage - 1]
+        return features[:, cell, cell].sum()
+
+    seen = np.asarray(sight(images)).sum((0, 1, 3))
+    seen_at = np.average(np.arange(size), weights=seen)
+    drawn = np.asarray(tile_image(one_hot(size // stride, cell), size, centre_of(backbone, stage)))
+    drawn_at = np.average(np.arange(drawn.shape[2]), weights=drawn.sum((0, 1, 3)))
+    drawn_at = (drawn_at + 0.5) * size / drawn.shape[2] - 0.5
+    assert drawn_at == pytest.approx(seen_at, abs=0.1 * stride)
+
+
+def one_hot(cells, cell):
+    return jnp.zeros((1, cells, cells, 1)).at[0, cell, cell].set(1)
+
+
+def centre_of(backbone, stage):
+    return _stage_centre(Classifier(backbone, Baseline()), stage - 1)
 
 
 def test_unknown_stage():
