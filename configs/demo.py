@@ -10,10 +10,13 @@ from jaxcxr.training.experiment import Config, default_config
 def get_config() -> Config:
     """Returns the settings of the demonstration."""
     config = default_config()
-    config.model.backbone = {"name": "ResNet18", "width": 32}
+    # Three stages: 6×6 heat maps at 96 pixels. A fourth one would leave 3×3.
+    config.model.backbone = {"name": "ResNet18", "width": 32, "blocks": (2, 2, 2)}
     config.initial_weights = "random"
     config.data.image_size = 96
     config.optimizer.learning_rate = 1e-3
+    config.optimizer.cosine = True
     config.batch_size = 32
-    config.epochs = 8
+    config.epochs = 12
+    config.early_stopping.patience = config.epochs
     return config

@@ -2,7 +2,7 @@
 
 python launch/report.py --workdirs runs/baseline,runs/space_attention --out report.html
 
-Reads config.json, run.json and history.csv of each run, and what launch/evaluate_auc.py and
+Prints the scores, too. Reads config.json, run.json and history.csv of each run, and what launch/evaluate_auc.py and
 launch/evaluate_boxes.py wrote under its evaluation/. What is not there yet the page asks for.
 """
 
@@ -10,6 +10,8 @@ from absl import flags
 
 from jaxcxr import command_line
 from jaxcxr.reporting.report import write_report
+from jaxcxr.reporting.runs import read_runs
+from jaxcxr.reporting.terminal import scores_text
 
 _WORKDIRS = flags.DEFINE_list("workdirs", None, "Folders of runs, with commas.", required=True)
 _OUT = flags.DEFINE_string("out", None, "The HTML file to write.", required=True)
@@ -18,6 +20,7 @@ _OUT = flags.DEFINE_string("out", None, "The HTML file to write.", required=True
 def main() -> None:
     """Writes the page."""
     size = write_report(_WORKDIRS.value, _OUT.value)
+    print(scores_text(read_runs(_WORKDIRS.value)))
     print(f"{_OUT.value}: {size / 1e6:.1f} MB")
 
 

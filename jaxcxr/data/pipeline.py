@@ -150,7 +150,7 @@ def load(
         splits = {name: _open_split(name, info.splits[name], image_size) for name in SPLITS}
         facts = {
             "dataset": info.full_name,
-            **{fact: kept[fact] for fact in ("release", "fingerprint")},
+            **{fact: kept[fact] for fact in ("release", "synthetic", "fingerprint")},
             **{name: opened.num_images for name, opened in splits.items()},
         }
     except Exception as error:  # TFDS meets a damaged folder with any exception there is

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from jaxcxr.data import phantom
 from jaxcxr.data.chest_xray14.chest_xray14_dataset_builder import (
     Builder,
     ChestXray14Config,
@@ -105,6 +106,7 @@ def _plan(release: Release, variant: Variant, skip_bad_images: bool) -> Plan:
     refuse_empty(split.value_counts())
     facts = {
         "release": release.root.resolve().name,
+        "synthetic": (release.root / phantom.MARKER).is_file(),
         "fingerprint": _fingerprint(release, split),
         "split": variant.split,
         "split_seed": variant.split_seed,

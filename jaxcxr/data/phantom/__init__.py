@@ -5,6 +5,6 @@ drawings: no score on them says anything about patients.
 """
 
 from jaxcxr.data.phantom.radiograph import Phantom, draw_radiograph
-from jaxcxr.data.phantom.release import plan_release, write_release
+from jaxcxr.data.phantom.release import MARKER, plan_release, write_release
 
-__all__ = ["Phantom", "draw_radiograph", "plan_release", "write_release"]
+__all__ = ["MARKER", "Phantom", "draw_radiograph", "plan_release", "write_release"]
