@@ -1,8 +1,9 @@
 import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 
-from jaxcxr.models import INFERENCE, BatchNorm, Mode, ResNet18, normalize
+from jaxcxr.models import INFERENCE, BatchNorm, Mode, normalize
 from jaxcxr.models.normalization import in_part
 
 RANDOM = np.random.default_rng(0)
@@ -91,16 +92,24 @@ def test_in_part(part, expected):
     assert in_part(("backbone", "stage1_0", "bn1", "scale"), [part]) is expected
 
 
+class Norms(nn.Module):
+    """Batch norms at the places that they have in a network."""
+
+    @nn.compact
+    def __call__(self, x, mode):
+        for name in ("bn1", "stage1_0", "stage1_1", "stage2_0"):
+            x = BatchNorm(name=name)(x, mode)
+        return x
+
+
 def test_frozen_parts_keep_their_statistics_to_the_bit_and_others_do_not():
-    model = ResNet18(blocks=(1, 1, 1, 1), width=2)
-    images = normalize(RANDOM.integers(0, 256, (2, 32, 32, 1), np.uint8))
-    variables = jax.jit(model.init)(jax.random.key(0), images)
-    mode = Mode(train=True, frozen=("bn1", "stage1", "stage3_0"))
-    _, updated = jax.jit(lambda v: model.apply(v, images, mode, mutable=["batch_stats"]))(variables)
+    variables = Norms().init(jax.random.key(0), X, INFERENCE)
+    mode = Mode(train=True, frozen=("bn1", "stage1_1"))
+    _, updated = Norms().apply(variables, X, mode, mutable=["batch_stats"])
     for name, before in variables["batch_stats"].items():
         after = updated["batch_stats"][name]
         same = jax.tree.all(jax.tree.map(np.array_equal, before, after))
-        assert same == (name in ("bn1", "stage1_0", "stage3_0")), name
+        assert same == (name in ("bn1", "stage1_1")), name
 
 
 def test_normalize_gives_three_channels_with_imagenets_mean_and_std():
