@@ -2,8 +2,9 @@
 
 python launch/report.py --workdirs runs/baseline,runs/space_attention --out report.html
 
-Prints the scores, too. Reads config.json, run.json and history.csv of each run, and what launch/evaluate_auc.py and
+Reads config.json, run.json and history.csv of each run, and what launch/evaluate_auc.py and
 launch/evaluate_boxes.py wrote under its evaluation/. What is not there yet the page asks for.
+Prints the main scores, too.
 """
 
 from absl import flags
