@@ -187,10 +187,10 @@ def _generate(folder: Path, data_dir: str | os.PathLike[str], variant: Variant, 
 
 def _storage_failure(error: BaseException | None) -> str | None:
     """Returns the reason of an error of the file system, which TFDS may have wrapped in another."""
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    if isinstance(error, tf.errors.OpError):
-        return error.message.rpartition("; ")[2]
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, OSError | tf.errors.OpError):
+        return str(error).rpartition("; ")[2]
     return _storage_failure(error.__cause__) if error else None
 
 

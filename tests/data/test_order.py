@@ -42,7 +42,8 @@ def epoch_positions(seed, epoch, lengths):
 
 def test_seed_and_epoch_decide():
     orders = [(seed, epoch) for seed in range(3) for epoch in range(3)]
-    assert len({tuple(epoch_positions(*chosen, [50] * 4)) for chosen in orders}) == 9
+    for lengths in ([50] * 4, [50]):
+        assert len({tuple(epoch_positions(*chosen, lengths)) for chosen in orders}) == 9
     np.testing.assert_array_equal(epoch_positions(1, 2, [9, 9]), epoch_positions(1, 2, [9, 9]))
 
 
