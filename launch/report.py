@@ -19,9 +19,10 @@ _OUT = flags.DEFINE_string("out", None, "The HTML file to write.", required=True
 
 
 def main() -> None:
-    """Writes the page."""
-    size = write_report(_WORKDIRS.value, _OUT.value)
-    print(scores_text(read_runs(_WORKDIRS.value)))
+    """Writes the page and prints the main scores."""
+    runs = read_runs(_WORKDIRS.value)
+    size = write_report(runs, _OUT.value)
+    print(scores_text(runs))
     print(f"{_OUT.value}: {size / 1e6:.1f} MB")
 
 

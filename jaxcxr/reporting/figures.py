@@ -31,7 +31,7 @@ _HEAT = matplotlib.colormaps["inferno"]
 
 
 def run_colour(index: int) -> str:
-    """Returns the colour of a report's run, the same in all its figures; the eighth is the first's."""
+    """Returns the colour of a report's run, the same in all figures; the eighth has the first's."""
     return COLOURS[index % len(COLOURS)]
 
 
@@ -47,7 +47,8 @@ def roc_figure(curves: Mapping[str, Curve], aucs: Mapping[str, float]) -> Figure
     figure = Figure(figsize=(2.1 * columns, 2.3 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for panel, (finding, curve) in zip(panels, curves.items(), strict=False):
-        _draw_roc(panel, [(f"AUC {aucs[finding]:.3f}", curve)])
+        _draw_roc(panel, [curve])
+        panel.text(1, 0.02, f"AUC {aucs[finding]:.3f}", ha="right", fontsize=8)
         panel.set_title(finding.replace("_", " "), fontsize=9)
     for panel in panels[len(curves) :]:
         panel.set_axis_off()
@@ -56,14 +57,13 @@ def roc_figure(curves: Mapping[str, Curve], aucs: Mapping[str, float]) -> Figure
     return figure
 
 
-def roc_panel(curves: Sequence[tuple[str, Curve]]) -> Figure:
+def roc_panel(curves: Sequence[Curve]) -> Figure:
     """Draws the ROC curves of several runs for one finding.
 
     Args:
-        curves: Per run the words of the legend, and false and true positive rates; an empty curve
-            keeps its run's colour free.
+        curves: Per run false and true positive rates; an empty curve keeps its run's colour free.
     """
-    figure = Figure(figsize=(2.5, 2.5), layout="constrained")
+    figure = Figure(figsize=(2.4, 2.4), layout="constrained")
     panel = figure.subplots()
     _draw_roc(panel, curves)
     panel.set_xlabel("1 − specificity", fontsize=8)
@@ -71,14 +71,12 @@ def roc_panel(curves: Sequence[tuple[str, Curve]]) -> Figure:
     return figure
 
 
-def _draw_roc(panel: Axes, curves: Sequence[tuple[str, Curve]]) -> None:
+def _draw_roc(panel: Axes, curves: Sequence[Curve]) -> None:
     panel.plot([0, 1], [0, 1], color="0.75", linewidth=0.8)
-    for index, (label, curve) in enumerate(curves):
-        if len(curve[0]):
-            panel.plot(*curve, color=run_colour(index), linewidth=1.3, label=label)
-    panel.legend(loc="lower right", fontsize=7, frameon=False, handlelength=1, borderaxespad=0.2)
+    for index, curve in enumerate(curves):
+        panel.plot(*curve, color=run_colour(index), linewidth=1.3)
     panel.set(aspect="equal", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
-    panel.tick_params(labelsize=7, length=2)
+    panel.tick_params(labelsize=8, length=2)
     panel.spines[["top", "right"]].set_visible(False)
 
 
@@ -100,7 +98,9 @@ def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
         axes.plot([], [], "-", label=run, **style)
     axes.plot([], [], ":o", color="0.3", markerfacecolor="white", markersize=4, label="training")
     axes.plot([], [], "-o", color="0.3", markersize=4, label="validation")
-    axes.set(xlabel="Epoch", ylabel="Loss")
+    axes.set_xlabel("Epoch", fontsize=9)
+    axes.set_ylabel("Loss", fontsize=9)
+    axes.tick_params(labelsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
@@ -121,7 +121,10 @@ def reliability_diagram(points: Mapping[str, Reliability]) -> Figure:
         if len(bins.predicted):
             style = {"color": run_colour(index), "linewidth": 1.4, "markersize": 4, "label": run}
             axes.plot(bins.predicted, bins.observed, "-o", **style)
-    axes.set(xlabel="Predicted probability", ylabel="Observed frequency", aspect="equal")
+    axes.set_xlabel("Predicted probability", fontsize=9)
+    axes.set_ylabel("Observed frequency", fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.set_aspect("equal")
     axes.legend(frameon=False, fontsize=8, loc="upper left")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
@@ -132,7 +135,7 @@ def overlay(
     heatmap: np.ndarray | None,
     annotated: np.ndarray,
     predicted: np.ndarray,
-    png_size: Sequence[int],
+    png_size: Sequence[int] | np.ndarray,
 ) -> np.ndarray:
     """Draws heat map and boxes over a radiograph: annotated boxes blue, predicted green and dashed.
 

@@ -1,4 +1,4 @@
-"""Best, median and worst cases of a finding, drawn for every run (as the paper's Figures 6 to 8)."""
+"""Best, median and worst cases of a finding, drawn for every run (the paper's Figures 6 to 8)."""
 
 from __future__ import annotations
 
@@ -128,10 +128,11 @@ def ranks(count: int) -> dict[str, int]:
 
 
 def _draw(rank: str, score: pd.Series, cases: Mapping[str, Cases]) -> ChosenCase:
-    name, finding = score["image_name"], score["finding"]
-    pictures = {run: Picture(_overlay(some, score), score[run]) for run, some in cases.items()}
+    pictures = {
+        run: Picture(_overlay(some, score), float(score.at[run])) for run, some in cases.items()
+    }
     plain = _overlay(next(iter(cases.values())), score, plain=True)
-    return ChosenCase(rank, name, score["mean"], plain, pictures)
+    return ChosenCase(rank, str(score.at["image_name"]), float(score.at["mean"]), plain, pictures)
 
 
 def _overlay(cases: Cases, chosen: pd.Series, plain: bool = False) -> np.ndarray:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-_SVG = {"svg.fonttype": "none", "svg.hashsalt": "figure"}
+_SVG: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "figure"}
 
 
 def figure_uri(figure: Figure) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jinja2
@@ -19,7 +19,7 @@ from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
 from jaxcxr.reporting import figures
 from jaxcxr.reporting.gallery import galleries
 from jaxcxr.reporting.inline import figure_uri, photograph_uri
-from jaxcxr.reporting.runs import RunFiles, read_runs
+from jaxcxr.reporting.runs import RunFiles
 from jaxcxr.reporting.score_tables import MEAN, auc_table, localization_table
 from jaxcxr.reporting.settings import all_settings, main_settings
 from jaxcxr.training.history import History
@@ -30,16 +30,16 @@ PAPERS_LEVELS: tuple[Level, ...] = (("IoU", 0.3), ("IoBB", 0.25))
 _MISSING = "–"
 
 
-def write_report(workdirs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> int:
+def write_report(runs: Sequence[RunFiles], out: str | os.PathLike[str]) -> int:
     """Writes the report of runs to `out`, in one piece.
 
     Returns:
         Its size in bytes.
 
     Raises:
-        UserError: A workdir is no run, one of its files is damaged, or `out` cannot be written.
+        UserError: `out` cannot be written.
     """
-    page = report_page(read_runs(workdirs))
+    page = report_page(runs)
     write_text(out, page)
     return len(page.encode("utf-8"))
 
@@ -131,24 +131,10 @@ def _roc_panels(runs: Sequence[RunFiles]) -> dict[str, str]:
     ]
     no_curve = (np.empty(0), np.empty(0))
     return {
-        finding: figure_uri(
-            figures.roc_panel(
-                [
-                    (_auc_label(run, finding), some.get(finding, no_curve))
-                    for run, some in zip(runs, curves, strict=True)
-                ]
-            )
-        )
+        finding: figure_uri(figures.roc_panel([some.get(finding, no_curve) for some in curves]))
         for finding in FINDINGS
         if any(finding in some for some in curves)
     }
-
-
-def _auc_label(run: RunFiles, finding: str) -> str:
-    if run.classification is None:
-        return ""
-    row = run.classification.auc.set_index("finding").loc[finding]
-    return f"{row['auc']:.3f} ({row['ci_low']:.3f}–{row['ci_high']:.3f})"
 
 
 def _reliability(runs: Sequence[RunFiles]) -> dict[str, Any]:
@@ -176,9 +162,10 @@ def _reliability(runs: Sequence[RunFiles]) -> dict[str, Any]:
 def _localization(runs: Sequence[RunFiles]) -> dict[str, Any]:
     scored = any(run.localization is not None for run in runs)
     tables = {level: localization_table(runs, level) for level in LEVELS} if scored else {}
+    papers = {level: localization_table(runs, level, ["paper"]) for level in PAPERS_LEVELS}
     return {
         "not_localized": [run for run in runs if run.localization is None],
-        "main_levels": {level: tables[level] for level in PAPERS_LEVELS} if scored else {},
+        "main_levels": papers if scored else {},
         "papers_levels": PAPERS_LEVELS,
         "levels_by_metric": {
             metric: {threshold: tables[metric, threshold] for threshold in thresholds}

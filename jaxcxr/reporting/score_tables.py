@@ -17,8 +17,11 @@ THESE_RUNS = "These runs"
 THESE_RUNS_PUBLISHED_SCORING = "These runs, published scoring"
 PUBLISHED = "Published"
 
-_SOURCES = ("paper", "result files", "final report")
-"""Of published localization, in the order of trust."""
+SOURCES = ("paper", "result files", "final report")
+"""Of published localization, the most trusted first."""
+
+_PAPER = " (paper)"
+"""Of a title: what the group of the published networks says anyway."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,14 +70,14 @@ class ScoreTable:
         return {name: names.count(name) for name in names}
 
     def is_best(self, network: Network, finding: str) -> bool:
-        """Says whether no network of the group has a score that reads higher."""
+        """Says whether no network of the group has a score that reads higher, and one a lower."""
         rivals = [
             _shown(other.values.get(finding))
             for other in self.networks
             if other.group == network.group
         ]
         own = _shown(network.values.get(finding))
-        return len(rivals) > 1 and own >= 0 and own == max(rivals)
+        return min(rivals) < own == max(rivals)
 
 
 def _shown(score: float | None) -> float:
@@ -96,16 +99,24 @@ def auc_table(runs: Sequence[RunFiles]) -> ScoreTable:
     published = published_auc()
     for model, title in MODELS.items():
         values = _column(published.loc[published["model"] == model], "auc")
-        networks.append(Network(title, PUBLISHED, _with_mean(values)))
+        networks.append(Network(title.removesuffix(_PAPER), PUBLISHED, _with_mean(values)))
     counts = _column(scored[0][2], "positives") if scored else {}
     return ScoreTable(networks, {finding: int(count) for finding, count in counts.items()})
 
 
-def localization_table(runs: Sequence[RunFiles], level: Level) -> ScoreTable:
+def localization_table(
+    runs: Sequence[RunFiles], level: Level, sources: Sequence[str] = SOURCES
+) -> ScoreTable:
     """Returns the accuracies of runs and published networks at one threshold.
 
     The runs come twice: scored as `jaxcxr.evaluation.localization` does, and by the arithmetic of
-    the published tables, to stand beside those.
+    the published tables, to stand beside those. A published network that two sources tell alike is
+    given once.
+
+    Args:
+        runs: Those without localization are left out.
+        level: Metric and threshold.
+        sources: Of the published accuracies, the most trusted first.
     """
     scored = [
         (index, run.name, run.localization)
@@ -121,7 +132,7 @@ def localization_table(runs: Sequence[RunFiles], level: Level) -> ScoreTable:
         rows = _at(localization.published, level)
         if len(rows):
             networks.append(_scored_network(name, THESE_RUNS_PUBLISHED_SCORING, rows, index))
-    return ScoreTable([*networks, *_published_networks(level)], counts)
+    return ScoreTable([*networks, *_published_networks(level, sources)], counts)
 
 
 def _scored_network(name: str, group: str, rows: pd.DataFrame, run: int) -> Network:
@@ -135,17 +146,17 @@ def _scored_network(name: str, group: str, rows: pd.DataFrame, run: int) -> Netw
     )
 
 
-def _published_networks(level: Level) -> Iterator[Network]:
-    """Yields the published networks; one that two sources tell alike is given once."""
+def _published_networks(level: Level, sources: Sequence[str]) -> Iterator[Network]:
     published = _at(published_localization(), level)
     for model, title in MODELS.items():
         told: list[dict[str, float]] = []
-        for source in _SOURCES:
+        for source in sources:
             chosen = (published["model"] == model) & (published["source"] == source)
             values = _column(published.loc[chosen], "accuracy")
             if values and not any(_alike(values, other) for other in told):
                 told.append(values)
-                name = title if source == "paper" else title.replace("paper", source)
+                name = title.removesuffix(_PAPER)
+                name += f" ({source})" if source != "paper" and name != title else ""
                 yield Network(name, PUBLISHED, _with_mean(values))
 
 

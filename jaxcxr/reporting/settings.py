@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ def main_settings(runs: Sequence[RunFiles]) -> list[Row]:
         "Batch size": lambda run: _setting(run, "batch_size"),
         "Seed": lambda run: _setting(run, "seed"),
         "Parameters": lambda run: _fact(run, "parameters"),
-        "Started": lambda run: _fact(run, "started"),
+        "Started": _started,
         "Device": _device,
         "Versions": _versions,
         "Source commit": lambda run: _fact(run, "commit"),
@@ -39,7 +40,7 @@ def main_settings(runs: Sequence[RunFiles]) -> list[Row]:
 
 
 def all_settings(runs: Sequence[RunFiles]) -> list[Row]:
-    """Returns every setting of every config.json by its dotted name, a dash where a run has none."""
+    """Returns every setting of every config.json by its dotted name; – where a run has none."""
     flat = [flatten(run.config) for run in runs]
     names = sorted({name for settings in flat for name in settings})
     return [(name, [settings.get(name, "–") for settings in flat]) for name in names]
@@ -98,6 +99,14 @@ def _dataset(run: RunFiles) -> str:
 def _radiographs(run: RunFiles) -> str:
     sizes = {name: _find(run.facts, "data", name) for name in ("train", "validation", "test")}
     return ", ".join(f"{_text(n)} {name}" for name, n in sizes.items() if n is not None) or UNKNOWN
+
+
+def _started(run: RunFiles) -> str:
+    try:
+        moment = datetime.datetime.fromisoformat(_fact(run, "started"))
+    except ValueError:
+        return UNKNOWN
+    return f"{moment:%Y-%m-%d %H:%M %Z}".rstrip()
 
 
 def _device(run: RunFiles) -> str:
