@@ -11,6 +11,22 @@ from __future__ import annotations
 
 import importlib
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxcxr.evaluation import (
+        boxes,
+        calibration,
+        classification,
+        comparison,
+        localization,
+        outcome,
+        published,
+        published_protocol,
+        statistics,
+        summary,
+        tables,
+    )
 
 __all__ = [
     "boxes",

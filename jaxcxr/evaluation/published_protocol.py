@@ -91,8 +91,8 @@ def _largest(
     if pixel_rules:
         room = _GRID - _MARGIN
         predicted = predicted.assign(
-            x=predicted["x"].clip(0, room),
-            y=predicted["y"].clip(0, room),
+            x=predicted["x"].clip(lower=0),
+            y=predicted["y"].clip(lower=0),
             w=np.minimum(predicted["w"], room - predicted["x"]),
             h=np.minimum(predicted["h"], room - predicted["y"]),
         )

@@ -218,6 +218,17 @@ def test_a_score_at_the_threshold_is_correct_only_in_the_published_protocol():
     assert at(correct, "Mass", "IoGT", 0.25)["accuracy"] == 1
 
 
+def test_published_boxes_stop_short_of_the_edge():
+    # On the authors' grid the box from 201 to 256 ends at 251: 51 x 10 of 104 x 10 pixels.
+    annotated = table_of(("a.png", "Mass", 608, 400, 416, 40))
+    predicted = table_of(("a.png", "Mass", 804, 400, 220, 36))
+    published = localization_table(score_boxes(annotated, predicted, "published"))
+    assert at(published, "Mass", "IoBB", 0.5)["accuracy"] == 0
+    one_more = predicted.assign(x=800)
+    published = localization_table(score_boxes(annotated, one_more, "published"))
+    assert at(published, "Mass", "IoBB", 0.5)["accuracy"] == 1
+
+
 def test_without_its_faults_the_published_protocol_is_the_correct_one():
     annotated = random_boxes(7, 40)
     predicted = random_boxes(8, 50).drop_duplicates(["image_name", "finding"])

@@ -11,7 +11,7 @@ from jaxcxr.evaluation import statistics
 def radiographs(seed, count=60, patients=15, findings=3, levels=12):
     rng = np.random.default_rng(seed)
     labels = (rng.random((count, findings)) < 0.4).astype(np.uint8)
-    scores = rng.integers(levels, size=(count, findings)) / levels + 0.2 * labels
+    scores = (rng.integers(levels, size=(count, findings)) + 2 * labels) / levels
     return labels, scores, rng.integers(patients, size=count) * 10
 
 
