@@ -11,12 +11,19 @@ from absl import flags
 from jaxcxr import command_line
 from jaxcxr.data.release import read_release
 from jaxcxr.data.splits import WAYS
+from jaxcxr.data.variant import LARGEST, SMALLEST
 
 _RELEASE = flags.DEFINE_string("release", None, "Folder of the release.", required=True)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared datasets.", required=True)
-_IMAGE_SIZE = flags.DEFINE_integer("image_size", 256, "Height and width to store, in pixels.")
+_IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size",
+    256,
+    "Height and width to store, in pixels.",
+    lower_bound=SMALLEST,
+    upper_bound=LARGEST,
+)
 _SPLIT = flags.DEFINE_enum("split", "by_patient", WAYS, "How validation is taken from training.")
-_SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Seed of the draw by patient.")
+_SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Seed of the draw by patient.", lower_bound=0)
 _ON_BAD_IMAGE = flags.DEFINE_enum(
     "on_bad_image", "error", ["error", "skip"], "What to do about damaged radiographs."
 )

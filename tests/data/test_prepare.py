@@ -241,9 +241,7 @@ def no_large_files():
 
 def test_a_full_disk_leaves_nothing(make_release, tmp_path, no_large_files):
     release = read_release(make_release(patients=10).root)
-    with pytest.raises(
-        UserError, match=r"64/1\.0\.0 cannot be written: File too large; free"
-    ):
+    with pytest.raises(UserError, match=r"64/1\.0\.0 cannot be written: File too large; free"):
         prepare(release, tmp_path / "out", image_size=64)
     assert not (tmp_path / "out").exists()
 
@@ -289,8 +287,8 @@ def test_the_program_prepares_and_then_says_that_it_has(make_release, tmp_path):
     ("change", "message"),
     [
         ({"release": "nowhere"}, "error: nowhere: no such folder; a ChestX-ray14 release holds"),
-        ({"image_size": "4"}, "error: image_size is 4; it must lie from 16 to 2048 pixels"),
-        ({"image_size": "big"}, "flag --image_size=big"),
+        ({"image_size": "4"}, "--image_size=4: 4 is not an integer in the range [16, 2048]"),
+        ({"split_seed": "first"}, "flag --split_seed=first"),
         ({"split": "random"}, "flag --split=random: value should be one of <by_patient|authors>"),
         ({"on_bad_image": "ignore"}, "should be one of <error|skip>"),
         ({"colour": "1"}, "Unknown command line flag 'colour'"),
