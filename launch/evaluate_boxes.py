@@ -46,9 +46,12 @@ _THRESHOLDS = flags.DEFINE_list(
     "threshold", ["180"], "Where heat maps of 0..255 are cut; several give boxes at each."
 )
 _REGIONS = flags.DEFINE_enum("regions", "largest", ["largest", "all"], "Which hot regions count.")
-_MIN_AREA = flags.DEFINE_float("min_area", 0, "Pixels that a hot region must have.")
+_MIN_AREA = flags.DEFINE_float("min_area", 0, "Pixels that a hot region must have.", 0)
 _PNG_SIZE = flags.DEFINE_integer(
-    "png_size", 1024, "Width and height of the release's PNGs, for the published arithmetic."
+    "png_size",
+    1024,
+    "Width and height of the PNGs that --boxes is about, for the published arithmetic.",
+    lower_bound=1,
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Radiographs at a time.", lower_bound=1)
 _BOOTSTRAPS = flags.DEFINE_integer("bootstraps", 1000, "Draws per interval.", lower_bound=2)
