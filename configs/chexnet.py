@@ -1,4 +1,4 @@
-r"""DenseNet-121 at 224×224, binary cross-entropy, horizontal flips (CheXNet, Rajpurkar et al. 2017).
+r"""DenseNet-121 at 224×224, binary cross-entropy, flips (CheXNet, Rajpurkar et al. 2017).
 
 python launch/train.py --config configs/chexnet.py --data_dir DIR \
     --workdir runs/chexnet

@@ -4,6 +4,10 @@ Source: the official split of ChestX-ray14 (70 % training, 10 % validation, 20 %
 paper's closing remarks, which ask for one validation set for all models.
 """
 
+# pandas annotates what indexing and itertuples() give as wide unions:
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportReturnType=false
+
 from __future__ import annotations
 
 from collections.abc import Mapping

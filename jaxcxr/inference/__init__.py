@@ -1,0 +1,1 @@
+"""From files and prepared datasets to probabilities and heat maps."""

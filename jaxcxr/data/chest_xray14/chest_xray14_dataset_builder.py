@@ -1,5 +1,9 @@
 """The TFDS builder of ChestX-ray14."""
 
+# pandas annotates what indexing and itertuples() give as wide unions:
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportReturnType=false
+
 from __future__ import annotations
 
 import dataclasses

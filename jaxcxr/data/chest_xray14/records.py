@@ -1,5 +1,9 @@
 """One radiograph of a release as a record of the prepared dataset."""
 
+# pandas annotates what indexing and itertuples() give as wide unions:
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportReturnType=false
+
 from __future__ import annotations
 
 import dataclasses
