@@ -24,7 +24,20 @@ if TYPE_CHECKING:
     from jaxcxr import data, evaluation
     from jaxcxr.data.arrays import ArraySplit
     from jaxcxr.inference.predictor import Predictor
-    from jaxcxr.models import Baseline, Classifier, Prediction, ResNet18, ResNet34, ResNet50
+    from jaxcxr.models import (
+        AttentionGated,
+        Baseline,
+        Classifier,
+        DenseNet121,
+        Prediction,
+        ResNet18,
+        ResNet34,
+        ResNet50,
+        SpaceAttention,
+        SqueezeExcitation,
+    )
+    from jaxcxr.models.summary import summary
+    from jaxcxr.training.augmentation import Augmentation
     from jaxcxr.training.callbacks import (
         Callback,
         CSVLogger,
@@ -39,12 +52,18 @@ if TYPE_CHECKING:
 _HOMES = {
     "ArraySplit": "data.arrays",
     "Predictor": "inference.predictor",
+    "AttentionGated": "models",
     "Baseline": "models",
     "Classifier": "models",
+    "DenseNet121": "models",
     "Prediction": "models",
     "ResNet18": "models",
     "ResNet34": "models",
     "ResNet50": "models",
+    "SpaceAttention": "models",
+    "SqueezeExcitation": "models",
+    "summary": "models.summary",
+    "Augmentation": "training.augmentation",
     "CSVLogger": "training.callbacks",
     "Callback": "training.callbacks",
     "EarlyStopping": "training.callbacks",
@@ -62,10 +81,13 @@ __all__ = [
     "FINDINGS",
     "Adam",
     "ArraySplit",
+    "AttentionGated",
+    "Augmentation",
     "Baseline",
     "CSVLogger",
     "Callback",
     "Classifier",
+    "DenseNet121",
     "EarlyStopping",
     "ModelCheckpoint",
     "Prediction",
@@ -74,12 +96,15 @@ __all__ = [
     "ResNet34",
     "ResNet50",
     "Run",
+    "SpaceAttention",
+    "SqueezeExcitation",
     "TensorBoard",
     "UserError",
     "adam",
     "data",
     "evaluation",
     "fit",
+    "summary",
     "weighted_cross_entropy",
 ]
 
