@@ -23,7 +23,7 @@ def main() -> None:
     runs = read_runs(_WORKDIRS.value)
     size = write_report(runs, _OUT.value)
     print(scores_text(runs))
-    print(f"{_OUT.value}: {size / 1e6:.1f} MB")
+    print(f"{_OUT.value}: {size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from jaxcxr.reporting.figures import overlay
 from jaxcxr.reporting.runs import Cases
 
 _BOX = ["image_name", "finding", "x", "y", "w", "h"]
+_MEAN = "mean IoU"
 _LONGEST_SIDE = 256
 """Of a drawn radiograph, in pixels."""
 
@@ -63,41 +64,43 @@ class Gallery:
 def galleries(cases: Mapping[str, Cases], findings: Sequence[str]) -> list[Gallery]:
     """Chooses and draws cases of each finding.
 
-    The runs see the same radiographs: those with the greatest, the median and the least IoU, which
-    is averaged over the runs.
+    All runs show the same radiographs: those with the greatest, the median and the least IoU, as it
+    is on average over the runs.
 
     Args:
         cases: Per run.
-        findings: The findings to draw.
-
-    Returns:
-        Per finding; without cases where the runs have none in common.
+        findings: The findings to draw; those of which the runs have no case in common are left out.
     """
     scores = common_scores(cases)
     drawn = []
     for finding in findings:
-        ranked = scores.loc[scores["finding"] == finding].sort_values("mean", kind="stable")
+        ranked = scores.loc[scores["finding"] == finding].sort_values(_MEAN, kind="stable")
         chosen = [
             _draw(rank, ranked.iloc[place], cases) for rank, place in ranks(len(ranked)).items()
         ]
-        drawn.append(Gallery(finding, len(ranked), chosen))
+        if chosen:
+            drawn.append(Gallery(finding, len(ranked), chosen))
     return drawn
 
 
 def common_scores(cases: Mapping[str, Cases]) -> pd.DataFrame:
-    """Returns the annotated boxes that all runs have, the IoU per run, and their mean.
+    """Returns the annotated boxes that all runs have, with the IoU of each run and their mean.
 
     Returns:
-        image_name, finding, x, y, w, h, a column per run, "mean".
+        image_name, finding, x, y, w, h, "IoU of …" for every run, "mean IoU".
     """
     tables = [
-        run.annotated.loc[:, _BOX].assign(**{name: best_ious(run)}).drop_duplicates(_BOX)
+        run.annotated.loc[:, _BOX].assign(**{_column(name): best_ious(run)}).drop_duplicates(_BOX)
         for name, run in cases.items()
     ]
     common = tables[0]
     for table in tables[1:]:
         common = common.merge(table, on=_BOX)
-    return common.assign(mean=common.loc[:, list(cases)].mean(axis=1))
+    return common.assign(**{_MEAN: common.loc[:, [_column(name) for name in cases]].mean(axis=1)})
+
+
+def _column(run: str) -> str:
+    return f"IoU of {run}"
 
 
 def best_ious(cases: Cases) -> np.ndarray:
@@ -129,10 +132,11 @@ def ranks(count: int) -> dict[str, int]:
 
 def _draw(rank: str, score: pd.Series, cases: Mapping[str, Cases]) -> ChosenCase:
     pictures = {
-        run: Picture(_overlay(some, score), float(score.at[run])) for run, some in cases.items()
+        run: Picture(_overlay(some, score), float(score.at[_column(run)]))
+        for run, some in cases.items()
     }
     plain = _overlay(next(iter(cases.values())), score, plain=True)
-    return ChosenCase(rank, str(score.at["image_name"]), float(score.at["mean"]), plain, pictures)
+    return ChosenCase(rank, str(score.at["image_name"]), float(score.at[_MEAN]), plain, pictures)
 
 
 def _overlay(cases: Cases, chosen: pd.Series, plain: bool = False) -> np.ndarray:

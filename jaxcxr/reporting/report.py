@@ -178,9 +178,12 @@ def _localization(runs: Sequence[RunFiles]) -> dict[str, Any]:
 
 def _galleries(runs: Sequence[RunFiles]) -> dict[str, Any]:
     cases = {run.name: run.cases for run in runs if run.cases is not None}
+    drawn = galleries(cases, BOXED_FINDINGS) if cases else []
+    shown = {gallery.finding for gallery in drawn}
     return {
         "without_cases": [run for run in runs if run.cases is None],
-        "galleries": galleries(cases, BOXED_FINDINGS) if cases else [],
+        "galleries": drawn,
+        "without_gallery": [finding for finding in BOXED_FINDINGS if finding not in shown],
         "heat_scale": photograph_uri(figures.heat_scale()),
         "photograph": photograph_uri,
     }

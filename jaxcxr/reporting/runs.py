@@ -16,7 +16,7 @@ import pandas as pd
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation.tables import IMAGE
 
-_LEVEL = ["finding", "metric", "threshold"]
+_AGAIN = "run the program that writes it again"
 _BOX = {IMAGE: "image_name", "Finding Label": "finding"}
 _BOX_COLUMNS = [*_BOX, "x", "y", "w", "h"]
 
@@ -147,20 +147,21 @@ def _read_classification(folder: Path) -> Classification | None:
             f"{folder}: labels.csv and predictions.csv are about other radiographs; "
             "run launch/evaluate_auc.py again"
         )
-    columns = ["finding", "auc", "ci_low", "ci_high", "positives"]
-    return Classification(_read_table(folder / "auc.csv", columns), labels, predictions)
+    auc = _read_scores(folder / "auc.csv", ["auc", "ci_low", "ci_high", "positives"])
+    return Classification(auc, labels, predictions)
 
 
 def _read_localization(folder: Path) -> Localization | None:
     if not (folder / "localization.csv").exists():
         return None
-    measured = [*_LEVEL, "accuracy", "boxes", "afp"]
-    scores = _read_table(folder / "localization.csv", measured)
-    sureness = _read_table(folder / "localization_intervals.csv", [*_LEVEL, "ci_low", "ci_high"])
+    level, ends = ["metric", "threshold"], ["ci_low", "ci_high"]
+    measured = [*level, "accuracy", "boxes", "afp"]
+    scores = _read_scores(folder / "localization.csv", measured)
+    sureness = _read_scores(folder / "localization_intervals.csv", [*level, *ends])
     return Localization(
-        scores=scores.merge(sureness, on=_LEVEL, how="left"),
-        published=_read_table(folder / "localization_published.csv", measured),
-        pointing=_read_table(folder / "pointing_game.csv", ["finding", "accuracy"]),
+        scores=scores.merge(sureness, on=["finding", *level], how="left"),
+        published=_read_scores(folder / "localization_published.csv", measured),
+        pointing=_read_scores(folder / "pointing_game.csv", ["accuracy", *ends]),
     )
 
 
@@ -170,7 +171,7 @@ def _read_cases(folder: Path) -> Cases | None:
         return None
     annotated = _read_table(folder / "annotated_boxes.csv", _BOX_COLUMNS).rename(columns=_BOX)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             kept = {name: arrays[name] for name in ("images", "png_size", "case_image", "heatmaps")}
             fits = np.array_equal(arrays["case_finding"], annotated["finding"].to_numpy(str))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
@@ -196,15 +197,19 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def _read_scores(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Reads a table with a row per finding, or several, and one for their mean."""
+    table = _read_table(path, ["finding", *columns])
+    if "Mean" not in set(table["finding"]):
+        raise UserError(f"{path} has no row Mean; {_AGAIN}")
+    return table
+
+
 def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype={IMAGE: str})
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}); run the program that writes it again"
-        ) from error
+        raise UserError(f"{path} cannot be read ({error}); {_AGAIN}") from error
     if missing := [name for name in columns if name not in table]:
-        raise UserError(
-            f"{path} has no column {', '.join(missing)}; run the program that writes it again"
-        )
+        raise UserError(f"{path} has no column {', '.join(missing)}; {_AGAIN}")
     return table

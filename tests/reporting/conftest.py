@@ -1,0 +1,144 @@
+"""Folders of runs as training and evaluation leave them, without either."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jaxcxr.evaluation import summary, tables
+from jaxcxr.evaluation.boxes import heatmap_boxes, peak_points
+from jaxcxr.evaluation.localization import pointing_game, score_boxes
+from jaxcxr.evaluation.outcome import localization_intervals, localization_table
+from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
+
+MakeRun = Callable[..., Path]
+
+SIZE, GRID = 32, 8
+WIDTH, HEIGHT = 128, 64
+IMAGES = [f"{patient:08d}_{k:03d}.png" for patient in range(20) for k in range(3)]
+
+
+def write_config(workdir: Path, head: str = "Baseline") -> None:
+    config = {
+        "model": {"backbone": {"name": "ResNet18", "blocks": [2, 2]}, "head": {"name": head}},
+        "initial_weights": "random",
+        "loss": "weighted_cross_entropy",
+        "optimizer": {"learning_rate": 0.001, "weight_decay": 0.0, "clip_norm": None},
+        "batch_size": 32,
+        "seed": 0,
+    }
+    (workdir / "config.json").write_text(json.dumps(config))
+
+
+def write_facts(workdir: Path, synthetic: bool) -> None:
+    facts = {
+        "jaxcxr": "0.1.0",
+        "commit": "abc1234",
+        "python": "3.11.7",
+        "packages": {"jax": "0.10.2"},
+        "device": "cpu",
+        "devices": 1,
+        "started": "2026-01-02T03:04:05+00:00",
+        "data": {"dataset": "chest_xray14/32/1.0.0", "release": "ward", "synthetic": synthetic}
+        | {"train": 2075, "validation": 20, "test": 60},
+    }
+    (workdir / "run.json").write_text(json.dumps(facts))
+
+
+def write_history(workdir: Path) -> None:
+    history = pd.DataFrame({"epoch": [1, 2, 3], "loss": [9.0, 7.0, 6.0], "val_loss": [9.5, 8, 8.5]})
+    history.to_csv(workdir / "history.csv", index=False)
+
+
+def write_classification(folder: Path, seed: int, images: list[str]) -> None:
+    rng = np.random.default_rng(seed)
+    truth = np.random.default_rng(7).integers(2, size=(len(images), len(FINDINGS)))
+    probabilities = 1 / (1 + np.exp(-rng.normal(1.5 * truth, 1)))
+    labels = pd.DataFrame(truth, columns=list(FINDINGS))
+    for column, value in zip(tables.PEOPLE[2:], (50, "F", "PA"), strict=True):
+        labels.insert(0, column, value)
+    labels.insert(0, tables.PATIENT, [int(name[:8]) for name in images])
+    labels.insert(0, tables.IMAGE, images)
+    predictions = pd.DataFrame(probabilities, columns=list(FINDINGS))
+    predictions.insert(0, tables.IMAGE, images)
+    scores = summary.score_table(labels, predictions, bootstraps=20, seed=0)
+    tables.write(scores.loc[:, summary.AUC_COLUMNS], folder / "auc.csv")
+    tables.write(labels, folder / "labels.csv")
+    tables.write(predictions, folder / "predictions.csv")
+
+
+def write_localization(folder: Path, seed: int, images: list[str]) -> None:
+    rng = np.random.default_rng(seed)
+    case_image = np.arange(len(images))
+    corner = np.random.default_rng(8).integers(0, [WIDTH - 40, HEIGHT - 20], (len(images), 2))
+    annotated = pd.DataFrame(
+        {
+            "image_name": images,
+            "finding": [BOXED_FINDINGS[k % len(BOXED_FINDINGS)] for k in case_image],
+            **dict(zip("xywh", (*corner.T, 40, 20), strict=True)),
+        }
+    )
+    heatmaps = rng.random((len(images), GRID, GRID)).astype(np.float32)
+    boxes = [heatmap_boxes(heat, WIDTH, HEIGHT).boxes[0] for heat in heatmaps]
+    predicted = annotated.assign(**dict(zip("xywh", np.array(boxes).T, strict=True)), score=0.5)
+    png_size = np.tile(np.array([WIDTH, HEIGHT], np.int32), (len(images), 1))
+    known = annotated.assign(width=WIDTH, height=HEIGHT)
+    outcome = score_boxes(known, predicted)
+    patients = known["image_name"].str[:8].to_numpy()
+    tables.write(tables.box_table(annotated), folder / "annotated_boxes.csv")
+    tables.write(tables.box_table(predicted), folder / "boxes.csv")
+    sureness = localization_intervals(outcome, patients, bootstraps=20)
+    tables.write(sureness, folder / "localization_intervals.csv")
+    published = localization_table(score_boxes(known, predicted, "published"))
+    tables.write(published, folder / "localization_published.csv")
+    pointing = pointing_game(known, peak_points(heatmaps, *png_size.T))
+    pointed = localization_table(pointing).merge(
+        localization_intervals(pointing, patients, bootstraps=20)
+    )
+    tables.write(pointed, folder / "pointing_game.csv")
+    tables.write(localization_table(outcome), folder / "localization.csv")
+    radiographs = np.random.default_rng(9).integers(256, size=(len(images), SIZE, SIZE))
+    np.savez_compressed(
+        folder / "cases.npz",
+        image_names=np.array(images),
+        images=radiographs.astype(np.uint8),
+        png_size=png_size,
+        case_image=case_image,
+        case_finding=annotated["finding"].to_numpy(str),
+        heatmaps=heatmaps,
+    )
+
+
+@pytest.fixture(scope="session")
+def make_run(tmp_path_factory) -> MakeRun:
+    """Returns a function that writes the folder of a run; `seed` stands for its network."""
+
+    def make(
+        name: str = "baseline",
+        *,
+        seed: int = 0,
+        synthetic: bool = False,
+        evaluated: bool = True,
+        images: list[str] = IMAGES,
+    ) -> Path:
+        workdir = tmp_path_factory.mktemp("runs") / name
+        (workdir / "evaluation").mkdir(parents=True)
+        write_config(workdir, head=("Baseline", "SpaceAttention", "AttentionGated")[seed % 3])
+        write_facts(workdir, synthetic)
+        write_history(workdir)
+        if evaluated:
+            write_classification(workdir / "evaluation", seed, images)
+            write_localization(workdir / "evaluation", seed, images)
+        return workdir
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def three_runs(make_run) -> list[Path]:
+    """Three whole runs; not to be changed."""
+    names = ["baseline", "space_attention", "attention_gated"]
+    return [make_run(name, seed=seed) for seed, name in enumerate(names)]

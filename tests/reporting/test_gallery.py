@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxcxr.findings import BOXED_FINDINGS
+from jaxcxr.reporting.gallery import best_ious, common_scores, galleries, ranks
+from jaxcxr.reporting.runs import Cases, read_runs
+
+
+@pytest.fixture(scope="module")
+def cases(three_runs) -> dict[str, Cases]:
+    runs = read_runs(three_runs)
+    return {run.name: run.cases for run in runs if run.cases is not None}
+
+
+@given(st.integers(1, 500))
+def test_ranks_are_the_ends_and_the_middle(count):
+    places = ranks(count)
+    assert len({*places.values()}) == len(places) == min(count, 3)
+    assert places["Best"] == count - 1
+    if count > 1:
+        assert places["Worst"] == 0
+    if count > 2:
+        assert list(places) == ["Best", "Median", "Worst"]
+        below = places["Median"]
+        assert count - 1 - below - below in (0, 1)
+
+
+def test_nothing_has_no_ranks():
+    assert ranks(0) == {}
+
+
+def overlap(one, other):
+    pixels = np.zeros((2, 64, 128), bool)
+    for plane, (x, y, w, h) in zip(pixels, (one, other), strict=True):
+        plane[int(y) : int(y + h), int(x) : int(x + w)] = True
+    return (pixels[0] & pixels[1]).sum() / (pixels[0] | pixels[1]).sum()
+
+
+def test_ious_are_those_of_counted_pixels(cases):
+    some = cases["baseline"]
+    counted = [
+        max(
+            overlap(case[list("xywh")], box[list("xywh")])
+            for _, box in some.predicted.iterrows()
+            if box["image_name"] == case["image_name"] and box["finding"] == case["finding"]
+        )
+        for _, case in some.annotated.iterrows()
+    ]
+    np.testing.assert_allclose(best_ious(some), counted, atol=1e-12)
+
+
+def test_a_case_without_a_predicted_box_has_iou_0(cases):
+    some = cases["baseline"]
+    without = Cases(**{**vars(some), "predicted": some.predicted.iloc[1:]})
+    assert best_ious(without)[0] == 0
+
+
+def test_chosen_cases_are_best_median_and_worst_on_average(cases):
+    drawn = galleries(cases, BOXED_FINDINGS)
+    assert [gallery.finding for gallery in drawn] == list(BOXED_FINDINGS)
+    for gallery in drawn:
+        of_finding = cases["baseline"].annotated["finding"] == gallery.finding
+        means = np.mean([best_ious(some)[of_finding] for some in cases.values()], axis=0)
+        expected = [means.max(), np.quantile(means, 0.5, method="lower"), means.min()]
+        np.testing.assert_allclose([case.iou for case in gallery.chosen], expected)
+        assert gallery.available == of_finding.sum()
+        for case in gallery.chosen:
+            assert list(case.pictures) == list(cases)
+            ious = [picture.iou for picture in case.pictures.values()]
+            np.testing.assert_allclose(np.mean(ious), case.iou)
+
+
+def test_networks_differ_in_heat_maps_only(cases):
+    best = galleries(cases, ["Mass"])[0].chosen[0]
+    pictures = [best.plain, *(picture.pixels for picture in best.pictures.values())]
+    assert {picture.shape for picture in pictures} == {(256, 256, 3)}
+    assert len({picture.tobytes() for picture in pictures}) == 4
+
+
+def test_only_cases_that_all_runs_have_are_compared(cases, make_run):
+    workdir = make_run(images=["00000001_000.png", "00000001_001.png"])
+    other = read_runs([workdir])[0].cases
+    assert other is not None
+    scores = common_scores({"baseline": cases["baseline"], "other": other})
+    assert scores.empty
+    assert galleries({"baseline": cases["baseline"], "other": other}, BOXED_FINDINGS) == []
+
+
+@pytest.mark.parametrize("name", ["x", "mean", "finding", "mean IoU"])
+def test_a_run_may_have_any_name(cases, name):
+    scores = common_scores({name: cases["baseline"]})
+    np.testing.assert_allclose(scores["mean IoU"], best_ious(cases["baseline"]))

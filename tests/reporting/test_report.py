@@ -1,0 +1,226 @@
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
+from jaxcxr.reporting import report
+from jaxcxr.reporting.runs import read_runs
+
+REPOSITORY = Path(__file__).parents[2]
+VOID = {"meta", "img", "input", "br", "wbr", "link"}
+
+
+class Page(HTMLParser):
+    """The elements of a page, their text, and whether they are nested well."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def attributes(self, name: str) -> list[str]:
+        return [attributes[name] for _, attributes in self.elements if name in attributes]
+
+
+def page_of(workdirs) -> str:
+    return report.report_page(read_runs(workdirs))
+
+
+@pytest.fixture(scope="module")
+def page(three_runs) -> str:
+    return page_of(three_runs)
+
+
+def test_it_asks_for_nothing_outside_itself(page):
+    parsed = Page(page)
+    assert not parsed.open
+    assert all(source.startswith("data:image/") for source in parsed.attributes("src"))
+    assert all(target.startswith("#") for target in parsed.attributes("href"))
+    assert "default-src 'none'" in page
+    assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest", page)
+    assert len(page) < 15e6
+
+
+def test_links_lead_to_sections(page):
+    parsed = Page(page)
+    places = parsed.attributes("id")
+    assert len(places) == len(set(places))
+    assert {target.removeprefix("#") for target in parsed.attributes("href")} <= set(places)
+
+
+def test_every_picture_has_words(page):
+    pictures = [attributes for tag, attributes in Page(page).elements if tag == "img"]
+    assert all(len(attributes["alt"]) > 20 for attributes in pictures)
+    # Learning curves, 14 ROC panels, reliability, scale, and per finding 3 cases × (3 runs + 1).
+    assert len(pictures) == 1 + 14 + 1 + 1 + len(BOXED_FINDINGS) * 3 * 4
+
+
+def test_table_rows_are_equally_long(page):
+    for table in re.findall(r"<table.*?</table>", page, re.DOTALL):
+        lengths = set()
+        for row in re.findall(r"<tr.*?</tr>", table, re.DOTALL):
+            spans = re.findall(r"<t[hd]\b[^>]*?(?:colspan=\"(\d+)\")?>", row)
+            lengths.add(sum(int(span or 1) for span in spans))
+        assert len(lengths) == 1
+
+
+def test_it_tells_the_scores(page, three_runs):
+    text = Page(page).text
+    for workdir in three_runs:
+        scores = pd.read_csv(workdir / "evaluation" / "auc.csv")
+        assert all(f"{auc:.3f}" in text for auc in scores["auc"])
+        assert all(f"{low:.3f}–" in text for low in scores["ci_low"])
+        boxes = pd.read_csv(workdir / "evaluation" / "localization.csv")
+        assert all(f"{accuracy:.3f}" in text for accuracy in boxes["accuracy"])
+    assert "Pleural thickening" in text
+    assert "0.9268" not in text  # published figures are rounded as ours are
+    assert "0.927" in text
+
+
+def test_it_tells_what_was_run(page):
+    text = Page(page).text
+    for fact in (
+        "ResNet18 + SpaceAttention", "chest_xray14/32/1.0.0 (release ward)", "2,075 train",
+        "2026-01-02 03:04 UTC", "jax 0.10.2", "abc1234", "optimizer.clip_norm",
+        "Not a medical device", "60", "20 patients", "2 of baseline",
+    ):  # fmt: skip
+        assert fact in text
+
+
+def test_findings_can_be_filtered(page):
+    parsed = Page(page)
+    assert set(parsed.attributes("data-finding")) == set(FINDINGS)
+    assert [value for value in parsed.attributes("value") if value] == list(FINDINGS)
+    hidden = [attributes.get("id") for _, attributes in parsed.elements if "hidden" in attributes]
+    assert hidden == ["filter"]  # which only the script shows
+
+
+def test_the_best_of_a_row_is_marked(page, three_runs):
+    aucs = {
+        workdir.name: pd.read_csv(workdir / "evaluation" / "auc.csv").set_index("finding")["auc"]
+        for workdir in three_runs
+    }
+    table = next(t for t in re.findall(r"<table.*?</table>", page, re.DOTALL) if "Positives" in t)
+    row = re.search(r'<tr data-finding="Edema">.*?</tr>', table, re.DOTALL)
+    assert row is not None
+    cells = re.findall(r"<td([^>]*)>([\d.]+)", row.group())[1:4]
+    best = max(aucs, key=lambda run: aucs[run]["Edema"])
+    marked = [run for run, (classes, _) in zip(aucs, cells, strict=True) if "best" in classes]
+    assert marked == [best]
+
+
+def test_names_cannot_break_the_page(make_run):
+    name = "<script>alert(1)</script>&\"'"
+    workdir = make_run(name.replace("/", "∕"))
+    config = json.loads((workdir / "config.json").read_text())
+    config["note"] = "<img src=x onerror=alert(2)>"
+    (workdir / "config.json").write_text(json.dumps(config))
+    page = page_of([workdir])
+    parsed = Page(page)
+    assert not parsed.open
+    assert [tag for tag, _ in parsed.elements].count("script") == 1
+    assert "alert(2)" in parsed.text
+    assert not parsed.attributes("onerror")
+    assert "<script>alert" in parsed.text
+
+
+@pytest.mark.parametrize("file", ["auc.csv", "localization.csv", "cases.npz"])
+def test_missing_scores_name_the_program_that_makes_them(make_run, file):
+    workdir = make_run()
+    (workdir / "evaluation" / file).unlink()
+    text = Page(page_of([workdir])).text
+    program = "evaluate_auc" if file == "auc.csv" else "evaluate_boxes"
+    assert f"python launch/{program}.py --workdir {workdir} --data_dir DIR" in text
+
+
+def test_a_run_without_anything_but_its_config_is_reported(make_run, three_runs):
+    workdir = make_run(evaluated=False)
+    for name in ("history.csv", "run.json"):
+        (workdir / name).unlink()
+    text = Page(page_of([workdir])).text
+    for program in ("train", "evaluate_auc", "evaluate_boxes"):
+        assert f"python launch/{program}.py" in text
+    beside = Page(page_of([workdir, three_runs[1]])).text
+    assert "python launch/evaluate_boxes.py" in beside
+    assert "not recorded" in beside
+
+
+def test_synthetic_radiographs_are_called_so(make_run, page):
+    assert "Synthetic data" not in page
+    assert "Synthetic data" in page_of([make_run(synthetic=True)])
+
+
+def test_other_test_radiographs_are_not_compared_silently(make_run, page, three_runs):
+    assert "Different test radiographs" not in page
+    other = make_run("other", images=["00000001_000.png", "00000002_000.png"])
+    beside = page_of([three_runs[0], other])
+    assert "Different test radiographs" in beside
+    assert "Without an annotated box that all networks have seen" in beside
+
+
+def test_a_finding_without_both_classes_has_a_dash(make_run):
+    workdir = make_run()
+    path = workdir / "evaluation" / "labels.csv"
+    pd.read_csv(path).assign(Hernia=0).to_csv(path, index=False)
+    path = workdir / "evaluation" / "auc.csv"
+    scores = pd.read_csv(path)
+    scores.loc[scores["finding"] == "Hernia", ["auc", "ci_low", "ci_high"]] = None
+    scores.to_csv(path, index=False)
+    page = page_of([workdir])
+    assert page.count("ROC curves for") == 13
+    assert "Findings without radiographs both with and without them have no curve" in page
+    row = re.search(r'<tr data-finding="Hernia">.*?</tr>', page, re.DOTALL)
+    assert row is not None
+    assert ">–" in row.group()
+
+
+def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "launch/report.py", *arguments]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+
+def test_the_program_writes_the_page(three_runs, tmp_path):
+    out = tmp_path / "new" / "report.html"
+    done = launch(f"--workdirs={three_runs[0]},{three_runs[1]}", f"--out={out}")
+    assert done.returncode == 0, done.stderr
+    assert f"{out}: {out.stat().st_size / 1e6:.2f} MB" in done.stdout
+    assert Page(out.read_text()).text
+    assert [path.name for path in out.parent.iterdir()] == ["report.html"]
+
+
+def test_the_program_refuses_what_is_no_run(three_runs, tmp_path):
+    out = tmp_path / "report.html"
+    done = launch(f"--workdirs={three_runs[0]},{tmp_path}", f"--out={out}")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {tmp_path} is not the folder of a run")
+    assert "Traceback" not in done.stderr
+    assert not out.exists()
+
+
+def test_reports_need_neither_jax_nor_tensorflow():
+    code = "import sys, jaxcxr.reporting.report as _; print({'jax', 'tensorflow'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,83 @@
+import math
+
+import pandas as pd
+import pytest
+
+from jaxcxr.evaluation.outcome import LEVELS
+from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
+from jaxcxr.reporting.runs import read_runs
+from jaxcxr.reporting.score_tables import (
+    MEAN,
+    Network,
+    ScoreTable,
+    auc_table,
+    localization_table,
+)
+
+
+def test_aucs_stand_beside_table_1_of_the_paper(three_runs):
+    table = auc_table(read_runs(three_runs))
+    assert table.groups == {"These runs": 3, "Published": 4}
+    assert table.findings == list(FINDINGS)
+    written = pd.read_csv(three_runs[2] / "evaluation" / "auc.csv").set_index("finding")
+    attention_gated = table.networks[2]
+    assert attention_gated.run == 2
+    assert attention_gated.values == written["auc"].to_dict()
+    assert attention_gated.intervals["Edema"] == tuple(written.loc["Edema", ["ci_low", "ci_high"]])
+    assert table.counts["Edema"] == written.loc["Edema", "positives"]
+    means = [round(network.values[MEAN], 3) for network in table.networks[3:]]
+    assert means == [0.745, 0.784, 0.794, 0.757]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_threshold_has_the_runs_scored_both_ways(three_runs, level):
+    metric, threshold = level
+    table = localization_table(read_runs(three_runs), level)
+    both = 6 if metric != "IoGT" else 3
+    own = [network for network in table.networks if network.run is not None]
+    assert len(own) == both
+    written = pd.read_csv(three_runs[1] / "evaluation" / "localization.csv")
+    rows = written.loc[(written["metric"] == metric) & (written["threshold"] == threshold)]
+    assert own[1].values == dict(zip(rows["finding"], rows["accuracy"], strict=True))
+    assert own[1].false_positives == rows["afp"].iloc[-1]
+    assert table.findings == list(BOXED_FINDINGS)
+
+
+def test_published_networks_are_told_once_unless_sources_differ(three_runs):
+    table = localization_table(read_runs(three_runs), ("IoU", 0.3))
+    names = [network.name for network in table.networks if network.group == "Published"]
+    assert names == [
+        "ResNet-50 (Wang et al. 2017)",
+        "ResNet-34 baseline",
+        "Space attention",
+        "Space attention (final report)",
+        "Attention gated",
+    ]
+
+
+def test_the_papers_table_2_has_the_papers_figures_only(three_runs):
+    table = localization_table(read_runs(three_runs), ("IoU", 0.3), ["paper"])
+    published = [network for network in table.networks if network.group == "Published"]
+    assert [round(network.values[MEAN], 3) for network in published] == [0.221, 0.413, 0.398, 0.360]
+
+
+def table_of(*scores: float) -> ScoreTable:
+    networks = [Network(str(k), "ours", {"Mass": score}) for k, score in enumerate(scores)]
+    return ScoreTable([*networks, Network("rival", "theirs", {"Mass": 0.99})], {})
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [
+        ((0.7, 0.8), [False, True]),
+        ((0.8001, 0.8004, 0.1), [True, True, False]),
+        ((0.5, math.nan), [True, False]),
+        ((math.nan, math.nan), [False, False]),
+        ((0.0, 0.0), [False, False]),
+        ((0.9,), [False]),
+    ],
+)
+def test_the_best_reads_highest_in_its_group(scores, best):
+    table = table_of(*scores)
+    assert [table.is_best(network, "Mass") for network in table.networks] == [*best, False]
+    assert not table.is_best(table.networks[0], "Nodule")
