@@ -79,6 +79,13 @@ def test_networks_differ_in_heat_maps_only(cases):
     assert len({picture.tobytes() for picture in pictures}) == 4
 
 
+def test_heat_maps_are_drawn(cases):
+    some = cases["baseline"]
+    without_boxes = Cases(**{**vars(some), "predicted": some.predicted.iloc[:0]})
+    best = galleries({"baseline": without_boxes}, ["Mass"])[0].chosen[0]
+    assert (best.pictures["baseline"].pixels != best.plain).mean() > 0.5
+
+
 def test_only_cases_that_all_runs_have_are_compared(cases, make_run):
     workdir = make_run(images=["00000001_000.png", "00000001_001.png"])
     other = read_runs([workdir])[0].cases
@@ -92,3 +99,4 @@ def test_only_cases_that_all_runs_have_are_compared(cases, make_run):
 def test_a_run_may_have_any_name(cases, name):
     scores = common_scores({name: cases["baseline"]})
     np.testing.assert_allclose(scores["mean IoU"], best_ious(cases["baseline"]))
+    assert list(scores["x"]) == list(cases["baseline"].annotated["x"])
