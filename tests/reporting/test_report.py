@@ -181,6 +181,15 @@ def test_other_test_radiographs_are_not_compared_silently(make_run, page, three_
     assert "Without an annotated box that all networks have seen" in beside
 
 
+def test_few_cases_are_not_ranked(make_run):
+    names = [f"{patient:08d}_000.png" for patient in range(9)]  # the ninth case is of Atelectasis
+    text = Page(page_of([make_run(images=names)])).text
+    assert text.count("Only case IoU") == len(BOXED_FINDINGS) - 1
+    assert "mean IoU" not in text
+    alone = Page(page_of([make_run(images=names[:3])])).text
+    assert "Without an annotated box: Infiltration, Mass" in alone
+
+
 def test_a_finding_without_both_classes_has_a_dash(make_run):
     workdir = make_run()
     path = workdir / "evaluation" / "labels.csv"
