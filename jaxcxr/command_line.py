@@ -45,7 +45,7 @@ def run(main: Callable[..., int | None], *, positional: str | None = None) -> No
             print("stopped by Ctrl-C", file=sys.stderr)
             return 128 + signal.SIGINT
 
-    logging.set_verbosity(logging.WARNING)
+    logging.set_verbosity(logging.ERROR)  # Orbax warns of what is meant
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     app.run(guarded, flags_parser=_parse)
 

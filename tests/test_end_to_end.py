@@ -74,6 +74,8 @@ def test_run_folder_is_complete(study):
     assert list((run / "tensorboard").glob("events.*"))
     facts = json.loads((run / "run.json").read_text())
     assert facts["packages"]["jax"]
+    assert facts["data"]["synthetic"] is True
+    assert facts["parameters"] > 1000
 
 
 def test_every_test_image_is_scored(study):

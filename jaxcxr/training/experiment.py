@@ -23,6 +23,7 @@ from jaxcxr.training.losses import (
     weighted_cross_entropy_per_finding,
 )
 from jaxcxr.training.optimizers import Adam
+from jaxcxr.training.state import count_parameters
 from jaxcxr.training.steps import Loss
 from jaxcxr.training.workdir import Config, claim_workdir, write_run_facts
 
@@ -146,7 +147,8 @@ class Experiment:
         settings = {**self.config.to_dict(), "model": classifier_config(self.model)}
         claim_workdir(workdir, settings)
         if not (workdir / "run.json").exists():
-            write_run_facts(workdir, data=dict(data.facts))
+            parameters = count_parameters(self.model, self.config.data.image_size)
+            write_run_facts(workdir, data=dict(data.facts), parameters=parameters)
         return fit(
             self.model,
             data.train,

@@ -50,6 +50,13 @@ def initial_variables(model: Classifier, image_size: int, seed: int) -> Variable
     return dict(draw(jax.random.key(seed)))
 
 
+def count_parameters(model: Classifier, image_size: int) -> int:
+    """Returns the number of trainable numbers of `model`, frozen ones included."""
+    radiograph = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    params = jax.eval_shape(model.init, jax.random.key(0), radiograph)["params"]
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
 def create_state(
     variables: Variables, transformation: optax.GradientTransformation, *, averaged: bool = False
 ) -> TrainState:
