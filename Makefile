@@ -52,7 +52,7 @@ test-torch: $(VENV)/installed-test
 	$(RUN) -m pytest tests/torch
 
 test: lint
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses=auto --dist=loadfile
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
