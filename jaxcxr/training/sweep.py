@@ -1,0 +1,141 @@
+"""Many runs that differ in one setting, in their network, or in their seed alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from jaxcxr.errors import UserError
+from jaxcxr.files import write_text
+
+LEARNING_RATES = tuple(float(f"{rate:.2g}") for rate in np.geomspace(1e-3, 1e-6, 10))
+"""The paper's grid: 10 values from 1e-3 to 1e-6 (section 4.1)."""
+
+RESULT = "sweep_result.json"
+"""File that a finished trial leaves in its folder."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One run of a sweep.
+
+    Attributes:
+        config: Path of the config file.
+        key: Name of the setting that varies ("optimizer.learning_rate"), empty where none does.
+        value: Its value as it is written on the command line.
+        seed: Of the run.
+    """
+
+    config: str
+    key: str
+    value: str
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """Folder of the run under that of the sweep."""
+        setting = f"{self.key}={self.value}" if self.key else "as_configured"
+        return f"{Path(self.config).stem}/{setting}/seed_{self.seed}"
+
+    @property
+    def overrides(self) -> list[str]:
+        """What launch/train.py takes beside --config."""
+        setting = [f"--config.{self.key}={self.value}"] if self.key else []
+        return [*setting, f"--config.seed={self.seed}"]
+
+
+def make_trials(configs: Sequence[str], key: str, values: Sequence[str], seeds: int) -> list[Trial]:
+    """Returns every config with every value and every seed from 0 to `seeds` − 1.
+
+    Raises:
+        UserError: There are values without a key, a key without values, or no seed.
+    """
+    if bool(key) != bool(values):
+        raise UserError("a sweep over a setting needs both --key and --values")
+    if seeds < 1:
+        raise UserError(f"seeds is {seeds}; at least 1 is needed")
+    return [
+        Trial(config, key, value, seed)
+        for config in configs
+        for value in (values or [""])
+        for seed in range(seeds)
+    ]
+
+
+def take_shard(trials: Sequence[Trial], shard: str) -> list[Trial]:
+    """Returns the trials of machine i of n, for `shard` "i/n" with i from 1.
+
+    Raises:
+        UserError: `shard` has another form.
+    """
+    try:
+        index, count = (int(number) for number in shard.split("/"))
+    except ValueError as error:
+        raise UserError(f"shard is {shard!r}; expected i/n, as 1/4 to 4/4") from error
+    if not 1 <= index <= count:
+        raise UserError(f"shard is {shard!r}; i must lie between 1 and n")
+    return list(trials[index - 1 :: count])
+
+
+def record_result(workdir: Path) -> None:
+    """Gathers the scores of a trained and evaluated run into the file that marks it finished."""
+    history = pd.read_csv(workdir / "history.csv")
+    best = history.loc[history["val_loss"].idxmin()]
+    auc = pd.read_csv(workdir / "evaluation" / "auc.csv")
+    boxes = pd.read_csv(workdir / "evaluation" / "localization.csv")
+    mean = boxes.loc[boxes["finding"] == "Mean"]
+    scores = {
+        f"{row.metric} > {row.threshold:g}": row.accuracy
+        for row in mean.itertuples()
+        if row.metric in ("IoU", "IoBB")
+    }
+    result = {
+        "val_loss": float(best["val_loss"]),
+        "best_epoch": int(best["epoch"]),
+        "AUC": auc.loc[auc["finding"] == "Mean", "auc"].item(),
+        **scores,
+    }
+    write_text(workdir / RESULT, json.dumps(result, indent=2) + "\n")
+
+
+def summarize(sweep: Path, trials: Iterable[Trial]) -> pd.DataFrame:
+    """Returns a table of the finished trials: a row per config and value, best one first.
+
+    Columns: config, the setting, number of seeds, then of each score its mean and its standard
+    deviation over seeds (NaN for one seed). Best is the lowest mean validation loss.
+    """
+    rows = [
+        {"config": Path(trial.config).stem, trial.key or "setting": trial.value}
+        | json.loads((sweep / trial.folder / RESULT).read_text(encoding="utf-8"))
+        for trial in trials
+        if (sweep / trial.folder / RESULT).exists()
+    ]
+    if not rows:
+        return pd.DataFrame()
+    table = pd.DataFrame(rows)
+    by = list(table.columns[:2])
+    groups = table.groupby(by, sort=False)
+    summary = groups.size().to_frame("seeds")
+    for score in table.columns[2:]:
+        summary[score] = groups[score].mean()
+        summary[f"{score} sd"] = groups[score].std()
+    return summary.reset_index().sort_values("val_loss", ignore_index=True)
+
+
+def summary_text(summary: pd.DataFrame) -> str:
+    """Returns the table for the terminal: mean ± standard deviation."""
+    if summary.empty:
+        return "no trial is finished"
+    shown = pd.DataFrame(summary.iloc[:, :3])
+    for score in ("val_loss", "AUC", "IoU > 0.1", "IoU > 0.3", "IoBB > 0.25"):
+        deviations = summary[f"{score} sd"]
+        shown[score] = [
+            f"{mean:.3f}" + ("" if np.isnan(deviation) else f" ± {deviation:.3f}")
+            for mean, deviation in zip(summary[score], deviations, strict=True)
+        ]
+    return shown.to_string(index=False)

@@ -1,0 +1,86 @@
+"""Sweeps: which runs they hold, how machines share them, and what their table says."""
+
+import json
+
+import numpy as np
+import pytest
+
+from jaxcxr.errors import UserError
+from jaxcxr.training.sweep import (
+    LEARNING_RATES,
+    RESULT,
+    make_trials,
+    record_result,
+    summarize,
+    summary_text,
+    take_shard,
+)
+
+
+def test_the_papers_grid():
+    assert len(LEARNING_RATES) == 10
+    assert LEARNING_RATES[0] == 1e-3
+    assert LEARNING_RATES[-1] == 1e-6
+    ratios = np.divide(LEARNING_RATES[1:], LEARNING_RATES[:-1])
+    np.testing.assert_allclose(ratios, ratios.mean(), rtol=0.05)
+
+
+def test_every_combination_has_a_folder_of_its_own():
+    trials = make_trials(["a.py", "b.py"], "optimizer.learning_rate", ["1e-3", "1e-4"], 3)
+    assert len(trials) == 12
+    assert len({trial.folder for trial in trials}) == 12
+    assert trials[1].overrides == ["--config.optimizer.learning_rate=1e-3", "--config.seed=1"]
+    assert make_trials(["a.py"], "", [], 1)[0].overrides == ["--config.seed=0"]
+
+
+def test_shards_are_a_partition():
+    trials = make_trials(["a.py"], "batch_size", ["8", "16", "32"], 4)
+    shards = [take_shard(trials, f"{index}/5") for index in range(1, 6)]
+    assert sorted(t.folder for shard in shards for t in shard) == sorted(t.folder for t in trials)
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "1/2/3"])
+def test_senseless_shard_is_refused(shard):
+    with pytest.raises(UserError, match="shard is"):
+        take_shard([], shard)
+
+
+def test_key_without_values_is_refused():
+    with pytest.raises(UserError, match="--key and --values"):
+        make_trials(["a.py"], "batch_size", [], 1)
+
+
+def test_table_has_mean_and_deviation_over_seeds_best_first(tmp_path):
+    trials = make_trials(["a.py"], "batch_size", ["8", "16", "32"], 2)
+    scores = ("AUC", "IoU > 0.1", "IoU > 0.3", "IoBB > 0.25")
+    for trial in trials[:4]:  # the last value is not finished
+        loss = {"8": 3.0, "16": 2.0}[trial.value] + trial.seed
+        folder = tmp_path / trial.folder
+        folder.mkdir(parents=True)
+        (folder / RESULT).write_text(
+            json.dumps({"val_loss": loss, "best_epoch": 1} | dict.fromkeys(scores, 0.5))
+        )
+    table = summarize(tmp_path, trials)
+    assert list(table["batch_size"]) == ["16", "8"]
+    assert list(table["seeds"]) == [2, 2]
+    np.testing.assert_allclose(table["val_loss"], [2.5, 3.5])
+    np.testing.assert_allclose(table["val_loss sd"], [np.sqrt(0.5)] * 2)
+    assert "2.500 ± 0.707" in summary_text(table)
+    assert summary_text(summarize(tmp_path / "none", trials)) == "no trial is finished"
+
+
+def test_result_is_that_of_the_best_epoch(tmp_path):
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "history.csv").write_text("epoch,loss,val_loss\n1,5,4\n2,4,3\n3,3,3.5\n")
+    (tmp_path / "evaluation/auc.csv").write_text("finding,auc\nMass,0.6\nMean,0.7\n")
+    (tmp_path / "evaluation/localization.csv").write_text(
+        "finding,metric,threshold,accuracy\nMass,IoU,0.1,0.1\nMean,IoU,0.1,0.2\nMean,IoGT,0.1,0.9\n"
+    )
+    record_result(tmp_path)
+    assert json.loads((tmp_path / RESULT).read_text()) == {
+        "val_loss": 3.0,
+        "best_epoch": 2,
+        "AUC": 0.7,
+        "IoU > 0.1": 0.2,
+    }
