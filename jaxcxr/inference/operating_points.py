@@ -9,29 +9,31 @@ import numpy as np
 import pandas as pd
 
 from jaxcxr.errors import UserError
-from jaxcxr.evaluation.calibration import with_temperature
+from jaxcxr.evaluation.calibration import with_platt
 from jaxcxr.findings import FINDINGS
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class OperatingPoints:
-    """Thresholds and temperatures, chosen on validation; NaN where a run has none.
+    """Thresholds and calibration, chosen on validation; NaN where a run has none.
+
+    Calibration is Platt's: a loss that weighs findings up, like the paper's, makes probabilities
+    too high, which temperature scaling cannot mend.
 
     Attributes:
         thresholds: (14,) probabilities from which a finding counts as present (Youden's).
-        temperatures: (14,) of temperature scaling.
+        slopes: (14,) of `jaxcxr.evaluation.calibration.with_platt`.
+        intercepts: (14,) likewise.
     """
 
     thresholds: np.ndarray
-    temperatures: np.ndarray
+    slopes: np.ndarray
+    intercepts: np.ndarray
 
     def calibrate(self, probabilities: np.ndarray) -> np.ndarray:
-        """Returns calibrated probabilities (..., 14); NaN where there is no temperature."""
-        calibrated = [
-            with_temperature(probabilities[..., index], temperature)
-            for index, temperature in enumerate(self.temperatures)
-        ]
-        return np.where(np.isnan(self.temperatures), np.nan, np.stack(calibrated, axis=-1))
+        """Returns calibrated probabilities (14,) of raw ones; NaN where nothing calibrates them."""
+        calibrated = list(map(with_platt, probabilities, self.slopes, self.intercepts))
+        return np.where(np.isnan(self.slopes), np.nan, calibrated)
 
 
 def read_operating_points(workdir: str | Path) -> OperatingPoints:
@@ -43,7 +45,8 @@ def read_operating_points(workdir: str | Path) -> OperatingPoints:
     evaluation = Path(workdir) / "evaluation"
     return OperatingPoints(
         _read_column(evaluation / "operating_points.csv", "threshold", group="All", rule="youden"),
-        _read_column(evaluation / "calibration.csv", "temperature"),
+        _read_column(evaluation / "calibration.csv", "slope"),
+        _read_column(evaluation / "calibration.csv", "intercept"),
     )
 
 

@@ -14,7 +14,7 @@ from jaxcxr.inference.finding_table import finding_table, prediction_table, summ
 from jaxcxr.inference.operating_points import OperatingPoints, read_operating_points
 
 SIZE = 64
-NONE = OperatingPoints(np.full(14, np.nan), np.full(14, np.nan))
+NONE = OperatingPoints(*np.full((3, 14), np.nan))
 
 
 def look(images):
@@ -100,16 +100,17 @@ def test_no_radiograph_at_all(paths):
 
 def test_tables(paths):
     done, _ = examined(paths)
-    points = OperatingPoints(np.full(14, 0.5), np.full(14, 2.0))
-    points.thresholds[3] = points.temperatures[3] = np.nan
+    points = OperatingPoints(np.full(14, 0.5), np.full(14, 0.5), np.full(14, -1.0))
+    points.thresholds[3] = points.slopes[3] = np.nan
     parts = [finding_table(one, points, {"Hernia": f"{one.name}.png"}) for one in done]
     findings = pd.concat(parts, ignore_index=True)
     assert findings.shape == (5 * 14, 7)
     row = findings.iloc[13]
     assert row["Finding Label"] == "Hernia"
     assert row["reaches_operating_point"] == "yes"
-    # sigmoid(logit(p) / 2)
-    assert row["calibrated_probability"] == pytest.approx(1 / (1 + (0.001 / 0.999) ** 0.5))
+    # sigmoid(logit(p) / 2 - 1)
+    expected = 1 / (1 + (0.001 / 0.999) ** 0.5 * np.e)
+    assert row["calibrated_probability"] == pytest.approx(expected, rel=1e-4)
     assert row["overlay"] == "0.png.png"
     assert findings.iloc[0]["reaches_operating_point"] == "no"
     assert findings.iloc[3].isna().sum() == 4
@@ -119,7 +120,7 @@ def test_tables(paths):
     assert list(predictions["Image Index"]) == [one.name for one in done]
     lines = summary_text(findings, limit=3).splitlines()
     assert len(lines) == 5
-    assert lines[1].split() == ["0.png", "Hernia", "0.999", "0.500", "0.969"]
+    assert lines[1].split() == ["0.png", "Hernia", "0.999", "0.500", "0.921"]
     assert lines[-1] == "… and 2 more in findings.csv"
 
 
@@ -134,7 +135,7 @@ def test_tables_of_a_run_without_evaluation(paths):
 def test_operating_points_of_a_run(tmp_path):
     missing = read_operating_points(tmp_path)
     assert np.isnan(missing.thresholds).all()
-    assert np.isnan(missing.calibrate(np.full((3, 14), 0.5))).all()
+    assert np.isnan(missing.calibrate(np.full(14, 0.5))).all()
     evaluation = tmp_path / "evaluation"
     evaluation.mkdir()
     (evaluation / "operating_points.csv").write_text(
@@ -144,11 +145,11 @@ def test_operating_points_of_a_run(tmp_path):
         "View Position,PA,Mass,youden,0.5,1\n"
         "All,All,Mass,youden,,\n"
     )
-    (evaluation / "calibration.csv").write_text("finding,temperature\nHernia,2.5\nMean,\n")
+    (evaluation / "calibration.csv").write_text("finding,slope,intercept\nHernia,2.5,-1\nMean,,\n")
     points = read_operating_points(tmp_path)
     assert points.thresholds[-1] == 0.25
     assert np.isnan(points.thresholds[:-1]).all()
-    assert points.temperatures[-1] == 2.5
+    assert (points.slopes[-1], points.intercepts[-1]) == (2.5, -1)
     (evaluation / "calibration.csv").write_text("nonsense\n")
     with pytest.raises(UserError, match=r"calibration\.csv is damaged"):
         read_operating_points(tmp_path)

@@ -49,8 +49,8 @@ def workdir(tmp_path_factory):
     (evaluation / "operating_points.csv").write_text(
         "\n".join(["group,value,finding,rule,threshold", *points])
     )
-    temperatures = [f"{finding},2.0" for finding in FINDINGS[:-1]]
-    (evaluation / "calibration.csv").write_text("\n".join(["finding,temperature", *temperatures]))
+    lines = [f"{finding},2.0,-1.0" for finding in FINDINGS[:-1]]
+    (evaluation / "calibration.csv").write_text("\n".join(["finding,slope,intercept", *lines]))
     return workdir
 
 
