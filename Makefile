@@ -48,8 +48,8 @@ $(DEMO)/baseline/evaluation/localization.csv: $(DEMO)/baseline/history.csv
 	$(RUN) launch/evaluate_boxes.py --workdir $(DEMO)/baseline --data_dir $(DEMO)/datasets
 
 test-torch: $(VENV)/installed-test
-	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt 'torch==2.13.0'
-	$(RUN) -m pytest tests/torch
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[torch]' 'torch==2.13.0'
+	$(RUN) -m pytest --numprocesses=auto --dist=loadfile tests/torch
 
 test: lint
 	$(RUN) -m pytest --numprocesses=auto --dist=loadfile

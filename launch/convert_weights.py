@@ -23,7 +23,7 @@ from jaxcxr import command_line
 from jaxcxr.errors import UserError
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.models import BACKBONES, build_classifier, classifier_config
-from jaxcxr.models.classifier import part_config
+from jaxcxr.models.config import part_config
 from jaxcxr.models.pretrained import Variables, load_backbone, load_classifier, to_torch
 from jaxcxr.models.torch_files import write_torch_file
 from jaxcxr.models.weight_folder import load_weight_folder, save_weight_folder

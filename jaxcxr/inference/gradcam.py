@@ -17,7 +17,15 @@ from flax import linen as nn
 from jaxcxr.errors import UserError
 from jaxcxr.inference.flip_averaging import Look
 from jaxcxr.inference.predictor import Predictor
-from jaxcxr.models import INFERENCE, Classifier, DenseNet121, Mode, classifier_config, normalize
+from jaxcxr.models import (
+    INFERENCE,
+    Classifier,
+    DenseNet121,
+    Mode,
+    MultiSize,
+    classifier_config,
+    normalize,
+)
 from jaxcxr.models.alignment import tile_image
 from jaxcxr.training.state import Variables
 
@@ -90,6 +98,8 @@ def _explain(predictor: Predictor, stage: int | None, weigh: Weigh) -> Look:
 
 
 def _stage_index(model: Classifier, stage: int | None) -> int:
+    if isinstance(model, MultiSize):
+        raise UserError("Grad-CAM looks into one network; a MultiSize has one for each size")
     count = len(classifier_config(model)["backbone"]["blocks"])
     if stage is not None and not 1 <= stage <= count:
         raise UserError(f"stage is {stage}; this network's backbone has stages 1 to {count}")

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, Prediction, build_classifier, normalize
-from jaxcxr.models.alignment import first_centre, tile_image
+from jaxcxr.models.alignment import aligned
 from jaxcxr.training.checkpoints import restore_best
 from jaxcxr.training.state import Variables
 from jaxcxr.training.workdir import read_config
@@ -39,7 +39,7 @@ class Predictor:
     def __post_init__(self) -> None:
         def apply(variables: Variables, images: jax.Array) -> tuple[jax.Array, jax.Array]:
             prediction = cast(Prediction, self.model.apply(variables, normalize(images)))
-            heatmaps = tile_image(prediction.heatmaps, self.image_size, first_centre(self.model))
+            heatmaps = aligned(prediction.heatmaps, self.model, self.image_size)
             return jax.nn.sigmoid(prediction.logits), heatmaps
 
         object.__setattr__(self, "_apply", jax.jit(apply))

@@ -93,7 +93,7 @@ def _real_rows(
     split: PreparedSplit, batch_size: int, task: str
 ) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
     """Yields batches with their mask under a progress bar."""
-    with tqdm(total=split.num_images, desc=task, unit="image") as progress:
+    with tqdm(total=split.num_images, desc=task, unit="image", disable=None) as progress:
         for batch in split.batches(batch_size):
             yield batch, batch["mask"]
             progress.update(int(batch["mask"].sum()))
@@ -114,7 +114,9 @@ def annotated_cases(predictor: Predictor, split: PreparedSplit, batch_size: int)
     case_image = row.loc[boxes["image_name"]].to_numpy()
     predictions = [
         predictor(_padded(images[start : start + batch_size], batch_size))
-        for start in tqdm(range(0, len(images), batch_size), desc="heat maps", unit="batch")
+        for start in tqdm(
+            range(0, len(images), batch_size), desc="heat maps", unit="batch", disable=None
+        )
     ]
     probabilities = np.concatenate([batch[0] for batch in predictions])
     heatmaps = np.concatenate([batch[1] for batch in predictions])
@@ -152,7 +154,7 @@ def draw_boxes(
     """
     parts = []
     once = cases.annotated.reset_index(drop=True).drop_duplicates(["image_name", "finding"])
-    for case in tqdm(once.index, desc="boxes", unit="heat map"):
+    for case in tqdm(once.index, desc="boxes", unit="heat map", disable=None):
         width, height = cases.png_sizes[cases.case_image[case]]
         boxes, peaks = heatmap_boxes(
             cases.heatmaps[case],

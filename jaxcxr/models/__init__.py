@@ -1,12 +1,7 @@
 """The networks: backbones, heads and the classifiers that they make together."""
 
-from jaxcxr.models.classifier import (
-    BACKBONES,
-    HEADS,
-    Classifier,
-    build_classifier,
-    classifier_config,
-)
+from jaxcxr.models.classifier import Classifier
+from jaxcxr.models.config import BACKBONES, HEADS, build_classifier, classifier_config
 from jaxcxr.models.densenet import DenseNet121
 from jaxcxr.models.heads import (
     AttentionGated,
@@ -16,6 +11,7 @@ from jaxcxr.models.heads import (
     SpaceAttention,
     SqueezeExcitation,
 )
+from jaxcxr.models.multi_size import MultiSize
 from jaxcxr.models.normalization import INFERENCE, BatchNorm, Mode
 from jaxcxr.models.preprocessing import normalize
 from jaxcxr.models.resnet import ResNet18, ResNet34, ResNet50
@@ -31,6 +27,7 @@ __all__ = [
     "DenseNet121",
     "Head",
     "Mode",
+    "MultiSize",
     "Prediction",
     "ResNet18",
     "ResNet34",

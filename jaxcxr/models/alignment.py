@@ -35,6 +35,13 @@ def first_centre(model: Classifier) -> float:
     return last_stage
 
 
+def aligned(heatmaps: jax.Array, model: Classifier, image_size: int) -> jax.Array:
+    """Returns a network's heat maps so that their cells tile the image of `image_size` pixels."""
+    if model.heatmaps_tile_image:
+        return heatmaps
+    return tile_image(heatmaps, image_size, first_centre(model))
+
+
 def tile_image(heatmaps: jax.Array, image_size: int, centre: float) -> jax.Array:
     """Resamples heat maps so that their cells tile the image.
 

@@ -21,6 +21,7 @@ from flax.traverse_util import unflatten_dict
 from jaxcxr.errors import UserError
 from jaxcxr.models import imagenet, torch_names
 from jaxcxr.models.classifier import Classifier
+from jaxcxr.models.multi_size import MultiSize
 from jaxcxr.models.torch_files import read_torch_file
 from jaxcxr.models.torch_names import Naming
 from jaxcxr.models.weight_folder import load_weight_folder
@@ -101,6 +102,8 @@ def initialize(model: Classifier, variables: Variables, weights: str | Path) -> 
     Raises:
         UserError: The weights cannot be had or do not fit the network.
     """
+    if isinstance(model, MultiSize):
+        return _initialize_members(model, variables, weights)
     if str(weights) == "imagenet":
         trained = {name: {"backbone": part} for name, part in load_imagenet(model.backbone).items()}
     elif Path(weights).is_dir():
@@ -109,6 +112,18 @@ def initialize(model: Classifier, variables: Variables, weights: str | Path) -> 
         trained = load_classifier(weights, model)
     merged = _flatten(variables) | _flatten(trained)
     return unflatten_dict({path: jnp.asarray(array) for path, array in merged.items()})
+
+
+def _initialize_members(model: MultiSize, variables: Variables, weights: str | Path) -> Variables:
+    """Gives every member of an ensemble the same trained weights."""
+    started = {}
+    for name, member in model.members.items():
+        drawn = {collection: parts[name] for collection, parts in variables.items()}
+        started[name] = initialize(member, drawn, weights)
+    return {
+        collection: {name: started[name][collection] for name in started}
+        for collection in variables
+    }
 
 
 def to_torch(variables: Variables, backbone: str) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Feature maps brought to another height and width, with PyTorch's sampling positions."""
+"""Maps brought to another height and width, with PyTorch's sampling positions, or to 0..1."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ def resize_bilinear(x: jax.Array, size: tuple[int, ...]) -> jax.Array:
     """Resizes (B, h, w, C) to (B, *size, C) bilinearly, the corner pixels' centres aligned."""
     rows, columns = (_weights(old, new) for old, new in zip(x.shape[1:3], size, strict=True))
     return jnp.einsum("bhwc,Hh,Ww->bHWc", x, rows.astype(x.dtype), columns.astype(x.dtype))
+
+
+def unit_range(maps: jax.Array) -> jax.Array:
+    """Scales (B, h, w, C) to 0..1 per image and channel; a constant map becomes zero."""
+    low, high = (bound((1, 2), keepdims=True) for bound in (maps.min, maps.max))
+    return (maps - low) / jnp.where(high > low, high - low, 1)
 
 
 def _weights(old: int, new: int) -> np.ndarray:

@@ -157,6 +157,17 @@ class TensorBoard(Callback):
 
 
 @dataclasses.dataclass(frozen=True)
+class LearningRateLogger(Callback):
+    """Prints the learning rate after the first epoch and after each in which it was another."""
+
+    def on_epoch_end(self, progress: Progress) -> None:
+        """Prints the last epoch's rate where it is news."""
+        *before, rate = progress.history["learning_rate"]
+        if before[-1:] != [rate]:
+            tqdm.write(f"learning rate of epoch {len(progress.history)}: {rate:.3g}")
+
+
+@dataclasses.dataclass(frozen=True)
 class ProgressLine(Callback):
     """Prints one line per epoch: its losses, rate, time, and whether it is the best so far."""
 
@@ -167,7 +178,6 @@ class ProgressLine(Callback):
         if "val_loss" in record:
             parts.append(f"val_loss {record['val_loss']:.4f}")
         parts += [
-            f"learning rate {record['learning_rate']:.0e}",
             f"{record['images_per_second']:.0f} images/s",
             f"{record['seconds']:.0f} s",
         ]

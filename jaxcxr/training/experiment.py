@@ -14,7 +14,13 @@ from ml_collections.config_dict import placeholder
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, build_classifier, classifier_config
 from jaxcxr.training.augmentation import Augmentation
-from jaxcxr.training.callbacks import CSVLogger, EarlyStopping, ModelCheckpoint, TensorBoard
+from jaxcxr.training.callbacks import (
+    CSVLogger,
+    EarlyStopping,
+    LearningRateLogger,
+    ModelCheckpoint,
+    TensorBoard,
+)
 from jaxcxr.training.fit import Radiographs, Run, fit
 from jaxcxr.training.losses import (
     binary_cross_entropy,
@@ -36,7 +42,6 @@ LOSSES: dict[str, Loss] = {
         focal_loss,
     )
 }
-WEIGHTS: dict[str, str | None] = {"imagenet": "imagenet", "random": None}
 
 
 class PreparedData(Protocol):
@@ -66,8 +71,8 @@ def default_config() -> Config:
     """
     return ml_collections.ConfigDict(
         {
-            "model": {"backbone": {"name": "ResNet34"}, "head": {"name": "Baseline"}},
-            "initial_weights": "imagenet",  # or "random"
+            "model": {"backbone": {"name": "ResNet34"}, "head": {"name": "Baseline"}, "sizes": ()},
+            "initial_weights": "imagenet",  # or "random", or a path (launch/convert_weights.py)
             "frozen": (),  # parts that are not trained: ("backbone",), ("backbone/stage1",) …
             "data": {"image_size": 256, "split": "by_patient", "split_seed": 0},
             "loss": "weighted_cross_entropy",  # or one of `LOSSES`
@@ -128,7 +133,7 @@ class Experiment:
             loss=functools.partial(
                 _choice("loss", config.loss, LOSSES), label_smoothing=config.label_smoothing
             ),
-            initial_weights=_choice("initial_weights", config.initial_weights, WEIGHTS),
+            initial_weights=_initial_weights(config.initial_weights),
             optimizer=Adam(**config.optimizer),
             augmentation=Augmentation(**config.augmentation),
             early_stopping=EarlyStopping(**config.early_stopping),
@@ -166,9 +171,19 @@ class Experiment:
                 self.early_stopping,
                 ModelCheckpoint(workdir),
                 CSVLogger(workdir / "history.csv"),
+                LearningRateLogger(),
                 TensorBoard(workdir / "tensorboard"),
             ],
         )
+
+
+def _initial_weights(value: str) -> str | None:
+    if value not in ("imagenet", "random") and not Path(value).exists():
+        raise UserError(
+            f"config.initial_weights is {value!r}, which does not exist; use imagenet, random, "
+            "a file of PyTorch's, or a folder of launch/convert_weights.py"
+        )
+    return None if value == "random" else value
 
 
 def _choice(name: str, value: str, choices: Mapping[str, Any]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import jax
@@ -77,7 +78,7 @@ def fit(
     batch_size: int = 128,
     optimizer: Adam | None = None,
     loss: Loss = weighted_cross_entropy,
-    initial_weights: Variables | str | None = None,
+    initial_weights: Variables | str | Path | None = None,
     frozen: Sequence[str] = (),
     augmentation: Augmentation | None = None,
     ema_decay: float = 0.0,
@@ -96,8 +97,10 @@ def fit(
         batch_size: Images per step, over all devices.
         optimizer: `Adam()` where not given.
         loss: Function of `losses`.
-        initial_weights: Variables to start from, "imagenet" for a backbone with converted ImageNet
-            weights, None for random ones drawn from `seed`.
+        initial_weights: Variables to start from; or "imagenet", a file of PyTorch's or a folder of
+            launch/convert_weights.py, for the parts that they hold (see
+            `jaxcxr.models.pretrained.initialize`); None for random ones. What they leave is drawn
+            from `seed`.
         frozen: Parts whose parameters and batch norm statistics keep their values, for example
             ("backbone",) or ("backbone/stage1", "backbone/stage2").
         augmentation: Random changes of the training images; none where not given.
@@ -190,20 +193,15 @@ def fit(
 
 
 def _starting_variables(
-    model: Classifier, image_size: int, initial_weights: Variables | str | None, seed: int
+    model: Classifier, image_size: int, initial_weights: Variables | str | Path | None, seed: int
 ) -> Variables:
     variables = initial_variables(model, image_size, seed)
     if initial_weights is None:
         return variables
-    if isinstance(initial_weights, str):
-        if initial_weights != "imagenet":
-            raise UserError(
-                f"initial_weights is {initial_weights!r}; it must be 'imagenet', variables or None"
-            )
-        from jaxcxr.models.pretrained import load_imagenet  # needs huggingface_hub
+    if isinstance(initial_weights, str | Path):
+        from jaxcxr.models.pretrained import initialize  # needs huggingface_hub
 
-        imagenet = load_imagenet(model.backbone)
-        return {name: {**variables[name], "backbone": imagenet[name]} for name in variables}
+        return initialize(model, variables, initial_weights)
     return initial_weights
 
 
@@ -233,7 +231,8 @@ def _train_epoch(
 ) -> tuple[TrainState, dict[str, float]]:
     """Runs one epoch; returns the state after it and its mean loss."""
     losses: list[jax.Array] = []
-    for batch in tqdm(batches, label, total=steps, unit="step", leave=False, disable=label is None):
+    hidden = True if label is None else None  # None: only where there is no terminal
+    for batch in tqdm(batches, label, total=steps, unit="step", leave=False, disable=hidden):
         state, loss = train_step(state, shard_batch(batch, mesh))
         losses.append(loss)
         if len(losses) > 2:  # let the host run ahead, but not by an epoch's worth of batches

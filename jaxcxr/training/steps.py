@@ -73,6 +73,9 @@ def make_train_step(
     |P| and |N| of the loss, the statistics of batch norm and the gradients are those of the global
     batch: one device and eight give the same numbers. The state's memory is reused (donated).
 
+    A network that sows logits in the collection `side_logits` (deep supervision, an ensemble)
+    learns from the mean of their losses, any other from the loss of its prediction.
+
     Args:
         model: The network.
         transformation: Turns gradients into updates.
@@ -98,10 +101,14 @@ def make_train_step(
                 {"params": params, "batch_stats": state.batch_stats},
                 images,
                 mode,
-                mutable=["batch_stats"],
+                mutable=["batch_stats", "side_logits"],
             )
-            share = loss(prediction.logits, batch["labels"], batch["mask"], axis_name=DEVICES)
-            return share, updated["batch_stats"]
+            supervised = jax.tree.leaves(updated.get("side_logits")) or [prediction.logits]
+            shares = [
+                loss(logits, batch["labels"], batch["mask"], axis_name=DEVICES)
+                for logits in supervised
+            ]
+            return jnp.stack(shares).mean(), updated["batch_stats"]
 
         gradient = jax.value_and_grad(share_of_loss, has_aux=True)
         (share, batch_stats), gradients = gradient(state.params)

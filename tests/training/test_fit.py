@@ -232,3 +232,33 @@ def test_augmentation_changes_what_is_learned_and_repeats_itself(tiny_model):
     again = train(tiny_model, 1, augmentation=augmentation)
     assert changed.history["loss"] != plain.history["loss"]
     assert_same(changed.variables, again.variables)
+
+
+def test_starts_from_a_file_of_weights(tiny_model, tmp_path):
+    from jaxcxr.models.pretrained import to_torch
+    from jaxcxr.models.torch_files import write_torch_file
+    from jaxcxr.training.state import initial_variables
+
+    trained = initial_variables(tiny_model, 16, seed=5)
+    path = tmp_path / "trained.safetensors"
+    write_torch_file(path, to_torch(trained, "ResNet18"))
+    run = train(tiny_model, 1, initial_weights=path, frozen=("backbone", "head"))
+    assert_same(run.variables["params"], trained["params"])
+    with pytest.raises(cxr.UserError, match=r"nothing\.safetensors"):
+        train(tiny_model, 1, initial_weights=tmp_path / "nothing.safetensors")
+
+
+def test_learning_rate_is_told_when_it_changes(tiny_model, capsys):
+    cxr.fit(
+        tiny_model,
+        make_split(16),
+        epochs=4,
+        batch_size=16,
+        optimizer=cxr.adam(1e-2, drop_every=2),
+        callbacks=[cxr.LearningRateLogger()],
+        verbose=False,
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "learning rate of epoch 1: 0.01",
+        "learning rate of epoch 3: 0.001",
+    ]

@@ -148,7 +148,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         count, todo = self._plan.sources(split)
         read = functools.partial(_attempt, image_size=self._image_size)
         made = 0
-        with tqdm(total=count, desc=f"{split:>10}", unit=" images", mininterval=0.5) as bar:
+        with tqdm(total=count, desc=f"{split:>10}", unit=" images", disable=None) as bar:
             for source, record in _in_parallel(read, todo):
                 bar.update()
                 if isinstance(record, DamagedImageError):

@@ -167,7 +167,7 @@ def _write_files(
 ) -> None:
     boxes: list[str] = []
     drawn = _draw_all(folder / "images", plans, image_size, seed, jobs)
-    for plan, rows in tqdm(drawn, "phantoms", total=len(plans), unit="image"):
+    for plan, rows in tqdm(drawn, "phantoms", total=len(plans), unit="image", disable=None):
         boxes += rows if plan.in_test else []
     _write(folder / "Data_Entry_2017_v2020.csv", [DATA_ENTRY_HEADER, *map(_entry, plans)])
     _write(folder / "BBox_List_2017.csv", [BOX_HEADER, *boxes])

@@ -14,7 +14,7 @@ from flax import linen as nn
 
 from jaxcxr.models.heads.head import Head, Prediction, class_activation_maps, conv1x1, dense
 from jaxcxr.models.normalization import INFERENCE, BatchNorm, Mode
-from jaxcxr.models.resizing import resize_bilinear
+from jaxcxr.models.resizing import resize_bilinear, unit_range
 
 
 class AttentionGate(nn.Module):
@@ -107,11 +107,5 @@ class AttentionGated(Head):
 
 
 def _mean_map(maps: Sequence[jax.Array], size: tuple[int, ...]) -> jax.Array:
-    first, *rest = (_unit_range(resize_bilinear(x, size)) for x in maps)
+    first, *rest = (unit_range(resize_bilinear(x, size)) for x in maps)
     return sum(rest, start=first) / len(maps)
-
-
-def _unit_range(maps: jax.Array) -> jax.Array:
-    """Scales (B, h, w, C) to 0..1 per image and channel; a constant map becomes zero."""
-    low, high = (bound((1, 2), keepdims=True) for bound in (maps.min, maps.max))
-    return (maps - low) / jnp.where(high > low, high - low, 1)

@@ -1,0 +1,80 @@
+"""The same network at several image sizes, their predictions averaged.
+
+The ensemble that the paper discusses (section 6): Jun et al. 2018, "Automated diagnosis of
+pneumothorax using an ensemble of convolutional neural networks with multi-sized chest radiography
+images", at 128, 256 and 384 pixels.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxcxr.models.alignment import first_centre, tile_image
+from jaxcxr.models.classifier import Classifier
+from jaxcxr.models.heads import Prediction
+from jaxcxr.models.normalization import INFERENCE, Mode
+from jaxcxr.models.resizing import unit_range
+
+
+class MultiSize(Classifier):
+    """A classifier for each size, each seeing the radiograph shrunk (or enlarged) to its own.
+
+    Its variables are ``{"params": {"size_128": {"backbone": …, "head": …}, …}, …}``. Each member's
+    logits (B, 14) are sown in the collection ``side_logits``, by which training gives every member
+    a loss of its own: they learn as if alone.
+
+    Attributes:
+        backbone: One of `jaxcxr.models.BACKBONES`, the same at each size.
+        head: One of `jaxcxr.models.HEADS`, likewise.
+        sizes: Height and width in pixels that the members see.
+    """
+
+    sizes: tuple[int, ...] = (128, 256, 384)
+
+    heatmaps_tile_image: ClassVar[bool] = True
+
+    @property
+    def members(self) -> dict[str, Classifier]:
+        """The classifier of each size under the name of its variables."""
+        return {
+            f"size_{size}": Classifier(
+                self.backbone.clone(parent=None), self.head.clone(parent=None), parent=None
+            )
+            for size in self.sizes
+        }
+
+    @nn.compact
+    def __call__(self, images: jax.Array, mode: Mode = INFERENCE) -> Prediction:
+        """Classifies normalized images (B, H, W, 3).
+
+        Returns:
+            Logits of the members' mean probabilities, and the mean of their heat maps, each scaled
+            to 0..1 per image and finding, on the finest member's grid.
+        """
+        predictions = []
+        for size, (name, member) in zip(self.sizes, self.members.items(), strict=True):
+            shape = (len(images), size, size, images.shape[-1])
+            seen = jax.image.resize(images, shape, "linear")
+            logits, heatmaps = member.clone(name=name, parent=self)(seen, mode)
+            if not self.is_initializing():
+                self.sow("side_logits", "logits", logits)
+            predictions.append((logits, tile_image(heatmaps, size, first_centre(member))))
+        logits, heatmaps = zip(*predictions, strict=True)
+        return Prediction(_mean_probability(jnp.stack(logits)), _mean_map(heatmaps))
+
+
+def _mean_probability(logits: jax.Array) -> jax.Array:
+    """Returns the logits of the mean over the first axis of sigmoid(logits), never infinite."""
+    present = jax.nn.logsumexp(jax.nn.log_sigmoid(logits), axis=0)
+    absent = jax.nn.logsumexp(jax.nn.log_sigmoid(-logits), axis=0)
+    return present - absent
+
+
+def _mean_map(maps: tuple[jax.Array, ...]) -> jax.Array:
+    finest = max((heatmaps.shape for heatmaps in maps), key=lambda shape: shape[1])
+    enlarged = [unit_range(jax.image.resize(each, finest, "linear")) for each in maps]
+    return jnp.stack(enlarged).mean(0)
