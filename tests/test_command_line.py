@@ -23,7 +23,7 @@ def train(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["--nosuch=1"], "Unknown command line flag 'nosuch'"),
         (["stray"], "unexpected argument 'stray'"),
         (["--config=nosuch.py"], "--config=nosuch.py: no such file"),
-        (["--config.initial_weights=resnet"], "use one of imagenet, random"),
+        (["--config.initial_weights=resnet"], "use imagenet, random, a file"),
         (["--config.loss=hinge"], "config.loss is 'hinge'; use one of weighted_cross_entropy"),
         (["--config.model.head.name=Hydra"], "model.head.name is 'Hydra'"),
         (["--config.optimizer.learning_rate=-1.0"], "it must be above 0"),
