@@ -157,3 +157,38 @@ def test_workdir_of_another_network_is_refused(study):
     )  # fmt: skip
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_goes_to_pytorch_and_comes_back(study):
+    import jax
+
+    from jaxcxr.inference.predictor import Predictor
+    from jaxcxr.models.pretrained import load_classifier
+
+    out = study / "run.safetensors"
+    launch("convert_weights", f"--source={study / 'run'}", "--to=torch", f"--out={out}")
+    predictor = Predictor.from_run(study / "run")
+    back = load_classifier(out, predictor.model)
+    jax.tree.map(np.testing.assert_array_equal, back, predictor.variables)
+
+
+def test_a_sweep_repeats_a_run_and_takes_up_what_is_done(study):
+    arguments = [
+        f"--configs={study / 'tiny.py'}",
+        f"--data_dir={study / 'datasets'}",
+        f"--out={study / 'sweep'}",
+        "--seeds=2",
+        "--set=epochs=1",
+    ]
+    launch("sweep", *arguments, "--shard=1/2")
+    (first,) = sorted((study / "sweep").rglob("sweep_result.json"))
+    finished = first.stat().st_mtime_ns
+    table = launch("sweep", *arguments)
+    assert first.stat().st_mtime_ns == finished
+    results = [json.loads(path.read_text()) for path in (study / "sweep").rglob(first.name)]
+    aucs = [result["AUC"] for result in results]
+    (row,) = rows(study / "sweep" / "sweep.csv")
+    assert row["seeds"] == "2"
+    np.testing.assert_allclose(float(row["AUC"]), np.mean(aucs))
+    np.testing.assert_allclose(float(row["AUC sd"]), np.std(aucs, ddof=1))
+    assert f"{np.mean(aucs):.3f} ± {np.std(aucs, ddof=1):.3f}" in table

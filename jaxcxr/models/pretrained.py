@@ -118,12 +118,15 @@ def _initialize_members(model: MultiSize, variables: Variables, weights: str | P
     """Gives every member of an ensemble the same trained weights."""
     started = {}
     for name, member in model.members.items():
-        drawn = {collection: parts[name] for collection, parts in variables.items()}
-        started[name] = initialize(member, drawn, weights)
+        started[name] = initialize(member, _member(variables, name), weights)
     return {
         collection: {name: started[name][collection] for name in started}
         for collection in variables
     }
+
+
+def _member(variables: Variables, name: str) -> Variables:
+    return {collection: parts[name] for collection, parts in variables.items()}
 
 
 def to_torch(variables: Variables, backbone: str) -> dict[str, np.ndarray]:
@@ -131,9 +134,15 @@ def to_torch(variables: Variables, backbone: str) -> dict[str, np.ndarray]:
 
     Args:
         variables: ``{"params": {"backbone": …, "head": …}, "batch_stats": …}``, with or without
-            the head.
+            the head; or those of a `MultiSize`, whose members' names get ``size_128.`` before them.
         backbone: Name of the backbone, "ResNet34".
     """
+    if "backbone" not in variables["params"]:
+        return {
+            f"{member}.{name}": array
+            for member in variables["params"]
+            for name, array in to_torch(_member(variables, member), backbone).items()
+        }
     naming = torch_names.whole(backbone)
     return {
         naming.name(path): torch_names.to_torch_layout(path, np.asarray(array))

@@ -94,6 +94,13 @@ def test_every_member_starts_from_the_same_file(variables, tmp_path):
         jax.tree.map(np.testing.assert_array_equal, part, trained)
 
 
+def test_every_member_goes_to_pytorch(variables):
+    state = to_torch(variables, "ResNet18")
+    stem = variables["params"]["size_64"]["backbone"]["conv1"]["kernel"]
+    np.testing.assert_array_equal(state["size_64.conv1.weight"], np.transpose(stem, (3, 2, 0, 1)))
+    assert sum(name.endswith("head.classifier.weight") for name in state) == 2
+
+
 def test_grad_cam_of_an_ensemble_is_refused(variables):
     with pytest.raises(cxr.UserError, match="one for each size"):
         grad_cam(Predictor(ENSEMBLE, variables, SIZE))
