@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from jaxcxr.data.memory import HeldSplit
 from jaxcxr.data.order import shuffled_order, stored_order
 from jaxcxr.data.quiet_tensorflow import open_dataset
 from jaxcxr.data.record_files import RecordFiles
@@ -19,6 +20,8 @@ from jaxcxr.data.splits import SPLITS
 from jaxcxr.data.variant import DATASET, Variant
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
+
+_READ_TOGETHER = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +95,25 @@ class Split:
         batches = self.files.batches(order, own, share)
         for _ in range(start_batch, count):
             yield _padded(next(batches, _no_images(self.image_size)), share)
+
+    def in_memory(self) -> HeldSplit:
+        """Reads all radiographs into host memory; their batches stay the same bit for bit.
+
+        Raises:
+            UserError: A record file is damaged or gone.
+        """
+        fields: dict[str, np.ndarray] = {}
+        done = 0
+        for batch in self.batches(_READ_TOGETHER):
+            real = batch.pop("mask")
+            for name, values in batch.items():
+                if name not in fields:
+                    fields[name] = np.zeros((self.num_images, *values.shape[1:]), values.dtype)
+                elif values.dtype.itemsize > fields[name].dtype.itemsize:  # longer words
+                    fields[name] = fields[name].astype(values.dtype)
+                fields[name][done : done + real.sum()] = values[real]
+            done += int(real.sum())
+        return HeldSplit(fields, self.files.lengths)
 
     def boxes(self) -> pd.DataFrame:
         """Returns the annotated boxes of the split's radiographs.

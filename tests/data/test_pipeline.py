@@ -237,3 +237,21 @@ assert {{"load", "prepare", "read_release"}} <= set(dir(jaxcxr.data))
 
 def test_tensorflow_keeps_off_the_gpu():
     assert tf.config.get_visible_devices("GPU") == []
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"seed": 3, "epoch": 2},
+        {"seed": 3, "start_batch": 2},
+        {"seed": 0, "process_index": 1, "process_count": 2},
+        {"process_index": 1, "process_count": 2},
+    ],
+    ids=str,
+)
+def test_held_in_memory_the_batches_are_the_same(cut_up, asked):
+    held = cut_up.in_memory()
+    assert (held.num_images, held.image_size) == (cut_up.num_images, cut_up.image_size)
+    assert_equal_batches(held.batches(8, **asked), cut_up.batches(8, **asked))
+    assert held.in_memory() is held

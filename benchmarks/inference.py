@@ -1,0 +1,41 @@
+"""Inference images/s here and in PyTorch: ResNet-34, probabilities and heat maps.
+
+python -m benchmarks.inference --image_size 64 --batch_size 32
+"""
+
+import json
+
+from absl import app, flags
+
+from benchmarks import networks
+from benchmarks.machine import describe
+from benchmarks.paired import measure
+
+_NETWORK = flags.DEFINE_enum("network", "baseline", list(networks.HEADS), "Head on ResNet-34.")
+_IMAGE_SIZE = flags.DEFINE_integer("image_size", 64, "Pixels.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Images per batch.")
+_STEPS = flags.DEFINE_integer("steps", 1, "Batches between two looks at the clock.")
+_ROUNDS = flags.DEFINE_integer("rounds", 7, "How often each is measured.")
+
+
+def main(_: list[str]) -> None:
+    """Measures and prints one JSON line."""
+    arguments = {
+        "name": _NETWORK.value,
+        "image_size": _IMAGE_SIZE.value,
+        "batch_size": _BATCH_SIZE.value,
+        "steps": _STEPS.value,
+    }
+    images = _BATCH_SIZE.value * _STEPS.value
+    result = measure(
+        networks.infer_here,
+        networks.infer_in_torch,
+        arguments,
+        units=images,
+        rounds=_ROUNDS.value,
+    )
+    print(json.dumps({"benchmark": "inference", **arguments, **result, **describe()}))
+
+
+if __name__ == "__main__":
+    app.run(main)

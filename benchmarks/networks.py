@@ -1,0 +1,142 @@
+"""The study's networks at work, here and in PyTorch: one training step, one batch of inference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from benchmarks.paired import Work
+
+HEADS = {
+    "baseline": "Baseline",
+    "space_attention": "SpaceAttention",
+    "attention_gated": "AttentionGated",
+}
+
+
+def batch(image_size: int, batch_size: int) -> dict[str, np.ndarray]:
+    """Draws a batch of noise with 14 labels an image, a tenth of them positive."""
+    rng = np.random.default_rng(0)
+    return {
+        "image": rng.integers(0, 256, (batch_size, image_size, image_size, 1), np.uint8),
+        "labels": (rng.random((batch_size, 14)) < 0.1).astype(np.uint8),
+        "mask": np.ones(batch_size, bool),
+    }
+
+
+def network(name: str) -> dict[str, Any]:
+    """Returns the config of one of `HEADS` on ResNet-34."""
+    return {"backbone": {"name": "ResNet34"}, "head": {"name": HEADS[name]}}
+
+
+def train_here(name: str, image_size: int, batch_size: int, steps: int) -> Work:
+    """Returns `steps` training steps: WCEL, Adam, as `fit` makes them."""
+    import jax
+
+    from jaxcxr.models import build_classifier
+    from jaxcxr.training.losses import weighted_cross_entropy
+    from jaxcxr.training.optimizers import Adam
+    from jaxcxr.training.state import create_state, initial_variables
+    from jaxcxr.training.steps import device_mesh, make_train_step, shard_batch
+
+    model, mesh, adam = build_classifier(network(name)), device_mesh(), Adam().transformation(1, 1)
+    step = make_train_step(model, adam, mesh, loss=weighted_cross_entropy)
+    state = create_state(initial_variables(model, image_size, 0), adam)
+    rows = shard_batch(batch(image_size, batch_size), mesh)
+
+    def work() -> None:
+        nonlocal state
+        for _ in range(steps):
+            state, loss = step(state, rows)
+        jax.block_until_ready(loss)
+
+    return work
+
+
+def infer_here(name: str, image_size: int, batch_size: int, steps: int) -> Work:
+    """Returns `steps` batches through `Predictor`, probabilities and heat maps."""
+    from jaxcxr.inference.predictor import Predictor
+    from jaxcxr.models import build_classifier
+    from jaxcxr.training.state import initial_variables
+
+    model = build_classifier(network(name))
+    predictor = Predictor(model, initial_variables(model, image_size, 0), image_size)
+    images = batch(image_size, batch_size)["image"]
+
+    def work() -> None:
+        for _ in range(steps):
+            predictor(images)
+
+    return work
+
+
+def _torch_network(name: str) -> tuple[Any, Any, bool]:
+    import torch
+
+    from tests.torch import networks
+
+    on_gpu = torch.cuda.is_available()
+    device = torch.device("cuda" if on_gpu else "cpu")
+    built = networks.build(network(name)).to(device, memory_format=torch.channels_last)
+    return built, device, on_gpu
+
+
+def _normalized(images: Any, device: Any) -> Any:
+    import torch
+
+    pixels = torch.from_numpy(images).to(device, non_blocking=True).permute(0, 3, 1, 2)
+    mean = torch.tensor([0.485, 0.456, 0.406], device=device)[:, None, None]
+    std = torch.tensor([0.229, 0.224, 0.225], device=device)[:, None, None]
+    gray = (pixels.float() / 255).expand(-1, 3, -1, -1)
+    return ((gray - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def train_in_torch(name: str, image_size: int, batch_size: int, steps: int) -> Work:
+    """Returns the same in PyTorch; on a GPU with autocast to bfloat16 and `torch.compile`."""
+    import torch
+    from torch.nn.functional import logsigmoid
+
+    model, device, on_gpu = _torch_network(name)
+    model.train()
+    forward = torch.compile(model) if on_gpu else model
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=on_gpu or None)
+    rows = batch(image_size, batch_size)
+    labels = torch.from_numpy(rows["labels"]).to(device).float()
+
+    def work() -> None:
+        for _ in range(steps):
+            images = _normalized(rows["image"], device)
+            with torch.autocast("cuda", torch.bfloat16, enabled=on_gpu):
+                logits = forward(images)[0]
+            logits = logits.float()
+            positives = labels.sum()
+            positive = -(labels * logsigmoid(logits)).sum() * labels.numel() / positives
+            negative = -((1 - labels) * logsigmoid(-logits)).sum()
+            loss = (positive + negative * labels.numel() / (labels.numel() - positives)) / len(
+                images
+            )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        loss.item()
+
+    return work
+
+
+def infer_in_torch(name: str, image_size: int, batch_size: int, steps: int) -> Work:
+    """Returns the same in PyTorch, in inference mode."""
+    import torch
+
+    model, device, on_gpu = _torch_network(name)
+    model.eval()
+    forward = torch.compile(model) if on_gpu else model
+    images = batch(image_size, batch_size)["image"]
+
+    def work() -> None:
+        with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, enabled=on_gpu):
+            for _ in range(steps):
+                logits, heatmaps = forward(_normalized(images, device))
+                torch.sigmoid(logits).float().cpu(), heatmaps.float().cpu()
+
+    return work

@@ -1,0 +1,74 @@
+"""Two ways of doing the same work, measured in turns on the same machine.
+
+Machines are noisy: a speed by itself says little, the ratio of two that took turns says more. Each
+way lives in a process of its own, so that their thread pools do not meet, and rests while the other
+works.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+Work = Callable[[], None]
+"""One unit of work, finished when it returns."""
+
+
+def measure(
+    ours: Callable[..., Work],
+    peer: Callable[..., Work],
+    arguments: dict[str, Any],
+    *,
+    units: int,
+    rounds: int,
+) -> dict[str, Any]:
+    """Runs two ways in turns.
+
+    Args:
+        ours: Top-level function that gets ready and returns our work.
+        peer: Likewise.
+        arguments: Of both.
+        units: What one call of the work does, images for example.
+        rounds: How often each is measured, after a warm-up.
+
+    Returns:
+        Medians and extremes of both in units per second, and the ratio of the medians.
+    """
+    context = multiprocessing.get_context("spawn")
+    ends = {}
+    for name, prepare in (("ours", ours), ("peer", peer)):
+        ends[name], far = context.Pipe()
+        context.Process(target=_serve, args=(far, prepare, arguments), daemon=True).start()
+        _seconds(ends[name])  # warm-up
+    rates: dict[str, list[float]] = {name: [] for name in ends}
+    for _ in range(rounds):
+        for name, end in ends.items():
+            rates[name].append(units / _seconds(end))
+    for end in ends.values():
+        end.send(None)
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    return {
+        "unit_per_second": {name: round(value, 1) for name, value in medians.items()},
+        "range": {name: [round(min(v), 1), round(max(v), 1)] for name, v in rates.items()},
+        "ratio": round(medians["ours"] / medians["peer"], 3),
+        "rounds": rounds,
+    }
+
+
+def _seconds(end: Connection) -> float:
+    end.send("work")
+    return end.recv()
+
+
+def _serve(end: Connection, prepare: Callable[..., Work], arguments: dict[str, Any]) -> None:
+    work = prepare(**arguments)
+    for _ in range(2):
+        work()
+    while end.recv() is not None:
+        start = time.perf_counter()
+        work()
+        end.send(time.perf_counter() - start)
