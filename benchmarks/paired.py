@@ -25,6 +25,7 @@ def measure(
     *,
     units: int,
     rounds: int,
+    peer_units: int | None = None,
 ) -> dict[str, Any]:
     """Runs two ways in turns.
 
@@ -32,8 +33,9 @@ def measure(
         ours: Top-level function that gets ready and returns our work.
         peer: Likewise.
         arguments: Of both.
-        units: What one call of the work does, images for example.
+        units: What one call of our work does, images for example.
         rounds: How often each is measured, after a warm-up.
+        peer_units: What one call of the peer's does; as many where not given.
 
     Returns:
         Medians and extremes of both in units per second, and the ratio of the medians.
@@ -47,7 +49,8 @@ def measure(
     rates: dict[str, list[float]] = {name: [] for name in ends}
     for _ in range(rounds):
         for name, end in ends.items():
-            rates[name].append(units / _seconds(end))
+            done = units if name == "ours" else peer_units or units
+            rates[name].append(done / _seconds(end))
     for end in ends.values():
         end.send(None)
     medians = {name: statistics.median(values) for name, values in rates.items()}
