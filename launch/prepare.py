@@ -28,6 +28,12 @@ _ON_BAD_IMAGE = flags.DEFINE_enum(
     "on_bad_image", "error", ["error", "skip"], "What to do about damaged radiographs."
 )
 _ALLOW_MISSING = flags.DEFINE_bool("allow_missing", False, "Accept a partial download.")
+_BEAM_RUNNER = flags.DEFINE_string(
+    "beam_runner", None, "Let Apache Beam prepare with this runner, as FlinkRunner."
+)
+_BEAM_OPTIONS = flags.DEFINE_multi_string(
+    "beam_options", [], "An option of the runner, as --direct_num_workers=4; may be repeated."
+)
 
 
 def main() -> None:
@@ -42,6 +48,8 @@ def main() -> None:
         split=_SPLIT.value,
         split_seed=_SPLIT_SEED.value,
         skip_bad_images=_ON_BAD_IMAGE.value == "skip",
+        beam_runner=_BEAM_RUNNER.value,
+        beam_options=_BEAM_OPTIONS.value,
     )
     counts = ", ".join(f"{name} {count:,}" for name, count in done.images.items())
     print(f"{'already prepared' if done.reused else 'prepared'}: {counts} images in {done.folder}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
@@ -16,10 +17,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from jaxcxr.data import phantom
+from jaxcxr.data.chest_xray14.beam_pipeline import options_of
 from jaxcxr.data.chest_xray14.chest_xray14_dataset_builder import (
     Builder,
     ChestXray14Config,
@@ -66,6 +69,8 @@ def prepare(
     split: str = "by_patient",
     split_seed: int = 0,
     skip_bad_images: bool = False,
+    beam_runner: str | None = None,
+    beam_options: Sequence[str] = (),
 ) -> Preparation:
     """Decodes, resizes and stores a release's radiographs; does nothing where that is done already.
 
@@ -80,21 +85,26 @@ def prepare(
         split: "by_patient" or "authors"; see `jaxcxr.data.splits`.
         split_seed: Of the draw of validation patients.
         skip_bad_images: Leave damaged files out instead of refusing the release.
+        beam_runner: Let Apache Beam do the work with this runner, "DirectRunner" or "FlinkRunner"
+            for example; its workers must see the release's files and `data_dir`.
+        beam_options: Of the runner, as Beam's command line takes them.
 
     Raises:
         UserError: Files are damaged; a split has no images; another release's dataset or another
-            process at work is in the same place; the disk is full.
+            process at work is in the same place; the disk is full; Apache Beam is not installed, or
+            is to skip damaged files.
     """
     variant = Variant(image_size, split, split_seed)
     folder = variant.folder(data_dir)
-    plan = _plan(release, variant, skip_bad_images)
+    plan = _plan(release, variant, skip_bad_images, with_beam=beam_runner is not None)
+    engine = _beam_settings(beam_runner, beam_options, skip_bad_images)
     reused = folder.exists()
     if reused:
         _refuse_other(folder, plan)
     else:
         _refuse_damaged_files(plan)
         with _claimed(folder.parent):
-            _generate(folder, data_dir, variant, plan)
+            _generate(folder, data_dir, variant, plan, engine)
     info, facts = open_dataset(folder)
     left_out = dict.fromkeys(release.missing, "no file") | dict(facts["skipped"])
     if left_out:
@@ -103,7 +113,7 @@ def prepare(
     return Preparation(folder, images, left_out, reused)
 
 
-def _plan(release: Release, variant: Variant, skip_bad_images: bool) -> Plan:
+def _plan(release: Release, variant: Variant, skip_bad_images: bool, with_beam: bool) -> Plan:
     split = split_images(release.images, variant.split, variant.split_seed)
     split.index = pd.Index(release.images["image_name"])
     split = split.drop(list(release.missing))
@@ -116,7 +126,23 @@ def _plan(release: Release, variant: Variant, skip_bad_images: bool) -> Plan:
         "split_seed": variant.split_seed,
         "skipped": [],
     }
-    return Plan(release, split, skip_bad_images, facts)
+    return Plan(release, split, skip_bad_images, with_beam, facts)
+
+
+def _beam_settings(
+    runner: str | None, options: Sequence[str], skip_bad_images: bool
+) -> dict[str, Any]:
+    """Returns what TFDS is told of Apache Beam; nothing where it is not asked for."""
+    if runner is None:
+        if options:
+            raise UserError("--beam_options are of a runner; name it with --beam_runner")
+        return {}
+    if skip_bad_images:
+        raise UserError(
+            "--on_bad_image=skip does not go with --beam_runner; delete the damaged files that an "
+            "attempt without it names, and give --allow_missing"
+        )
+    return {"beam_runner": runner, "beam_options": options_of(options)}
 
 
 def _fingerprint(release: Release, split: pd.Series) -> str:
@@ -141,21 +167,22 @@ def _refuse_other(folder: Path, plan: Plan) -> None:
         )
 
 
-def _refuse_damaged_files(plan: Plan) -> None:
+def _refuse_damaged_files(plan: Plan, *, thoroughly: bool = False) -> None:
     """Finds most damaged files in seconds, before hours of work: those without head or end."""
     if plan.skip_bad_images:
         return
     paths = [plan.release.image_paths[name] for name in plan.split.index]
     parts = [paths[start::_READERS] for start in range(_READERS)]
     with ThreadPoolExecutor(_READERS) as pool:
-        damaged = [error for part in pool.map(_find_damaged, parts) for error in part]
+        find = functools.partial(_find_damaged, thoroughly=thoroughly)
+        damaged = [error for part in pool.map(find, parts) for error in part]
     refuse_damaged(sorted(damaged, key=lambda error: error.path))
 
 
-def _find_damaged(paths: Sequence[Path]) -> list[DamagedImageError]:
+def _find_damaged(paths: Sequence[Path], thoroughly: bool) -> list[DamagedImageError]:
     damaged = []
     for path in paths:
-        if not seems_whole(path):
+        if thoroughly or not seems_whole(path):
             try:
                 read_png(path)
             except DamagedImageError as error:
@@ -163,7 +190,13 @@ def _find_damaged(paths: Sequence[Path]) -> list[DamagedImageError]:
     return damaged
 
 
-def _generate(folder: Path, data_dir: str | os.PathLike[str], variant: Variant, plan: Plan) -> None:
+def _generate(
+    folder: Path,
+    data_dir: str | os.PathLike[str],
+    variant: Variant,
+    plan: Plan,
+    engine: Mapping[str, Any],
+) -> None:
     tfds.disable_progress_bar()  # the builder shows one per split
     try:
         for abandoned in folder.parent.glob("incomplete.*"):
@@ -178,9 +211,11 @@ def _generate(folder: Path, data_dir: str | os.PathLike[str], variant: Variant, 
             builder = Builder(plan=plan, data_dir=root, config=config)
             builder.download_and_prepare(
                 download_dir=downloads,
-                download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+                download_config=tfds.download.DownloadConfig(try_download_gcs=False, **engine),
             )
     except Exception as error:
+        if plan.with_beam and not isinstance(error, UserError):
+            _refuse_damaged_files(plan, thoroughly=True)  # workers' errors arrive as mere text
         reason = _storage_failure(error)
         if reason is None:
             raise

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from jaxcxr.data.chest_xray14 import beam_pipeline
 from jaxcxr.data.chest_xray14.records import Record, Source, read_record, sources
 from jaxcxr.data.png import DamagedImageError
 from jaxcxr.data.quiet_tensorflow import tfds
@@ -60,12 +61,14 @@ class Plan:
         split: "train", "validation" or "test" for each row of `release.images` that has a file,
             by image name.
         skip_bad_images: Whether to leave out damaged files rather than to refuse them.
+        with_beam: Whether an Apache Beam pipeline does the work.
         facts: Kept with the dataset, readable as `builder.info.metadata`.
     """
 
     release: Release
     split: pd.Series
     skip_bad_images: bool = False
+    with_beam: bool = False
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def sources(self, split: str) -> tuple[int, Iterator[Source]]:
@@ -135,12 +138,15 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             metadata=self._facts,
         )
 
-    def _split_generators(
-        self, dl_manager: tfds.download.DownloadManager
-    ) -> dict[str, Iterator[tuple[str, Record]]]:
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         del dl_manager  # nothing is downloaded: NIH asks to be visited in person
         if self._plan is None:
             raise UserError("nothing to prepare from: run launch/prepare.py --release DIR")
+        if self._plan.with_beam:
+            return {
+                split: beam_pipeline.examples(self._plan.sources(split)[1], self._image_size)
+                for split in SPLITS
+            }
         return {split: self._generate_examples(split) for split in SPLITS}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[str, Record]]:
