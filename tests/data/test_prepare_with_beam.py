@@ -18,7 +18,7 @@ def test_a_wrong_pair_of_flags(prepared, tmp_path):
 
 
 def test_without_the_package(prepared, tmp_path, monkeypatch):
-    monkeypatch.setattr(beam_pipeline, "beam", None)
+    monkeypatch.setattr(beam_pipeline, "PipelineOptions", None)
     with pytest.raises(UserError, match="pip install"):
         prepare(read_release(prepared[0].root), tmp_path, image_size=32, beam_runner="DirectRunner")
 

@@ -10,9 +10,10 @@ from jaxcxr.data.chest_xray14.records import Record, Source, read_record
 from jaxcxr.errors import UserError
 
 try:
-    import apache_beam as beam  # pyright: ignore[reportMissingImports]
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
 except ImportError:
-    beam = None
+    beam = PipelineOptions = None
 
 
 def examples(sources: Iterable[Source], image_size: int) -> Any:
@@ -22,7 +23,7 @@ def examples(sources: Iterable[Source], image_size: int) -> Any:
         sources: Whose files every worker can read.
         image_size: Height and width to store, in pixels.
     """
-    assert beam is not None, "options_of has checked it"
+    assert beam, "options_of has checked it"
     return beam.Create(list(sources), reshuffle=True) | beam.Map(
         functools.partial(_example, image_size=image_size)
     )
@@ -34,9 +35,9 @@ def options_of(words: Sequence[str]) -> Any:
     Raises:
         UserError: Apache Beam is not installed.
     """
-    if beam is None:
+    if PipelineOptions is None:
         raise UserError("Apache Beam is not installed; pip install 'jaxcxr[beam]'")
-    return beam.options.pipeline_options.PipelineOptions(list(words))
+    return PipelineOptions(list(words))
 
 
 def _example(source: Source, image_size: int) -> tuple[str, Record]:
