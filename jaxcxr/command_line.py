@@ -50,6 +50,14 @@ def run(main: Callable[..., int | None], *, positional: str | None = None) -> No
     app.run(guarded, flags_parser=_parse)
 
 
+def _with_home(word: str) -> str:
+    """Writes ~ out in --flag=~/folder, where no shell does."""
+    flag, equals, value = word.partition("=")
+    if equals and flag.startswith("-"):
+        return flag + equals + os.path.expanduser(value)
+    return os.path.expanduser(word)
+
+
 def experiment_config(flag: flags.FlagHolder[Any]) -> Any:
     """Returns the `ml_collections.ConfigDict` of a config-file flag.
 
@@ -64,7 +72,7 @@ def experiment_config(flag: flags.FlagHolder[Any]) -> Any:
 
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
-        return flags.FLAGS(argv)
+        return flags.FLAGS([_with_home(word) for word in argv])
     except flags.Error as error:
         problem = str(error)
     except (AttributeError, KeyError) as error:  # how ml_collections says that a setting is unknown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,20 +24,39 @@ def written_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
             should be).
     """
     path = Path(path)
-    aside = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_be_written(path, error) from error
+    aside = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
         yield aside
         os.replace(aside, path)
     except OSError as error:
-        if error.filename not in (None, str(path), str(aside), str(path.parent)):
+        if error.filename not in (None, str(path), str(aside)):
             raise
-        raise UserError(
-            f"{path} cannot be written: {error.strerror or error}; free space or name another place"
-        ) from error
+        raise _cannot_be_written(path, error) from error
     finally:
         with suppress(OSError):
             aside.unlink()
+
+
+def make_folder(folder: str | os.PathLike[str]) -> None:
+    """Makes a folder and those above it where they are missing.
+
+    Raises:
+        UserError: It cannot be made (no permission, full disk, a file in its place).
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_be_written(folder, error) from error
+
+
+def _cannot_be_written(path: str | os.PathLike[str], error: OSError) -> UserError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    way_out = "free space or name another place" if full else "name another place"
+    return UserError(f"{path} cannot be written: {error.strerror or error}; {way_out}")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -34,22 +34,24 @@ NO_FINDING = "No Finding"
 """The release's label of a radiograph without any of the 14 findings."""
 
 _SPELLINGS = {"Infiltrate": "Infiltration", "Pleural Thickening": "Pleural_Thickening"}
+_CANONICAL = {
+    spelling.lower(): finding
+    for spelling, finding in (*zip(FINDINGS, FINDINGS, strict=True), *_SPELLINGS.items())
+}
 _INDEX = {finding: index for index, finding in enumerate(FINDINGS)}
 
 
 def canonical_finding(name: str) -> str:
-    """Returns the name that this package uses for a finding as a file spells it.
+    """Returns the name that this package uses for a finding as a file or a person spells it.
 
-    NIH's box list says ``Infiltrate`` for Infiltration.
+    NIH's box list says ``Infiltrate`` for Infiltration. Small and capital letters are the same.
 
     Raises:
         KeyError: `name` is none of the 14 findings.
     """
-    name = name.strip()
-    name = _SPELLINGS.get(name, name)
-    if name not in _INDEX:
+    if (known := _CANONICAL.get(name.strip().lower())) is None:
         raise KeyError(name)
-    return name
+    return known
 
 
 def finding_index(name: str) -> int:

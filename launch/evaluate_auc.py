@@ -61,6 +61,7 @@ def score_run(workdir: Path, data_dir: str) -> None:
     from jaxcxr import data
     from jaxcxr.inference.predictor import Predictor
     from jaxcxr.inference.prepared import predict_split
+    from jaxcxr.inference.scored_epochs import record_epoch
     from jaxcxr.training.workdir import read_config
 
     predictor = Predictor.from_run(workdir)
@@ -79,6 +80,7 @@ def score_run(workdir: Path, data_dir: str) -> None:
     fitted = summary.fit_calibration(*validation)
     tables.write(summary.calibration_table(*test, fitted), out / "calibration.csv")
     write_scores(*test, out)
+    record_epoch(workdir, "auc", predictor.epoch)
 
 
 def score_file(path: str, release_folder: str, out: Path) -> None:

@@ -90,6 +90,7 @@ def score_run(workdir: Path, data_dir: str) -> None:
     from jaxcxr import data
     from jaxcxr.inference.predictor import Predictor
     from jaxcxr.inference.prepared import annotated_cases, draw_boxes
+    from jaxcxr.inference.scored_epochs import record_epoch
     from jaxcxr.training.workdir import read_config
 
     predictor = Predictor.from_run(workdir)
@@ -108,6 +109,7 @@ def score_run(workdir: Path, data_dir: str) -> None:
     columns = ["finding", "accuracy", "ci_low", "ci_high", "boxes"]
     tables.write(table.loc[:, columns], out / "pointing_game.csv")
     write_scores(cases.annotated, predicted, out)
+    record_epoch(workdir, "boxes", predictor.epoch)
 
 
 def score_file(path: str, release_folder: str, out: Path) -> None:

@@ -21,6 +21,7 @@ A file that cannot be read gets a line on standard error and does not stop the o
 status is 0 if any was read, 1 if none was.
 """
 
+import hashlib
 import logging
 import sys
 from pathlib import Path
@@ -42,7 +43,7 @@ from jaxcxr.inference.examination import Examination, examine
 from jaxcxr.inference.finding_table import finding_table, prediction_table, summary_text
 from jaxcxr.inference.flip_averaging import Look, flip_averaged
 from jaxcxr.inference.gradcam import grad_cam, grad_cam_plus_plus
-from jaxcxr.inference.images import find_radiographs
+from jaxcxr.inference.images import find_radiographs, lies_in
 from jaxcxr.inference.operating_points import read_operating_points
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.reporting.figures import overlay
@@ -60,6 +61,11 @@ _FLIP = flags.DEFINE_bool("flip", False, "Average with the mirror image.")
 _SAVE_HEATMAPS = flags.DEFINE_bool("save_heatmaps", False, "Write heatmaps/NAME.npz, too.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Radiographs at a time.", lower_bound=1)
 
+_TABLES = ("predictions.csv", "findings.csv", "boxes.csv", "skipped.csv")
+
+_LONGEST_NAME = 160
+"""Bytes of a radiograph's name in the name of its overlay; file systems take 255 in all."""
+
 _DISCLAIMER = "Research software: no medical device, not for diagnosis."
 
 _OVERLAY_SIDE = 1024
@@ -70,7 +76,9 @@ def main(arguments: list[str]) -> None:
     """Examines the files that the arguments name."""
     out = Path(_OUT.value)
     chosen = findings_asked_for(_FINDINGS.value)
-    paths = find_radiographs(arguments)
+    if _STAGE.value is not None and _HEATMAP.value == "network":
+        raise UserError("--stage is of Grad-CAM; give --heatmap=grad_cam, too")
+    paths = find_radiographs(arguments, but_not_in=out)
     logging.getLogger("pydicom").setLevel(logging.ERROR)  # its remarks on files that it reads
     predictor = Predictor.from_run(_WORKDIR.value)
     points = read_operating_points(_WORKDIR.value)
@@ -81,32 +89,54 @@ def main(arguments: list[str]) -> None:
         tqdm.write(f"skipped: {path}: {reason}", file=sys.stderr)
         skipped[path] = reason
 
-    parts = []
-    for examination in examine(
-        choose_look(predictor),
-        predictor.image_size,
-        paths,
-        batch_size=_BATCH_SIZE.value,
-        refuse=refuse,
-    ):
-        shown = chosen or examination.notable_findings(points.thresholds)
-        boxes = examination.boxes(shown, threshold=_THRESHOLD.value, regions=regions)
-        overlays = {name: write_overlay(examination, name, boxes, out) for name in shown}
-        parts.append((finding_table(examination, points, overlays), boxes))
-        if _SAVE_HEATMAPS.value:
-            write_heatmaps(examination, out / "heatmaps")
-    tables.write(
-        pd.DataFrame({"file": skipped.keys(), "reason": skipped.values()}), out / "skipped.csv"
-    )
+    remove_earlier(out)
+    parts: list[tuple[pd.DataFrame, pd.DataFrame]] = []
+    try:
+        for examination in examine(
+            choose_look(predictor),
+            predictor.image_size,
+            paths,
+            batch_size=_BATCH_SIZE.value,
+            refuse=refuse,
+        ):
+            shown = chosen or examination.notable_findings(points.thresholds)
+            boxes = examination.boxes(shown, threshold=_THRESHOLD.value, regions=regions)
+            overlays = {name: write_overlay(examination, name, boxes, out) for name in shown}
+            parts.append((finding_table(examination, points, overlays), boxes))
+            if _SAVE_HEATMAPS.value:
+                write_heatmaps(examination, out / "heatmaps")
+    finally:  # what is done when someone presses Ctrl-C is kept
+        write_tables(parts, skipped, out)
     if not parts:
         raise UserError(f"none of {len(paths)} files could be read; {out}/skipped.csv says why")
-    findings, boxes = (pd.concat(parts, ignore_index=True) for parts in zip(*parts, strict=True))
+    print(summary_text(pd.concat([findings for findings, _ in parts], ignore_index=True)))
+    print(f"{len(parts)} radiographs examined, {len(skipped)} files skipped; written to {out}")
+    print(_DISCLAIMER)
+
+
+def remove_earlier(out: Path) -> None:
+    """Removes the tables of an earlier call, and the overlays that its findings.csv lists."""
+    try:
+        overlays = pd.read_csv(out / "findings.csv")["overlay"].dropna()
+    except (OSError, ValueError, KeyError):
+        overlays = pd.Series(dtype=str)
+    drawn = [path for path in map(out.joinpath, overlays) if lies_in(path, out / "overlays")]
+    for path in (*map(out.joinpath, _TABLES), *drawn):
+        path.unlink(missing_ok=True)
+
+
+def write_tables(
+    parts: list[tuple[pd.DataFrame, pd.DataFrame]], skipped: dict[str, str], out: Path
+) -> None:
+    """Writes what has been examined, and what has not."""
+    reasons = pd.DataFrame({"file": skipped.keys(), "reason": skipped.values()})
+    tables.write(reasons, out / "skipped.csv")
+    if not parts:
+        return
+    findings, boxes = (pd.concat(part, ignore_index=True) for part in zip(*parts, strict=True))
     tables.write(prediction_table(findings), out / "predictions.csv")
     tables.write(findings, out / "findings.csv")
     tables.write(tables.box_table(boxes), out / "boxes.csv")
-    print(summary_text(findings))
-    print(f"{len(parts)} radiographs examined, {len(skipped)} files skipped; written to {out}")
-    print(_DISCLAIMER)
 
 
 def findings_asked_for(names: list[str]) -> list[str]:
@@ -132,7 +162,7 @@ def choose_look(predictor: Predictor) -> Look:
 
 def write_overlay(examination: Examination, finding: str, boxes: pd.DataFrame, out: Path) -> str:
     """Draws a finding over its radiograph; returns where, relative to --out."""
-    name = f"overlays/{examination.name}.{finding}.png"
+    name = f"overlays/{file_stem(examination.name)}.{finding}.png"
     radiograph = examination.radiograph
     small = Image.fromarray(radiograph.pixels)
     small.thumbnail((_OVERLAY_SIDE, _OVERLAY_SIDE))
@@ -144,13 +174,20 @@ def write_overlay(examination: Examination, finding: str, boxes: pd.DataFrame, o
         (radiograph.width, radiograph.height),
     )
     with written_aside(out / name) as aside:
-        Image.fromarray(drawn).save(aside)
+        Image.fromarray(drawn).save(aside, compress_level=1)  # four times as fast as the usual 6
     return name
+
+
+def file_stem(name: str) -> str:
+    """Returns a radiograph's name, shortened where no file could bear it with an ending."""
+    if len(name.encode()) <= _LONGEST_NAME:
+        return name
+    return f"{name[: _LONGEST_NAME // 4]}…{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def write_heatmaps(examination: Examination, folder: Path) -> None:
     """Writes the heat maps (h, w, 14) over the radiograph, and the findings' names."""
-    with written_aside(folder / f"{examination.name}.npz") as aside:
+    with written_aside(folder / f"{file_stem(examination.name)}.npz") as aside:
         np.savez_compressed(aside, heatmaps=examination.heatmaps, findings=FINDINGS)
 
 

@@ -20,9 +20,12 @@ _OUT = flags.DEFINE_string("out", None, "The HTML file to write.", required=True
 
 def main() -> None:
     """Writes the page and prints the main scores."""
-    runs = read_runs(_WORKDIRS.value)
+    runs = read_runs([workdir for workdir in _WORKDIRS.value if workdir])
     size = write_report(runs, _OUT.value)
     print(scores_text(runs))
+    for run in runs:
+        if run.outdated:
+            print(f"note: {run.outdated}")
     print(f"{_OUT.value}: {size / 1e6:.2f} MB")
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from jaxcxr.errors import UserError
-from jaxcxr.files import write_text, written_aside
+from jaxcxr.files import make_folder, write_text, written_aside
 
 
 def test_makes_folders_and_replaces(tmp_path):
@@ -33,3 +33,11 @@ def test_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file/b\.txt cannot be written"):
         write_text(tmp_path / "file" / "b.txt", "text")
+
+
+def test_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file/a/b\.txt cannot be written"):
+        write_text(tmp_path / "file" / "a" / "b.txt", "text")
+    with pytest.raises(UserError, match=r"file/a cannot be written: .*; name another place"):
+        make_folder(tmp_path / "file" / "a")

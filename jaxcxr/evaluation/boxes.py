@@ -116,7 +116,9 @@ def heatmap_boxes(
 
 
 def check_thresholds(thresholds: Sequence[float]) -> None:
-    """Raises UserError where a threshold is not at least 0 and below 255."""
+    """Raises UserError where a threshold is not at least 0 and below 255, or there is none."""
+    if not thresholds:
+        raise UserError("no threshold is given; heat maps are cut at 0 or more and below 255")
     for threshold in thresholds:
         if not 0 <= threshold < 255:
             raise UserError(

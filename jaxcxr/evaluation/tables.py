@@ -6,7 +6,7 @@ A reader refuses what it cannot score, and says in which line it stands; it drop
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,9 @@ _CORNERS = ("x", "y", "w", "h")
 _PREFIX = "prob_"
 _SHOWN = 10
 """Problems of a file that are told one by one; the others are counted."""
+
+_FARTHEST = 1e6
+"""No radiograph has that many pixels in a row."""
 
 Lines = list[tuple[int, list[str]]]
 
@@ -55,7 +58,7 @@ def read_predictions(path: str | Path, known_images: Collection[str]) -> pd.Data
     findings = _finding_columns(path, header)
     problems = _Problems(path)
     problems.check_images(lines, header.index(IMAGE), known_images)
-    problems.check_repeats(lines, lambda row: row[header.index(IMAGE)], "image")
+    problems.check_repeats(lines, _texts(lines, header.index(IMAGE)), "image")
     columns: dict[str, object] = {IMAGE: _texts(lines, header.index(IMAGE))}
     for finding in FINDINGS:
         if finding in findings:
@@ -97,11 +100,13 @@ def read_boxes(path: str | Path, known_images: Collection[str]) -> pd.DataFrame:
     findings = problems.check_findings(lines, at[_FINDING])
     columns: dict[str, object] = {"image_name": _texts(lines, at[IMAGE]), "finding": findings}
     for name in ("x", "y"):
-        columns[name] = problems.check_numbers(lines, at[name], name, what="a number of pixels")
+        columns[name] = problems.check_numbers(
+            lines, at[name], name, -_FARTHEST, _FARTHEST, "a number of pixels"
+        )
     for name in ("w", "h"):
         smallest = float(np.nextafter(0, 1))
         columns[name] = problems.check_numbers(
-            lines, at[name], name, smallest, what="a number of pixels above 0"
+            lines, at[name], name, smallest, _FARTHEST, "a number of pixels above 0"
         )
     columns["score"] = np.full(len(lines), np.nan)
     if "score" in at:
@@ -109,7 +114,8 @@ def read_boxes(path: str | Path, known_images: Collection[str]) -> pd.DataFrame:
             lines, at["score"], "score", 0, 1, "a score from 0 to 1"
         )
     box = [at[name] for name in (IMAGE, _FINDING, *_CORNERS)]
-    problems.check_repeats(lines, lambda row: ",".join(row[place] for place in box), "box")
+    same = [",".join(_plain(row[place]) for place in box) for _, row in lines]
+    problems.check_repeats(lines, same, "box")
     problems.raise_any()
     return pd.DataFrame(columns)
 
@@ -224,6 +230,14 @@ def _texts(lines: Lines, place: int) -> list[str]:
     return [row[place].strip() for _, row in lines]
 
 
+def _plain(text: str) -> str:
+    """Returns one spelling of a number that may be written as 75, 75.0 or 7.5e1."""
+    try:
+        return f"{float(text):.12g}"
+    except ValueError:
+        return text.strip()
+
+
 class _Problems:
     """What is wrong with a file, collected so that all of it is told at once."""
 
@@ -279,10 +293,10 @@ class _Problems:
             values[index] = value
         return values
 
-    def check_repeats(self, lines: Lines, key: Callable[[list[str]], str], noun: str) -> None:
+    def check_repeats(self, lines: Lines, keys: Sequence[str], noun: str) -> None:
         first: dict[str, int] = {}
-        for number, row in lines:
-            if (same := key(row)) in first:
-                self.add(number, f"{noun} {same!r} is also in line {first[same]}; keep one")
+        for (number, _), key in zip(lines, keys, strict=True):
+            if key in first:
+                self.add(number, f"{noun} {key!r} is also in line {first[key]}; keep one")
             else:
-                first[same] = number
+                first[key] = number

@@ -82,7 +82,9 @@ def read_radiograph(path: str | Path) -> Radiograph:
         raise UserError(f"{path}: damaged or not supported ({reason}); export it again") from error
 
 
-def find_radiographs(arguments: Sequence[str | Path]) -> list[Path]:
+def find_radiographs(
+    arguments: Sequence[str | Path], *, but_not_in: str | Path | None = None
+) -> list[Path]:
     """Finds the files that files, folders and patterns name, sorted and each once.
 
     Folders are searched with all they contain for names that end as PNG, JPEG and DICOM files do,
@@ -91,6 +93,7 @@ def find_radiographs(arguments: Sequence[str | Path]) -> list[Path]:
 
     Args:
         arguments: Paths of files and folders, and patterns with ``*``, ``?``, ``[…]`` and ``**``.
+        but_not_in: A folder whose files are passed over, for example that of the results.
 
     Raises:
         UserError: There are no arguments, or one names a folder or pattern without radiographs.
@@ -99,12 +102,21 @@ def find_radiographs(arguments: Sequence[str | Path]) -> list[Path]:
         raise UserError("no radiographs are named: name PNG, JPEG or DICOM files, or folders")
     found: dict[str, Path] = {}
     for argument in arguments:
-        paths = list(_expand(str(argument)))
+        paths = [
+            path
+            for path in _expand(str(argument))
+            if but_not_in is None or not lies_in(path, but_not_in)
+        ]
         if not paths:
             raise UserError(f"{argument}: no PNG, JPEG or DICOM file there; name another place")
         for path in paths:
             found.setdefault(os.path.realpath(path), path)
     return sorted(found.values())
+
+
+def lies_in(path: Path, folder: str | Path) -> bool:
+    """Tells whether a path leads into a folder, links and dots followed."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def _expand(argument: str) -> Iterator[Path]:

@@ -27,11 +27,13 @@ class Predictor:
         model: The network.
         variables: Its parameters and batch norm statistics.
         image_size: Height and width in pixels of the radiographs that it was trained on.
+        epoch: Of the run that the variables are from; None where they are from no run.
     """
 
     model: Classifier
     variables: Variables
     image_size: int
+    epoch: int | None = None
     _apply: Callable[[Variables, jax.Array], tuple[jax.Array, jax.Array]] = dataclasses.field(
         init=False, repr=False, compare=False
     )
@@ -51,13 +53,14 @@ class Predictor:
         Raises:
             UserError: The folder holds no run or no finished epoch.
         """
+        workdir = Path(workdir).expanduser()
         config = read_config(workdir)
         model = build_classifier(config.model.to_dict())
         image_size = config.data.image_size
         radiograph = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
         shapes = jax.eval_shape(model.init, jax.random.key(0), radiograph)
-        variables, _ = restore_best(workdir, shapes)
-        return cls(model, variables, image_size)
+        variables, epoch = restore_best(workdir, shapes)
+        return cls(model, variables, image_size, epoch)
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Looks at a batch of radiographs.

@@ -77,6 +77,7 @@ def predict_split(
     Returns:
         Labels and predictions in the forms of labels.csv and predictions.csv, in the same rows.
     """
+    batch_size = min(batch_size, split.num_images)
     facts, probabilities = [], []
     for batch, real in _real_rows(split, batch_size, "predicting"):
         columns = ("image_name", "patient", "age", "sex", "view")
@@ -105,6 +106,7 @@ def annotated_cases(predictor: Predictor, split: PreparedSplit, batch_size: int)
     Raises:
         UserError: The split has no annotated box.
     """
+    batch_size = min(batch_size, split.num_images)
     boxes = split.boxes()
     if boxes.empty:
         raise UserError("the test split has no annotated boxes: there is nothing to localize")

@@ -22,7 +22,6 @@ from jaxcxr.reporting.inline import figure_uri, photograph_uri
 from jaxcxr.reporting.runs import RunFiles
 from jaxcxr.reporting.score_tables import MEAN, auc_table, localization_table
 from jaxcxr.reporting.settings import all_settings, main_settings
-from jaxcxr.training.history import History
 
 PAPERS_LEVELS: tuple[Level, ...] = (("IoU", 0.3), ("IoBB", 0.25))
 """The thresholds of the paper's Tables 2 and 3."""
@@ -64,6 +63,7 @@ def report_page(runs: Sequence[RunFiles]) -> str:
         findings=FINDINGS,
         mean=MEAN,
         synthetic=[run.name for run in runs if run.facts.get("data", {}).get("synthetic")],
+        outdated=[run.outdated for run in runs if run.outdated],
         overview=[_overview(run) for run in runs],
         main_settings=main_settings(runs),
         all_settings=all_settings(runs),
@@ -99,9 +99,7 @@ def _training(runs: Sequence[RunFiles]) -> dict[str, Any]:
     curves = figures.learning_curves({run.name: run.history for run in runs})
     return {
         "learning_curves": figure_uri(curves) if trained else None,
-        "best_epochs": {
-            run.name: History(tuple(run.history.to_dict("records"))).best_epoch() for run in trained
-        },
+        "best_epochs": {run.name: run.best_epoch for run in trained},
     }
 
 

@@ -15,6 +15,8 @@ import pandas as pd
 
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation.tables import IMAGE
+from jaxcxr.inference.scored_epochs import scored_epochs
+from jaxcxr.training.history import History
 
 _AGAIN = "run the program that writes it again"
 _BOX = {IMAGE: "image_name", "Finding Label": "finding"}
@@ -85,6 +87,7 @@ class RunFiles:
         classification: Of evaluation/.
         localization: Of evaluation/.
         cases: Of evaluation/.
+        scored_epochs: Of evaluation/: the epoch of each kind of scores ("auc", "boxes").
     """
 
     name: str
@@ -95,6 +98,26 @@ class RunFiles:
     classification: Classification | None
     localization: Localization | None
     cases: Cases | None
+    scored_epochs: Mapping[str, int | None] = dataclasses.field(default_factory=dict)
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch with the lowest loss, None where none is finished."""
+        if self.history.empty:
+            return None
+        return History(tuple(self.history.to_dict("records"))).best_epoch()
+
+    @property
+    def outdated(self) -> str | None:
+        """What is wrong when scores are of another epoch than the best, None when they are not."""
+        others = {epoch for epoch in self.scored_epochs.values() if epoch != self.best_epoch}
+        if not others or self.best_epoch is None:
+            return None
+        return (
+            f"{self.name} was scored at epoch {', '.join(map(str, sorted(filter(None, others))))} "
+            f"and its best epoch is {self.best_epoch} now; run launch/evaluate_auc.py and "
+            "launch/evaluate_boxes.py again"
+        )
 
 
 def read_runs(workdirs: Sequence[str | os.PathLike[str]]) -> list[RunFiles]:
@@ -134,6 +157,7 @@ def _read_run(workdir: Path, name: str) -> RunFiles:
         classification=_read_classification(evaluation),
         localization=_read_localization(evaluation),
         cases=_read_cases(evaluation),
+        scored_epochs=scored_epochs(workdir),
     )
 
 

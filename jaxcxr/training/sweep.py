@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,39 @@ def take_shard(trials: Sequence[Trial], shard: str) -> list[Trial]:
     return list(trials[index - 1 :: count])
 
 
-def record_result(workdir: Path) -> None:
+def split_values(text: str) -> list[str]:
+    """Returns the values that commas part; those within brackets do not: ``(2, 2),(3, 4)``."""
+    return [value.strip() for value in re.split(r",(?![^(]*\))", text) if value.strip()]
+
+
+def is_finished(workdir: Path, asked: Mapping[str, object]) -> bool:
+    """Tells whether a trial has its result.
+
+    Args:
+        workdir: Folder of the run.
+        asked: The settings and the data of the trial.
+
+    Raises:
+        UserError: It has one, of other settings or data.
+    """
+    path = workdir / RESULT
+    if not path.exists():
+        return False
+    there = json.loads(path.read_text(encoding="utf-8"))["asked"]
+    different = [
+        f"{name} is {there.get(name)!r} there and {asked.get(name)!r} here"
+        for name in sorted(there.keys() | asked.keys())
+        if there.get(name) != asked.get(name)
+    ]
+    if different:
+        raise UserError(
+            f"{workdir} is of another sweep: {'; '.join(different)}. Name a new --out, or the "
+            "settings of that sweep"
+        )
+    return True
+
+
+def record_result(workdir: Path, asked: Mapping[str, object]) -> None:
     """Gathers the scores of a trained and evaluated run into the file that marks it finished."""
     history = pd.read_csv(workdir / "history.csv")
     best = history.loc[history["val_loss"].idxmin()]
@@ -95,6 +128,7 @@ def record_result(workdir: Path) -> None:
         if row.metric in ("IoU", "IoBB")
     }
     result = {
+        "asked": dict(asked),
         "val_loss": float(best["val_loss"]),
         "best_epoch": int(best["epoch"]),
         "AUC": auc.loc[auc["finding"] == "Mean", "auc"].item(),
@@ -111,7 +145,7 @@ def summarize(sweep: Path, trials: Iterable[Trial]) -> pd.DataFrame:
     """
     rows = [
         {"config": Path(trial.config).stem, trial.key or "setting": trial.value}
-        | json.loads((sweep / trial.folder / RESULT).read_text(encoding="utf-8"))
+        | _scores(sweep / trial.folder)
         for trial in trials
         if (sweep / trial.folder / RESULT).exists()
     ]
@@ -125,6 +159,11 @@ def summarize(sweep: Path, trials: Iterable[Trial]) -> pd.DataFrame:
         summary[score] = groups[score].mean()
         summary[f"{score} sd"] = groups[score].std()
     return summary.reset_index().sort_values("val_loss", ignore_index=True)
+
+
+def _scores(workdir: Path) -> dict[str, float]:
+    result = json.loads((workdir / RESULT).read_text(encoding="utf-8"))
+    return {name: value for name, value in result.items() if name != "asked"}
 
 
 def summary_text(summary: pd.DataFrame) -> str:

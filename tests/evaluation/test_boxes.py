@@ -193,3 +193,8 @@ def test_thresholds_outside_the_scale_are_refused(wrong):
 def test_unknown_choice_of_regions_is_refused():
     with pytest.raises(UserError, match="regions is 'best'; use one of largest, all"):
         geometry.heatmap_boxes(np.eye(4), 8, 8, regions="best")
+
+
+def test_no_threshold_is_refused():
+    with pytest.raises(UserError, match="no threshold is given"):
+        geometry.check_thresholds([])

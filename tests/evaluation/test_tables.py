@@ -182,3 +182,18 @@ def test_wrong_box_header_is_refused(tmp_path):
     path = write(tmp_path, "Image Index,Finding Label,x1,y1,x2,y2", f"{KNOWN[0]},Mass,1,2,3,4")
     (told,) = refusal(tables.read_boxes, path)
     assert "expected 'Image Index,Finding Label,x,y,w,h,score'" in told
+
+
+def test_spellings_of_one_row_are_repeats(tmp_path):
+    path = tmp_path / "file.csv"
+    path.write_text(f"Image Index,Mass\n{KNOWN[0]},0.1\n{KNOWN[0]} ,0.2\n")
+    assert "is also in line 2" in refusal(tables.read_predictions, path)[0]
+    header = "Image Index,Finding Label,x,y,w,h"
+    path.write_text(f"{header}\n{KNOWN[0]},Mass,75.0,45,25,51\n{KNOWN[0]},Mass,75,45.00,25,51\n")
+    assert "is also in line 2" in refusal(tables.read_boxes, path)[0]
+
+
+def test_a_box_far_beyond_any_image_is_refused(tmp_path):
+    path = tmp_path / "file.csv"
+    path.write_text(f"Image Index,Finding Label,x,y,w,h\n{KNOWN[0]},Mass,0,0,1e300,5\n")
+    assert "w is '1e300'" in refusal(tables.read_boxes, path)[0]

@@ -159,3 +159,30 @@ def test_real_radiographs(workdir, tmp_path):
         path.name for path in paths
     ]
     assert len(list((tmp_path / "overlays").iterdir())) == 6
+
+
+def test_again_into_the_searched_folder(workdir, folder):
+    """Overlays are no radiographs, and what an earlier call left does not mix with the new."""
+    scans = folder / "scans"
+    words = [f"--workdir={workdir}", f"--out={scans / 'out'}", "--findings=mass"]
+    assert "3 radiographs examined" in predict(*words, scans, cwd=folder).stdout
+    assert "3 radiographs examined" in predict(*words, scans, cwd=folder).stdout
+    assert "1 radiographs examined" in predict(*words, scans / "wide.jpg", cwd=folder).stdout
+    left = [path.name for path in (scans / "out/overlays").rglob("*.png")]
+    assert left == ["wide.jpg.Mass.png"]
+
+
+def test_a_name_too_long_for_its_overlay(workdir, folder):
+    path = folder / ("n" * 225 + ".png")
+    (folder / "scans/a/same.png").rename(path)
+    done = predict(f"--workdir={workdir}", "--out=out", "--findings=Mass", path, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (row,) = [row for row in rows(folder / "out/findings.csv") if row["overlay"]]
+    assert row["Image Index"] == path.name
+    assert (folder / "out" / row["overlay"]).is_file()
+
+
+def test_stage_is_of_grad_cam(workdir, folder):
+    done = predict(f"--workdir={workdir}", "--out=out", "--stage=2", "scans", cwd=folder)
+    assert done.returncode == 1
+    assert "--heatmap=grad_cam" in done.stderr

@@ -113,3 +113,12 @@ def test_damaged_files_are_named(make_run, name, damage):
         read_runs([workdir])
     assert name.rpartition("/")[2] in str(told.value)
     assert str(workdir) in str(told.value)
+
+
+def test_scores_of_another_epoch_are_told(make_run):
+    workdir = make_run("run")
+    evaluation = workdir / "evaluation"
+    (evaluation / "epochs.json").write_text('{"auc": 2, "boxes": 2}')
+    assert read_runs([workdir])[0].outdated is None
+    (evaluation / "epochs.json").write_text('{"auc": 2, "boxes": 1}')
+    assert "was scored at epoch 1 and its best epoch is 2 now" in read_runs([workdir])[0].outdated

@@ -9,8 +9,10 @@ from jaxcxr.errors import UserError
 from jaxcxr.training.sweep import (
     LEARNING_RATES,
     RESULT,
+    is_finished,
     make_trials,
     record_result,
+    split_values,
     summarize,
     summary_text,
     take_shard,
@@ -59,7 +61,9 @@ def test_table_has_mean_and_deviation_over_seeds_best_first(tmp_path):
         folder = tmp_path / trial.folder
         folder.mkdir(parents=True)
         (folder / RESULT).write_text(
-            json.dumps({"val_loss": loss, "best_epoch": 1} | dict.fromkeys(scores, 0.5))
+            json.dumps(
+                {"asked": {}, "val_loss": loss, "best_epoch": 1} | dict.fromkeys(scores, 0.5)
+            )
         )
     table = summarize(tmp_path, trials)
     assert list(table["batch_size"]) == ["16", "8"]
@@ -77,10 +81,27 @@ def test_result_is_that_of_the_best_epoch(tmp_path):
     (tmp_path / "evaluation/localization.csv").write_text(
         "finding,metric,threshold,accuracy\nMass,IoU,0.1,0.1\nMean,IoU,0.1,0.2\nMean,IoGT,0.1,0.9\n"
     )
-    record_result(tmp_path)
+    record_result(tmp_path, {"data_dir": "/d"})
     assert json.loads((tmp_path / RESULT).read_text()) == {
+        "asked": {"data_dir": "/d"},
         "val_loss": 3.0,
         "best_epoch": 2,
         "AUC": 0.7,
         "IoU > 0.1": 0.2,
     }
+
+
+def test_a_result_of_other_settings_or_data_is_refused(tmp_path):
+    asked = {"data_dir": "/d", "epochs": "3"}
+    assert not is_finished(tmp_path, asked)
+    (tmp_path / RESULT).write_text(json.dumps({"asked": asked}))
+    assert is_finished(tmp_path, dict(asked))
+    for other in ({**asked, "epochs": "5"}, {"data_dir": "/d"}, {**asked, "loss": "focal_loss"}):
+        with pytest.raises(UserError, match="is of another sweep"):
+            is_finished(tmp_path, other)
+
+
+def test_commas_part_values_but_not_inside_brackets():
+    assert split_values("1e-3, 1e-4") == ["1e-3", "1e-4"]
+    assert split_values("(2, 2),(3, 4, 6, 3)") == ["(2, 2)", "(3, 4, 6, 3)"]
+    assert split_values("") == []
