@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcxr.models.backbone import StageLink, no_link
+from jaxcxr.models.convolution import Conv
 from jaxcxr.models.initializers import he_fan_in
 from jaxcxr.models.normalization import INFERENCE, BatchNorm, Mode
 from jaxcxr.models.pooling import max_pool
@@ -20,7 +21,7 @@ _BOTTLENECK = 4
 
 
 def _conv(x: jax.Array, features: int, kernel: int, name: str, stride: int = 1) -> jax.Array:
-    return nn.Conv(
+    return Conv(
         features,
         (kernel, kernel),
         stride,

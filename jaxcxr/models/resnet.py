@@ -14,6 +14,7 @@ import jax
 from flax import linen as nn
 
 from jaxcxr.models.backbone import StageLink, no_link
+from jaxcxr.models.convolution import Conv
 from jaxcxr.models.initializers import he_fan_out
 from jaxcxr.models.normalization import INFERENCE, BatchNorm, Mode
 from jaxcxr.models.pooling import max_pool
@@ -21,7 +22,7 @@ from jaxcxr.models.pooling import max_pool
 
 def _conv(x: jax.Array, features: int, kernel: int, stride: int, name: str) -> jax.Array:
     """Convolves as PyTorch does: symmetric padding that keeps the size at stride 1, no bias."""
-    return nn.Conv(
+    return Conv(
         features,
         (kernel, kernel),
         stride,

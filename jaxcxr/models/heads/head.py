@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxcxr.models.convolution import Conv
 from jaxcxr.models.initializers import uniform_fan_in
 from jaxcxr.models.normalization import INFERENCE, Mode
 
@@ -58,8 +59,14 @@ class Head(nn.Module):
 
 def conv1x1(x: jax.Array, features: int, name: str, *, use_bias: bool = True) -> jax.Array:
     """Convolves (B, h, w, C) to (B, h, w, features) position by position."""
-    return nn.Conv(
-        features, (1, 1), use_bias=use_bias, dtype=x.dtype, kernel_init=uniform_fan_in, name=name
+    return Conv(
+        features,
+        (1, 1),
+        padding=0,
+        use_bias=use_bias,
+        dtype=x.dtype,
+        kernel_init=uniform_fan_in,
+        name=name,
     )(x)
 
 

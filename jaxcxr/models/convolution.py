@@ -1,0 +1,143 @@
+"""Convolutions that are fast on CPUs, too.
+
+XLA's convolution is near the arithmetic limit of a CPU forward and for the gradient of its input,
+but in two cases many times slower (jaxlib 0.10, measured in benchmarks/README.md):
+
+- the gradient of its kernel, where there are few channels and large maps;
+- everything, where the maps that it returns are as small as 2×2.
+
+On CPUs these cases are written as products of matrices here; on other devices `convolve` is
+`jax.lax.conv_general_dilated` itself.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
+_SMALL_MAP = 4
+"""Positions of a map at or below which XLA's convolution leaves its fast path."""
+
+_MANY_CHANNELS = 256
+"""Channels from which on XLA's gradient of the kernel is as fast as ours."""
+
+_ROWS = 4096
+"""About how many positions are multiplied at a time: their patches should stay in the cache."""
+
+
+def convolve(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: Sequence[int],
+    padding: Any,
+    **options: Any,
+) -> jax.Array:
+    """Convolves (B, H, W, C) with a kernel (k, k, C, O); for `flax.linen.Conv`.
+
+    Args:
+        x: The maps.
+        kernel: Of the same dtype.
+        strides: Down and to the right, equal.
+        padding: Pairs of rows and columns added before and after.
+        **options: As `jax.lax.conv_general_dilated` takes them.
+    """
+    plain = functools.partial(
+        lax.conv_general_dilated, window_strides=strides, padding=padding, **options
+    )
+    stride, pad = strides[0], padding[0][0]
+    return lax.platform_dependent(
+        x, kernel, cpu=functools.partial(_on_cpu, stride, pad), default=plain
+    )
+
+
+Conv = functools.partial(nn.Conv, conv_general_dilated=convolve)
+"""`flax.linen.Conv` by `convolve`."""
+
+
+def _plain(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
+    return lax.conv_general_dilated(
+        x, kernel, (stride, stride), [(pad, pad)] * 2, dimension_numbers=_LAYOUT
+    )
+
+
+def _on_cpu(stride: int, pad: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    size, channels = kernel.shape[0], x.shape[-1]
+    height, width = (_returned(side, size, stride, pad) for side in x.shape[1:3])
+    if height * width <= _SMALL_MAP or size == 1:
+        return _patches(x, size, stride, pad) @ kernel.reshape(-1, kernel.shape[-1])
+    if channels >= _MANY_CHANNELS:
+        return _plain(x, kernel, stride, pad)
+    return _with_fast_kernel_gradient(x, kernel, stride, pad)
+
+
+def _returned(side: int, size: int, stride: int, pad: int) -> int:
+    return (side + 2 * pad - size) // stride + 1
+
+
+def _patches(x: jax.Array, size: int, stride: int, pad: int) -> jax.Array:
+    """Returns (B, h, w, size · size · C), what the kernel sees at each position it stops."""
+    height, width = (_returned(side, size, stride, pad) for side in x.shape[1:3])
+    padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    rows, columns = (stride * (count - 1) + 1 for count in (height, width))
+    seen = [
+        padded[:, down : down + rows : stride, right : right + columns : stride]
+        for down in range(size)
+        for right in range(size)
+    ]
+    return seen[0] if size == 1 else jnp.concatenate(seen, -1)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _with_fast_kernel_gradient(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
+    return _plain(x, kernel, stride, pad)
+
+
+def _forward(
+    x: jax.Array, kernel: jax.Array, stride: int, pad: int
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _plain(x, kernel, stride, pad), (x, kernel)
+
+
+def _backward(
+    stride: int, pad: int, kept: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel = kept
+    _, pull_back = jax.vjp(lambda x: _plain(x, kernel, stride, pad), x)
+    return pull_back(gradient)[0], _kernel_gradient(x, gradient, kernel.shape[0], stride, pad)
+
+
+_with_fast_kernel_gradient.defvjp(_forward, _backward)
+
+
+def _kernel_gradient(
+    x: jax.Array, gradient: jax.Array, size: int, stride: int, pad: int
+) -> jax.Array:
+    """Returns Σ patchᵀ · gradient over all positions (size, size, C, O), some images at a time."""
+    channels, features = x.shape[-1], gradient.shape[-1]
+    images = _images_at_a_time(len(x), gradient.shape[1] * gradient.shape[2])
+    parts = [array.reshape(-1, images, *array.shape[1:]) for array in (x, gradient)]
+
+    def add(total: jax.Array, part: list[jax.Array]) -> tuple[jax.Array, None]:
+        seen = _patches(part[0], size, stride, pad).reshape(-1, size * size * channels)
+        pulled = part[1].reshape(-1, features)
+        if channels < features // 2:  # the stem
+            return total + (seen.T @ pulled).T, None
+        # The transposed gradient is laid out first: XLA multiplies rows by columns fastest.
+        return total + lax.optimization_barrier(pulled.T) @ lax.optimization_barrier(seen), None
+
+    start = jnp.zeros((features, size * size * channels), gradient.dtype)
+    total, _ = lax.scan(add, start, parts)
+    return total.reshape(features, size, size, channels).transpose(1, 2, 3, 0)
+
+
+def _images_at_a_time(images: int, positions: int) -> int:
+    """Returns the divisor of `images` that comes nearest to `_ROWS` positions from below."""
+    most = max(_ROWS // positions, 1)
+    return max(count for count in range(1, images + 1) if images % count == 0 and count <= most)
