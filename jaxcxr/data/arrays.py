@@ -19,7 +19,7 @@ class ArraySplit:
         labels: (N, K), zeros and ones.
 
     Raises:
-        UserError: The shapes or the dtype are others.
+        UserError: The shapes, the dtype or the labels are others.
     """
 
     image: np.ndarray
@@ -35,6 +35,8 @@ class ArraySplit:
             raise UserError(
                 f"labels has shape {self.labels.shape}; expected ({len(self.image)}, findings)"
             )
+        if not np.isin(self.labels, (0, 1)).all():
+            raise UserError("labels holds values other than 0 and 1")
 
     @property
     def num_images(self) -> int:

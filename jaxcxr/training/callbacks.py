@@ -15,6 +15,7 @@ from typing import Any
 import orbax.checkpoint as ocp
 from tqdm import tqdm
 
+from jaxcxr.errors import UserError
 from jaxcxr.files import written_aside
 from jaxcxr.training import checkpoints
 from jaxcxr.training.history import History
@@ -70,6 +71,10 @@ class EarlyStopping(Callback):
     patience: int = 3
     min_delta: float = 0.001
 
+    def __post_init__(self) -> None:
+        if self.patience < 1:
+            raise UserError(f"patience is {self.patience}; at least 1 epoch is needed")
+
     def should_stop(self, history: History) -> bool:
         """Replays the monitored losses; see `Callback.should_stop`."""
         best, waited = math.inf, 0
@@ -92,7 +97,7 @@ class ModelCheckpoint(Callback):
     """
 
     def __init__(self, workdir: str | Path) -> None:
-        self.workdir = Path(workdir)
+        self.workdir = Path(workdir).expanduser()
         self._manager: ocp.CheckpointManager | None = None
 
     def on_train_begin(self, progress: Progress) -> Progress:
@@ -103,7 +108,9 @@ class ModelCheckpoint(Callback):
         if restored is None:
             return progress
         state, history = restored
-        tqdm.write(f"{self.workdir}: going on after epoch {len(history)}")
+        done = f"{self.workdir}: {len(history)} of {progress.epochs} epochs are done"
+        more = len(history) < progress.epochs
+        tqdm.write(f"{done}; going on" if more else f"{done}; raise epochs for more")
         return dataclasses.replace(progress, state=state, history=history)
 
     def on_epoch_end(self, progress: Progress) -> None:

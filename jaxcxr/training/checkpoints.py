@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
 from jaxcxr.errors import UserError
@@ -37,7 +38,12 @@ def open_checkpoints(workdir: str | Path, *, read_only: bool = False) -> ocp.Che
         best_mode="min",
         read_only=read_only,
     )
-    return ocp.CheckpointManager(Path(workdir).absolute() / "checkpoints", options=options)
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)  # it warns of what read_only means
+    try:
+        return ocp.CheckpointManager(Path(workdir).absolute() / "checkpoints", options=options)
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def save(manager: ocp.CheckpointManager, state: TrainState, history: History) -> None:
@@ -66,13 +72,12 @@ def restore_latest(
     epoch = manager.latest_step()
     if epoch is None:
         return None
-    restored: Any = manager.restore(
+    restored = _restore(
+        manager,
         epoch,
-        args=ocp.args.Composite(
-            evaluated=ocp.args.StandardRestore(_abstract(state.evaluated)),
-            training=ocp.args.StandardRestore(_abstract(_beyond(state))),
-            history=ocp.args.JsonRestore(),
-        ),
+        evaluated=ocp.args.StandardRestore(_abstract(state.evaluated)),
+        training=ocp.args.StandardRestore(_abstract(_beyond(state))),
+        history=ocp.args.JsonRestore(),
     )
     averaged = state.average is not None
     variables = restored.training["variables"] if averaged else restored.evaluated
@@ -94,7 +99,7 @@ def restore_best(workdir: str | Path, like: Variables) -> tuple[Variables, int]:
         like: Variables (or their shapes and dtypes) of the run's network.
 
     Raises:
-        UserError: The run has no finished epoch.
+        UserError: The run has no finished epoch, or the best one's files are damaged.
     """
     folder = Path(workdir) / "checkpoints"
     if not folder.is_dir():
@@ -105,11 +110,25 @@ def restore_best(workdir: str | Path, like: Variables) -> tuple[Variables, int]:
             raise UserError(
                 f"{folder} holds no finished epoch; go on training with launch/train.py"
             )
-        restored: Any = manager.restore(
-            epoch,
-            args=ocp.args.Composite(evaluated=ocp.args.StandardRestore(_abstract(like))),
-        )
+        restored = _restore(manager, epoch, evaluated=ocp.args.StandardRestore(_abstract(like)))
     return restored.evaluated, epoch
+
+
+def _restore(manager: ocp.CheckpointManager, epoch: int, **items: Any) -> Any:
+    """Restores items of an epoch.
+
+    Raises:
+        UserError: Its files are damaged, or of another network than config.json says.
+    """
+    try:
+        return manager.restore(epoch, args=ocp.args.Composite(**items))
+    except Exception as error:  # Orbax and TensorStore meet damaged files with any there is
+        folder = Path(manager.directory) / str(epoch)
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error)
+        raise UserError(
+            f"{folder} is damaged, or of another network than config.json describes ({reason}); "
+            "restore it, or remove this folder to go on from an earlier epoch"
+        ) from error
 
 
 def _beyond(state: TrainState) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from jaxcxr.training.losses import (
 from jaxcxr.training.optimizers import Adam
 from jaxcxr.training.state import count_parameters
 from jaxcxr.training.steps import Loss
-from jaxcxr.training.workdir import Config, claim_workdir, write_run_facts
+from jaxcxr.training.workdir import Config, claim_workdir, trained_on_other_data, write_run_facts
 
 LOSSES: dict[str, Loss] = {
     loss.__name__: loss
@@ -71,7 +71,24 @@ def default_config() -> Config:
     """
     return ml_collections.ConfigDict(
         {
-            "model": {"backbone": {"name": "ResNet34"}, "head": {"name": "Baseline"}, "sizes": ()},
+            "model": {
+                # Fields without a value here are the network's own; see docs/networks.md.
+                "backbone": {
+                    "name": "ResNet34",
+                    "width": placeholder(int),
+                    "blocks": placeholder(tuple),
+                    "growth": placeholder(int),
+                },
+                "head": {
+                    "name": "Baseline",
+                    "pooling": placeholder(str),
+                    "lse_r": placeholder(float),
+                    "transition": placeholder(str),
+                    "window": placeholder(int),
+                    "aggregation": placeholder(str),
+                },
+                "sizes": (),  # of a MultiSize
+            },
             "initial_weights": "imagenet",  # or "random", or a path (launch/convert_weights.py)
             "frozen": (),  # parts that are not trained: ("backbone",), ("backbone/stage1",) …
             "data": {"image_size": 256, "split": "by_patient", "split_seed": 0},
@@ -127,6 +144,11 @@ class Experiment:
         Raises:
             UserError: A value is unknown or unfit.
         """
+        if not 0 <= config.label_smoothing < 1:
+            raise UserError(
+                f"config.label_smoothing is {config.label_smoothing}; it must be at least 0 and "
+                "below 1"
+            )
         return cls(
             config=config,
             model=build_classifier(config.model.to_dict()),
@@ -151,6 +173,8 @@ class Experiment:
         """
         settings = {**self.config.to_dict(), "model": classifier_config(self.model)}
         claim_workdir(workdir, settings)
+        if (other := trained_on_other_data(workdir, data.facts)) is not None:
+            raise UserError(f"{other}; name a new --workdir, or that --data_dir")
         if not (workdir / "run.json").exists():
             parameters = count_parameters(self.model, self.config.data.image_size)
             write_run_facts(workdir, data=dict(data.facts), parameters=parameters)

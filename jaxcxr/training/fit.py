@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, classifier_config
+from jaxcxr.models.normalization import in_part
 from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.callbacks import Callback, Progress, ProgressLine
 from jaxcxr.training.history import History
@@ -79,7 +80,7 @@ def fit(
     optimizer: Adam | None = None,
     loss: Loss = weighted_cross_entropy,
     initial_weights: Variables | str | Path | None = None,
-    frozen: Sequence[str] = (),
+    frozen: Sequence[str] | str = (),
     augmentation: Augmentation | None = None,
     ema_decay: float = 0.0,
     seed: int = 0,
@@ -117,16 +118,15 @@ def fit(
             the devices, a workdir of another run.
     """
     optimizer = Adam() if optimizer is None else optimizer
+    frozen = (frozen,) if isinstance(frozen, str) else tuple(frozen)
+    _check_numbers(batch_size=batch_size, epochs=epochs, seed=seed, ema_decay=ema_decay)
+    _check_validation(train_data, validation_data)
     steps_per_epoch = train_data.num_images // batch_size
     if steps_per_epoch == 0:
         raise UserError(
             f"the training split holds {train_data.num_images} images, less than one batch of "
             f"{batch_size}; use a smaller batch size"
         )
-    if not 0 <= ema_decay < 1:
-        raise UserError(f"ema_decay is {ema_decay}; it must be at least 0 and below 1")
-    if epochs < 1:
-        raise UserError(f"epochs is {epochs}; at least 1 is needed")
     mesh = device_mesh(devices)
     transformation = optimizer.transformation(steps_per_epoch, epochs, frozen)
     schedule = optimizer.schedule(steps_per_epoch, epochs)
@@ -143,6 +143,7 @@ def fit(
     loss_step = make_loss_step(model, mesh, loss=loss)
 
     variables = _starting_variables(model, train_data.image_size, initial_weights, seed)
+    _check_parts(variables, frozen)
     state = jax.device_put(
         create_state(variables, transformation, averaged=ema_decay > 0),
         NamedSharding(mesh, PartitionSpec()),
@@ -190,6 +191,36 @@ def fit(
         for callback in callbacks:
             callback.on_train_end()
     return Run(model, progress.state.evaluated, progress.history)
+
+
+def _check_numbers(*, batch_size: int, epochs: int, seed: int, ema_decay: float) -> None:
+    for name, value, least in (("batch_size", batch_size, 1), ("epochs", epochs, 1)):
+        if value < least:
+            raise UserError(f"{name} is {value}; at least {least} is needed")
+    if seed < 0:
+        raise UserError(f"seed is {seed}; it must be 0 or more")
+    if not 0 <= ema_decay < 1:
+        raise UserError(f"ema_decay is {ema_decay}; it must be at least 0 and below 1")
+
+
+def _check_validation(train: Radiographs, validation: Radiographs | None) -> None:
+    if validation is not None and validation.image_size != train.image_size:
+        raise UserError(
+            f"the validation radiographs are of {validation.image_size} pixels, those for training "
+            f"of {train.image_size}; prepare both at one size"
+        )
+
+
+def _check_parts(variables: Variables, frozen: Sequence[str]) -> None:
+    """Refuses a part to freeze that the network does not have."""
+    paths = [
+        tuple(key.key for key in path)
+        for path, _ in jax.tree_util.tree_leaves_with_path(variables["params"])
+    ]
+    for part in frozen:
+        if not any(in_part(path, (part,)) for path in paths):
+            known = sorted({"/".join(path[:depth]) for path in paths for depth in (1, 2)})
+            raise UserError(f"frozen names {part!r}, no part of the network: {', '.join(known)}")
 
 
 def _starting_variables(

@@ -49,8 +49,8 @@ def read_config(workdir: str | Path) -> Config:
 def claim_workdir(workdir: str | Path, config: Mapping[str, Any]) -> None:
     """Makes `workdir` the folder of the run that `config` describes, or checks that it is.
 
-    A new folder gets `config.json`. In the folder of an earlier run every setting that both know
-    must be equal, but for the number of epochs.
+    A new folder gets `config.json`, as does one in which no epoch was finished. In the folder of an
+    earlier run every setting that both know must be equal, but for the number of epochs.
 
     Raises:
         UserError: The folder belongs to another run; the message names each difference.
@@ -68,11 +68,28 @@ def claim_workdir(workdir: str | Path, config: Mapping[str, Any]) -> None:
     ]
     networks = {name for name in asked.keys() ^ there.keys() if name.startswith("model.")}
     different += [f"{name} is set in only one of the two" for name in sorted(networks)]
-    if different:
+    if different and not any((Path(workdir) / "checkpoints").glob("[0-9]*")):
+        (Path(workdir) / "run.json").unlink(missing_ok=True)
+        write_text(path, json.dumps(dict(config), indent=2) + "\n")
+    elif different:
         raise UserError(
             f"{workdir} holds another run: {'; '.join(different)}. "
             "Name a new --workdir, or the settings of that run to go on with it"
         )
+
+
+def trained_on_other_data(workdir: str | Path, facts: Mapping[str, Any]) -> str | None:
+    """Returns a remark where run.json tells of another dataset than `facts`, None otherwise."""
+    try:
+        there = json.loads((Path(workdir) / "run.json").read_text(encoding="utf-8"))["data"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if there.get("fingerprint") == facts.get("fingerprint"):
+        return None
+    return (
+        f"{workdir} was trained on another dataset (release {there.get('release')!r}) than this "
+        f"one (release {facts.get('release')!r})"
+    )
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
