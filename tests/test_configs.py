@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from jaxcxr.training.experiment import Experiment
+from jaxcxr.errors import UserError
+from jaxcxr.models import BACKBONES, HEADS
+from jaxcxr.models.config import part_config
+from jaxcxr.training.experiment import Experiment, default_config
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 
@@ -40,3 +43,27 @@ def test_published_values():
     assert configs["attention_gated"].batch_size == 32
     assert configs["space_attention"].optimizer.weight_decay == 1e-4
     assert configs["space_attention"].optimizer.drop_every == 20
+
+
+def test_every_field_of_every_network_is_a_setting():
+    known = default_config().model
+    for part, modules in (("backbone", BACKBONES), ("head", HEADS)):
+        for module in modules.values():
+            fields = set(part_config(module())) - {"num_classes"}
+            assert fields <= set(known[part].keys())
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"backbone": {"name": "ResNet18", "width": 0}}, "width is 0"),
+        ({"backbone": {"name": "ResNet18", "blocks": (2, 0)}}, "blocks is"),
+        ({"sizes": (64, 0)}, "sizes is"),
+        ({"head": {"name": "SpaceAttention", "pooling": "max"}}, "pooling is no field"),
+    ],
+)
+def test_networks_that_cannot_be_are_refused(model, message):
+    config = default_config()
+    config.model.update(model)
+    with pytest.raises(UserError, match=message):
+        Experiment.from_config(config)

@@ -1,6 +1,7 @@
 """`fit`, its callbacks and its checkpoints."""
 
 import csv
+import gc
 import math
 
 import jax
@@ -10,6 +11,7 @@ import pytest
 import jaxcxr as cxr
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.training.history import History
+from jaxcxr.training.workdir import claim_workdir, read_config, trained_on_other_data
 from tests.training.conftest import make_split
 
 
@@ -262,3 +264,63 @@ def test_learning_rate_is_told_when_it_changes(tiny_model, capsys):
         "learning rate of epoch 1: 0.01",
         "learning rate of epoch 3: 0.001",
     ]
+
+
+def test_a_folder_without_a_finished_epoch_can_be_claimed_anew(tiny_model, tmp_path):
+    with pytest.raises(cxr.UserError, match="less than one batch"):
+        train(tiny_model, 1, cxr.ModelCheckpoint(tmp_path), images=8)
+    claim_workdir(tmp_path, {"batch_size": 9999})
+    (tmp_path / "run.json").write_text("{}")
+    train(tiny_model, 1, cxr.ModelCheckpoint(tmp_path))
+    assert read_config(tmp_path).batch_size == 16
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_another_dataset_is_told(tmp_path):
+    facts = {"release": "ward", "fingerprint": "a"}
+    assert trained_on_other_data(tmp_path, facts) is None
+    (tmp_path / "run.json").write_text('{"data": {"release": "ward", "fingerprint": "a"}}')
+    assert trained_on_other_data(tmp_path, facts) is None
+    assert "release 'ward'" in trained_on_other_data(tmp_path, {**facts, "fingerprint": "b"})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"frozen": ("bakbone",)}, "frozen names 'bakbone'.*backbone/conv1"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"optimizer": cxr.adam(warmup_epochs=1)}, "warmup_epochs is 1"),
+        ({"validation_data": make_split(4, size=32)}, "of 32 pixels, those for training of 16"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else next(iter(value)),
+)
+def test_values_that_cannot_be_meant(tiny_model, settings, message):
+    with pytest.raises(cxr.UserError, match=message):
+        cxr.fit(tiny_model, make_split(32), **{"epochs": 1, "batch_size": 16, **settings})
+
+
+def test_frozen_may_be_one_name(tiny_model):
+    from jaxcxr.training.state import initial_variables
+
+    start = initial_variables(tiny_model, 16, seed=0)
+    run = train(tiny_model, 1, frozen="backbone")
+    assert_same(run.variables["params"]["backbone"], start["params"]["backbone"])
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax's coroutines
+def test_damaged_or_foreign_checkpoints_are_named(tiny_model, tmp_path):
+    train(tiny_model, 1, cxr.ModelCheckpoint(tmp_path))
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace('"width": 4', '"width": 8'))
+    with pytest.raises(cxr.UserError, match=r"checkpoints/1 is damaged, or of another network"):
+        Predictor.from_run(tmp_path)
+    config.write_text(config.read_text().replace('"image_size"', '"size"'))
+    with pytest.raises(cxr.UserError, match=r"config\.json is damaged"):
+        Predictor.from_run(tmp_path)
+    gc.collect()
+
+
+def test_labels_are_zeros_and_ones():
+    with pytest.raises(cxr.UserError, match="other than 0 and 1"):
+        cxr.ArraySplit(np.zeros((2, 8, 8, 1), np.uint8), np.full((2, 14), np.nan))
