@@ -1,7 +1,7 @@
 """Convolutions that are fast on CPUs, too.
 
 XLA's convolution is near the arithmetic limit of a CPU forward and for the gradient of its input,
-but in two cases many times slower (jaxlib 0.10, measured in benchmarks/README.md):
+but in two cases many times slower (jaxlib 0.10, see benchmarks/README.md):
 
 - the gradient of its kernel, where there are few channels and large maps;
 - everything, where the maps that it returns are as small as 2×2.
