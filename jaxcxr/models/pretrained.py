@@ -137,10 +137,11 @@ def to_torch(variables: Variables, backbone: str) -> dict[str, np.ndarray]:
             the head; or those of a `MultiSize`, whose members' names get ``size_128.`` before them.
         backbone: Name of the backbone, "ResNet34".
     """
-    if "backbone" not in variables["params"]:
+    parts = next(iter(variables.values()))
+    if "backbone" not in parts:
         return {
             f"{member}.{name}": array
-            for member in variables["params"]
+            for member in parts
             for name, array in to_torch(_member(variables, member), backbone).items()
         }
     naming = torch_names.whole(backbone)
