@@ -20,7 +20,9 @@ from jaxcxr.files import write_text
 Config = Any
 """An `ml_collections.ConfigDict`; type checkers cannot know its attributes."""
 
-_MAY_CHANGE = frozenset({"epochs"})
+_MAY_CHANGE = frozenset(
+    {"epochs", "checkpoint_every", "keep_checkpoints", "nonfinite_patience", "debug_nonfinite"}
+)
 """What a run may be resumed with although its config.json says otherwise."""
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -49,30 +51,57 @@ def read_config(workdir: str | Path) -> Config:
 def claim_workdir(workdir: str | Path, config: Mapping[str, Any]) -> None:
     """Makes `workdir` the folder of the run that `config` describes, or checks that it is.
 
-    A new folder gets `config.json`. In the folder of an earlier run every setting that both know
-    must be equal, but for the number of epochs.
+    A new folder gets `config.json`, as does one in which no epoch was finished. In the folder of an
+    earlier run every setting that both know must be equal, but for the number of epochs.
 
     Raises:
         UserError: The folder belongs to another run; the message names each difference.
     """
     path = Path(workdir) / "config.json"
+    if path.exists():
+        different = different_settings(read_config(workdir).to_dict(), config)
+        if different and any((Path(workdir) / "checkpoints").glob("[0-9]*")):
+            raise UserError(
+                f"{workdir} holds another run: {'; '.join(different)}. "
+                "Name a new --workdir, or the settings of that run to go on with it"
+            )
+        if not different:
+            return
+        (Path(workdir) / "run.json").unlink(missing_ok=True)
+    write_text(path, json.dumps(dict(config), indent=2) + "\n")
+
+
+def different_settings(there: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+    """Returns each difference between the settings of two runs, in words.
+
+    Args:
+        there: Settings of an earlier run.
+        config: The settings asked for. What only one of both knows may be anything, but for the
+            network's.
+    """
     asked = dict(_flatten(json.loads(json.dumps(dict(config)))))
-    if not path.exists():
-        write_text(path, json.dumps(dict(config), indent=2) + "\n")
-        return
-    there = dict(_flatten(read_config(workdir).to_dict()))
+    found = dict(_flatten(there))
     different = [
-        f"{name} is {there[name]!r} there and {asked[name]!r} here"
+        f"{name} is {found[name]!r} there and {asked[name]!r} here"
         for name in asked
-        if name in there and there[name] != asked[name] and name not in _MAY_CHANGE
+        if name in found and found[name] != asked[name] and name not in _MAY_CHANGE
     ]
-    networks = {name for name in asked.keys() ^ there.keys() if name.startswith("model.")}
-    different += [f"{name} is set in only one of the two" for name in sorted(networks)]
-    if different:
-        raise UserError(
-            f"{workdir} holds another run: {'; '.join(different)}. "
-            "Name a new --workdir, or the settings of that run to go on with it"
-        )
+    networks = {name for name in asked.keys() ^ found.keys() if name.startswith("model.")}
+    return different + [f"{name} is set in only one of the two" for name in sorted(networks)]
+
+
+def trained_on_other_data(workdir: str | Path, facts: Mapping[str, Any]) -> str | None:
+    """Returns a remark where run.json tells of another dataset than `facts`, None otherwise."""
+    try:
+        there = json.loads((Path(workdir) / "run.json").read_text(encoding="utf-8"))["data"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if there.get("fingerprint") == facts.get("fingerprint"):
+        return None
+    return (
+        f"{workdir} was trained on another dataset (release {there.get('release')!r}) than this "
+        f"one (release {facts.get('release')!r})"
+    )
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
