@@ -10,6 +10,7 @@ from jaxcxr.training.experiment import Config, default_config
 def get_config() -> Config:
     """Returns the paper's attention gated experiment."""
     config = default_config()
-    config.model.head = {"name": "AttentionGated", "aggregation": "concat"}
+    config.model.head.name = "AttentionGated"
+    config.model.head.aggregation = "concat"
     config.batch_size = 32
     return config

@@ -10,10 +10,9 @@ from jaxcxr.training.experiment import Config, default_config
 def get_config() -> Config:
     """Returns CheXNet's network and recipe for 14 findings."""
     config = default_config()
-    config.model = {
-        "backbone": {"name": "DenseNet121"},
-        "head": {"name": "Baseline", "pooling": "average", "transition": "none"},
-    }
+    config.model.backbone.name = "DenseNet121"
+    config.model.head.pooling = "average"
+    config.model.head.transition = "none"
     config.data.image_size = 224
     config.loss = "binary_cross_entropy"
     config.optimizer.learning_rate = 1e-3

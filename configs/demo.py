@@ -11,7 +11,9 @@ def get_config() -> Config:
     """Returns the settings of the demonstration."""
     config = default_config()
     # Three stages: 6×6 heat maps at 96 pixels. A fourth one would leave 3×3.
-    config.model.backbone = {"name": "ResNet18", "width": 32, "blocks": (2, 2, 2)}
+    config.model.backbone.name = "ResNet18"
+    config.model.backbone.width = 32
+    config.model.backbone.blocks = (2, 2, 2)
     config.initial_weights = "random"
     config.data.image_size = 96
     config.optimizer.learning_rate = 1e-3

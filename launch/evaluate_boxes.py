@@ -91,10 +91,12 @@ def score_run(workdir: Path, data_dir: str) -> None:
     from jaxcxr.inference.predictor import Predictor
     from jaxcxr.inference.prepared import annotated_cases, draw_boxes
     from jaxcxr.inference.scored_epochs import record_epoch
-    from jaxcxr.training.workdir import read_config
+    from jaxcxr.training.workdir import read_config, trained_on_other_data
 
     predictor = Predictor.from_run(workdir)
     prepared = data.load(data_dir, **read_config(workdir).data)
+    if remark := trained_on_other_data(workdir, prepared.facts):
+        print(f"note: {remark}")
     cases = annotated_cases(predictor, prepared.test, _BATCH_SIZE.value)
     cuts = [float(text) for text in _THRESHOLDS.value]
     predicted = draw_boxes(

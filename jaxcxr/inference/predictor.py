@@ -55,8 +55,13 @@ class Predictor:
         """
         workdir = Path(workdir).expanduser()
         config = read_config(workdir)
-        model = build_classifier(config.model.to_dict())
-        image_size = config.data.image_size
+        try:
+            model = build_classifier(config.model.to_dict())
+            image_size = int(config.data.image_size)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{workdir / 'config.json'} is damaged ({error}); restore it or train anew"
+            ) from error
         radiograph = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
         shapes = jax.eval_shape(model.init, jax.random.key(0), radiograph)
         variables, epoch = restore_best(workdir, shapes)
@@ -78,7 +83,7 @@ class Predictor:
             UserError: `images` has another shape or dtype.
         """
         expected = (self.image_size, self.image_size, 1)
-        if images.dtype != np.uint8 or images.shape[1:] != expected:
+        if images.dtype != np.uint8 or images.shape[1:] != expected or not len(images):
             raise UserError(
                 f"images are {images.dtype} of shape {images.shape}; this network takes uint8 of "
                 f"shape (B, {', '.join(map(str, expected))})"

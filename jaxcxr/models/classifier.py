@@ -69,3 +69,8 @@ def _check_choices(module: nn.Module) -> None:
                 f"{type(module).__name__}.{name} is {value!r}: use one of "
                 + ", ".join(map(repr, choices))
             )
+    for name in field_names(type(module)):
+        value = getattr(module, name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(number, int | float) and number <= 0 for number in numbers):
+            raise UserError(f"{type(module).__name__}.{name} is {value!r}; it must be above 0")

@@ -30,7 +30,8 @@ def build_classifier(config: Mapping[str, Any]) -> Classifier:
 
     Args:
         config: ``{"backbone": {"name": "ResNet34", **fields}, "head": {"name": "Baseline",
-            **fields}}``; fields that are left out keep their defaults. ``"sizes": (128, 256)``
+            **fields}}``; fields that are left out, or None, keep their
+            defaults. ``"sizes": (128, 256)``
             makes it a `MultiSize`.
 
     Raises:
@@ -58,7 +59,9 @@ def part_config(module: nn.Module) -> dict[str, Any]:
 
 def _build(role: str, config: Mapping[str, Any], choices: Mapping[str, type[_Part]]) -> _Part:
     fields: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in config.items()
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in config.items()
+        if value is not None
     }
     name = fields.pop("name", None)
     if name not in choices:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxcxr.errors import UserError
 from jaxcxr.models.alignment import first_centre, tile_image
 from jaxcxr.models.classifier import Classifier
 from jaxcxr.models.heads import Prediction
@@ -36,6 +37,11 @@ class MultiSize(Classifier):
     sizes: tuple[int, ...] = (128, 256, 384)
 
     heatmaps_tile_image: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not self.sizes or min(self.sizes) < 1:
+            raise UserError(f"sizes is {self.sizes}; name the pixels that the members see")
+        super().__post_init__()
 
     @property
     def members(self) -> dict[str, Classifier]:

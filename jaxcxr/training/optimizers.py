@@ -56,7 +56,15 @@ class Adam:
             raise UserError(f"clip_norm is {self.clip_norm}; it must be above 0, or None")
 
     def schedule(self, steps_per_epoch: int, epochs: int) -> optax.Schedule:
-        """Returns the learning rate as a function of the number of steps done."""
+        """Returns the learning rate as a function of the number of steps done.
+
+        Raises:
+            UserError: The warm-up does not end before the training.
+        """
+        if self.warmup_epochs >= epochs:
+            raise UserError(
+                f"warmup_epochs is {self.warmup_epochs}; it must be below the {epochs} epochs"
+            )
         warmup_steps = round(self.warmup_epochs * steps_per_epoch)
         after = self._after_warmup(steps_per_epoch, epochs * steps_per_epoch - warmup_steps)
         if warmup_steps == 0:
