@@ -54,21 +54,22 @@ class ArraySplit:
         *,
         seed: int | None = None,
         epoch: int = 0,
+        start_batch: int = 0,
         process_index: int = 0,
         process_count: int = 1,
     ) -> Iterator[dict[str, np.ndarray]]:
         """Yields batches with `image`, `labels` and `mask`.
 
         With a seed: shuffled for (seed, epoch), an incomplete last batch dropped. Without: in
-        order, the last batch padded with zeros whose mask is False. Of `process_count` processes
-        each gets its rows of every batch.
+        order, the last batch padded with zeros whose mask is False. Those before `start_batch` are
+        left out. Of `process_count` processes each gets its rows of every batch.
         """
         order = np.arange(self.num_images)
         if seed is not None:
             order = np.random.default_rng((seed, epoch)).permutation(order)
             order = order[: len(order) // batch_size * batch_size]
         share = batch_size // process_count
-        for start in range(0, len(order), batch_size):
+        for start in range(start_batch * batch_size, len(order), batch_size):
             rows = order[start : start + batch_size][process_index * share :][:share]
             padding = share - len(rows)
             yield {

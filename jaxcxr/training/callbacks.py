@@ -6,38 +6,44 @@ receives, so a resumed training behaves as an uninterrupted one.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import orbax.checkpoint as ocp
+import jax
+from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from jaxcxr.errors import UserError
 from jaxcxr.files import written_aside
 from jaxcxr.training import checkpoints
-from jaxcxr.training.history import History
+from jaxcxr.training.history import History, UnfinishedEpoch
+from jaxcxr.training.lock import Lock, acquire
+from jaxcxr.training.signals import SignalWatch
 from jaxcxr.training.state import TrainState
-from jaxcxr.training.workdir import claim_workdir
+from jaxcxr.training.workdir import claim_workdir, different_settings
 
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """Where a training stands between two epochs.
+    """Where a training stands between two steps.
 
     Attributes:
         state: What the next step starts from.
         history: The epochs done.
         epochs: The number of epochs that the training may last.
         settings: The arguments of `fit` as plain values, as they go into config.json.
+        unfinished: The epoch under way; empty between two epochs.
     """
 
     state: TrainState
     history: History
     epochs: int
     settings: Mapping[str, Any]
+    unfinished: UnfinishedEpoch = UnfinishedEpoch()  # noqa: RUF009, frozen
 
 
 class Callback:
@@ -46,6 +52,20 @@ class Callback:
     def on_train_begin(self, progress: Progress) -> Progress:
         """Returns where the training starts: `progress`, or a place saved earlier."""
         return progress
+
+    def on_resume(self, progress: Progress) -> None:
+        """Called before the first step of a training that starts at a place saved earlier."""
+
+    def pauses_after(self, step: int) -> bool:
+        """Tells whether to call `on_pause` after a step (from 1) of the epoch."""
+        return False
+
+    def on_pause(self, progress: Progress) -> None:
+        """Called within an epoch: where a callback asks, and before the training is left there."""
+
+    def interruption(self) -> str | None:
+        """Returns why the training is to be left after this step, None where it goes on."""
+        return None
 
     def on_epoch_end(self, progress: Progress) -> None:
         """Called after each epoch."""
@@ -87,42 +107,157 @@ class EarlyStopping(Callback):
 
 
 class ModelCheckpoint(Callback):
-    """Saves each epoch under `workdir` and goes on from the latest one when it is called again.
+    """Saves the training under `workdir` and goes on from there when it is called again.
 
-    The best epoch (lowest validation loss) and the two latest are kept. `config.json` beside them
-    lets `Predictor.from_run(workdir)` rebuild the network.
+    Each epoch is saved, and the place within an epoch where the training is interrupted. The best
+    epoch (lowest validation loss) and the latest checkpoints are kept. `config.json` beside them
+    lets `Predictor.from_run(workdir)` rebuild the network. While it trains no other run may use the
+    folder.
 
     Args:
         workdir: Folder of the run; made where missing.
+        every: Save every so many steps within an epoch, too; 0 for its end alone.
+        keep: How many of the latest checkpoints to keep.
+
+    Raises:
+        UserError: `every` is below 0, or `keep` below 1.
     """
 
-    def __init__(self, workdir: str | Path) -> None:
+    def __init__(
+        self, workdir: str | Path, every: int = 0, keep: int = checkpoints.KEEP_LATEST
+    ) -> None:
+        if every < 0:
+            raise UserError(f"checkpoint_every is {every}; it must be 0 (epochs alone) or more")
+        if keep < 1:
+            raise UserError(f"keep_checkpoints is {keep}; it must be 1 or more")
         self.workdir = Path(workdir).expanduser()
-        self._manager: ocp.CheckpointManager | None = None
+        self.every = every
+        self.keep = keep
+        self._checkpoints: checkpoints.Checkpoints | None = None
+        self._lock: Lock | None = None
+        self._saved: checkpoints.Position | None = None
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Locks the folder for the block, which may train in it; errors as in `on_train_begin`."""
+        self._acquire()
+        try:
+            yield
+        finally:
+            self._release()
+
+    def _acquire(self) -> None:
+        if self._lock is None and _leads():
+            self._lock = acquire(self.workdir)
+
+    def _release(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
 
     def on_train_begin(self, progress: Progress) -> Progress:
-        """Takes up the latest checkpoint; raises UserError in the folder of another run."""
-        claim_workdir(self.workdir, progress.settings)
-        self._manager = checkpoints.open_checkpoints(self.workdir)
-        restored = checkpoints.restore_latest(self._manager, progress.state)
+        """Takes up the latest whole checkpoint.
+
+        Raises:
+            UserError: The folder is in use, or of another run; no checkpoint in it is whole.
+        """
+        opened = checkpoints.open_checkpoints(self.workdir, self.keep)
+        self._acquire()
+        if _leads():
+            claim_workdir(self.workdir, progress.settings)
+            checkpoints.remove_remains(opened)
+        self._checkpoints = opened
+        restored = checkpoints.restore_latest(opened, progress.state)
         if restored is None:
             return progress
-        state, history = restored
-        done = f"{self.workdir}: {len(history)} of {progress.epochs} epochs are done"
-        more = len(history) < progress.epochs
-        tqdm.write(f"{done}; going on" if more else f"{done}; raise epochs for more")
-        return dataclasses.replace(progress, state=state, history=history)
+        if different := different_settings(restored.settings, progress.settings):
+            raise UserError(
+                f"{opened.folder} holds checkpoints of another run: {'; '.join(different)}. "
+                "Name a new --workdir, or the settings of that run to go on with it"
+            )
+        self._saved = checkpoints.Position(len(restored.history), restored.unfinished.steps)
+        if _leads():
+            tqdm.write(f"{self.workdir}: {_words(restored, progress.epochs)}")
+        return dataclasses.replace(
+            progress,
+            state=restored.state,
+            history=restored.history,
+            unfinished=restored.unfinished,
+        )
+
+    def pauses_after(self, step: int) -> bool:
+        """Pauses where it is to save."""
+        return self.every > 0 and step % self.every == 0
+
+    def on_pause(self, progress: Progress) -> None:
+        """Saves the place within the epoch; errors as in `on_epoch_end`."""
+        self._save(progress)
 
     def on_epoch_end(self, progress: Progress) -> None:
-        """Saves the epoch."""
-        assert self._manager is not None, "fit calls on_train_begin first"
-        checkpoints.save(self._manager, progress.state, progress.history)
+        """Saves the epoch.
+
+        Raises:
+            UserError: This checkpoint or the one before cannot be written; the folder is gone.
+        """
+        self._save(progress)
+
+    def _save(self, progress: Progress) -> None:
+        assert self._checkpoints is not None, "fit calls on_train_begin first"
+        position = checkpoints.Position(len(progress.history), progress.unfinished.steps)
+        if position == self._saved:
+            return
+        if self._lock is not None:
+            self._lock.check()
+        checkpoints.save(
+            self._checkpoints,
+            progress.state,
+            progress.history,
+            progress.unfinished,
+            progress.settings,
+        )
+        self._saved = position
 
     def on_train_end(self) -> None:
-        """Waits until everything is on disk."""
-        if self._manager is not None:
-            self._manager.close()
-            self._manager = None
+        """Waits until everything is on disk; errors as in `on_epoch_end`."""
+        try:
+            if self._checkpoints is not None:
+                self._checkpoints.close()
+        finally:
+            self._release()
+            self._checkpoints = self._saved = None
+
+
+class StopOnSignals(Callback):
+    """Leaves the training after the step under way when SIGTERM or SIGINT (Ctrl-C) comes.
+
+    What was done is saved by `ModelCheckpoint`. A second signal ends the process at once. Several
+    processes that train together stop at the same step, after a SIGTERM to any of them; there,
+    SIGINT is left alone.
+    """
+
+    def __init__(self) -> None:
+        self._watch = SignalWatch()
+        self._asked = 0
+        self._agreed = False
+
+    def on_train_begin(self, progress: Progress) -> Progress:
+        """Takes the signals over."""
+        if jax.process_count() == 1:
+            self._watch.start()
+        return progress
+
+    def interruption(self) -> str | None:
+        """Returns the name of the signal that came."""
+        if jax.process_count() == 1:
+            return self._watch.received
+        self._asked += 1  # the processes ask equally often, so they agree when to stop
+        if multihost_utils.reached_preemption_sync_point(self._asked):
+            self._agreed = True
+        return "SIGTERM" if self._agreed else None
+
+    def on_train_end(self) -> None:
+        """Gives the signals back."""
+        self._watch.stop()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,10 +270,20 @@ class CSVLogger(Callback):
 
     path: str | Path
 
+    def on_resume(self, progress: Progress) -> None:
+        """Brings the file in line with the checkpoint, where it is not."""
+        text = progress.history.to_frame().to_csv(index=False)
+        path = Path(self.path)
+        if len(progress.history) == 0:
+            return
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            self.on_epoch_end(progress)
+
     def on_epoch_end(self, progress: Progress) -> None:
         """Writes the file anew."""
-        with written_aside(self.path) as aside:
-            progress.history.to_frame().to_csv(aside, index=False)
+        if _leads():
+            with written_aside(self.path) as aside:
+                progress.history.to_frame().to_csv(aside, index=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,16 +296,33 @@ class TensorBoard(Callback):
 
     log_dir: str | Path
 
+    def on_resume(self, progress: Progress) -> None:
+        """Writes the last epoch's numbers again: they may be missing, and twice does no harm."""
+        if len(progress.history) and not progress.unfinished.steps:
+            self.on_epoch_end(progress)
+
     def on_epoch_end(self, progress: Progress) -> None:
-        """Adds the last epoch's numbers to an event file."""
+        """Adds the last epoch's numbers to an event file.
+
+        Raises:
+            UserError: It cannot be written.
+        """
+        if not _leads():
+            return
         from tensorboard.summary import Writer  # imports TensorFlow where it is installed
 
         record = dict(progress.history.epochs[-1])
         epoch = int(record.pop("epoch"))
-        writer = Writer(str(self.log_dir))
-        for name, value in record.items():
-            writer.add_scalar(name, value, epoch)
-        writer.close()
+        try:
+            writer = Writer(str(self.log_dir))
+            for name, value in record.items():
+                writer.add_scalar(name, value, epoch)
+            writer.close()
+        except Exception as error:  # TensorFlow's file layer has exceptions of its own
+            raise UserError(
+                f"{self.log_dir} cannot be written: {error}; mend that and start the run again, "
+                "it goes on after the last checkpoint"
+            ) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,6 +350,22 @@ class ProgressLine(Callback):
             f"{record['images_per_second']:.0f} images/s",
             f"{record['seconds']:.0f} s",
         ]
+        if record["skipped_steps"]:
+            parts.append(f"{int(record['skipped_steps'])} steps skipped, their loss not finite")
         if progress.history.best_epoch() == len(progress.history):
             parts.append("best so far")
         tqdm.write("  ".join(parts))
+
+
+def _words(restored: checkpoints.Restored, epochs: int) -> str:
+    """Returns where a restored training stands, for the terminal."""
+    done, steps = len(restored.history), restored.unfinished.steps
+    if steps:
+        return f"{done} of {epochs} epochs and {steps} steps of the next are done; going on"
+    more = "going on" if done < epochs else "raise epochs for more"
+    return f"{done} of {epochs} epochs are done; {more}"
+
+
+def _leads() -> bool:
+    """Tells whether this is the process that writes what all would write alike."""
+    return jax.process_index() == 0

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import jax
 import ml_collections
 from ml_collections.config_dict import placeholder
 
@@ -19,6 +20,7 @@ from jaxcxr.training.callbacks import (
     EarlyStopping,
     LearningRateLogger,
     ModelCheckpoint,
+    StopOnSignals,
     TensorBoard,
 )
 from jaxcxr.training.fit import Radiographs, Run, fit
@@ -116,6 +118,10 @@ def default_config() -> Config:
             "epochs": 30,
             "early_stopping": {"patience": 3, "min_delta": 0.001},
             "seed": 0,
+            "checkpoint_every": 0,  # steps; 0: at the end of each epoch alone
+            "keep_checkpoints": 2,  # of the latest, beside the best epoch's
+            "nonfinite_patience": 10,  # steps in a row that may be skipped
+            "debug_nonfinite": False,  # True: stop at the first, name the layer
         }
     )
 
@@ -164,6 +170,8 @@ class Experiment:
     def train(self, data: PreparedData, workdir: Path) -> Run:
         """Trains in `workdir`, or goes on where an earlier call was stopped.
 
+        SIGTERM or SIGINT ends the step under way and saves; `Run.interrupted` tells of it.
+
         Args:
             data: The prepared dataset that `config.data` names.
             workdir: Folder of the run.
@@ -171,6 +179,16 @@ class Experiment:
         Raises:
             UserError: The folder holds another run; the errors of `fit`.
         """
+        saved = ModelCheckpoint(
+            workdir, every=self.config.checkpoint_every, keep=self.config.keep_checkpoints
+        )
+        with saved.locked():
+            if jax.process_index() == 0:
+                self._describe(data, workdir)
+            return self._fit(data, workdir, saved)
+
+    def _describe(self, data: PreparedData, workdir: Path) -> None:
+        """Writes config.json and run.json, or checks those that are there."""
         settings = {**self.config.to_dict(), "model": classifier_config(self.model)}
         claim_workdir(workdir, settings)
         if (other := trained_on_other_data(workdir, data.facts)) is not None:
@@ -178,6 +196,8 @@ class Experiment:
         if not (workdir / "run.json").exists():
             parameters = count_parameters(self.model, self.config.data.image_size)
             write_run_facts(workdir, data=dict(data.facts), parameters=parameters)
+
+    def _fit(self, data: PreparedData, workdir: Path, saved: ModelCheckpoint) -> Run:
         return fit(
             self.model,
             data.train,
@@ -191,9 +211,12 @@ class Experiment:
             augmentation=self.augmentation,
             ema_decay=self.config.ema_decay,
             seed=self.config.seed,
+            nonfinite_patience=self.config.nonfinite_patience,
+            debug_nonfinite=self.config.debug_nonfinite,
             callbacks=[
                 self.early_stopping,
-                ModelCheckpoint(workdir),
+                StopOnSignals(),
+                saved,
                 CSVLogger(workdir / "history.csv"),
                 LearningRateLogger(),
                 TensorBoard(workdir / "tensorboard"),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
 import jax
 import numpy as np
+import optax
 from jax.sharding import NamedSharding, PartitionSpec
 from tqdm import tqdm
 
@@ -18,8 +21,14 @@ from jaxcxr.models import Classifier, classifier_config
 from jaxcxr.models.normalization import in_part
 from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.callbacks import Callback, Progress, ProgressLine
-from jaxcxr.training.history import History
+from jaxcxr.training.history import History, UnfinishedEpoch
 from jaxcxr.training.losses import weighted_cross_entropy
+from jaxcxr.training.nonfinite import (
+    StepLosses,
+    describe_step,
+    first_not_finite,
+    make_finiteness_check,
+)
 from jaxcxr.training.optimizers import Adam
 from jaxcxr.training.state import TrainState, Variables, create_state, initial_variables
 from jaxcxr.training.steps import Loss, device_mesh, make_loss_step, make_train_step, shard_batch
@@ -44,30 +53,36 @@ class Radiographs(Protocol):
         *,
         seed: int | None = None,
         epoch: int = 0,
+        start_batch: int = 0,
         process_index: int = 0,
         process_count: int = 1,
     ) -> Iterator[Mapping[str, np.ndarray]]:
         """Yields batches with `image` (B, S, S, 1) uint8, `labels` (B, K) and `mask` (B,) bool.
 
         With a seed: shuffled for (seed, epoch), an incomplete last batch dropped. Without: in
-        order, the last batch padded with rows whose mask is False.
+        order, the last batch padded with rows whose mask is False. The first `start_batch` batches
+        are left out. `image_name` (B,), where it is there, names the images in messages.
         """
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A finished training.
+    """A finished training, or one that was interrupted.
 
     Attributes:
         model: The network.
-        variables: Its variables after the last epoch (their moving average where one is kept).
+        variables: Its variables after the last step (their moving average where one is kept).
         history: Losses and rates per epoch; `run.history["val_loss"]` is a list to plot.
+        interrupted: Why the training was left before its end ("SIGTERM"); None where it was not.
+        unfinished: The epoch in which it was left.
     """
 
     model: Classifier
     variables: Variables
     history: History
+    interrupted: str | None = None
+    unfinished: UnfinishedEpoch = UnfinishedEpoch()  # noqa: RUF009, frozen
 
 
 def fit(
@@ -86,6 +101,8 @@ def fit(
     seed: int = 0,
     callbacks: Sequence[Callback] = (),
     devices: Sequence[Any] | None = None,
+    nonfinite_patience: int = 10,
+    debug_nonfinite: bool = False,
     verbose: bool = True,
 ) -> Run:
     """Trains a classifier on image-level labels.
@@ -111,15 +128,25 @@ def fit(
             and number of devices give the same bits.
         callbacks: For example `EarlyStopping()`, `ModelCheckpoint(workdir)`.
         devices: The devices to use; all where not given.
+        nonfinite_patience: A step whose loss or gradients are not finite changes nothing and is
+            counted in the history; after so many in a row the training is broken off.
+        debug_nonfinite: Break off at the first such step and name the layer. The host then waits
+            for each step.
         verbose: Whether to show a progress bar and a line per epoch.
 
     Raises:
         UserError: A split that is empty or smaller than a batch, a batch that does not divide over
-            the devices, a workdir of another run.
+            the devices, a workdir of another run, numbers that are not finite.
     """
     optimizer = Adam() if optimizer is None else optimizer
     frozen = (frozen,) if isinstance(frozen, str) else tuple(frozen)
-    _check_numbers(batch_size=batch_size, epochs=epochs, seed=seed, ema_decay=ema_decay)
+    _check_numbers(
+        batch_size=batch_size,
+        epochs=epochs,
+        nonfinite_patience=nonfinite_patience,
+        seed=seed,
+        ema_decay=ema_decay,
+    )
     _check_validation(train_data, validation_data)
     steps_per_epoch = train_data.num_images // batch_size
     if steps_per_epoch == 0:
@@ -129,19 +156,23 @@ def fit(
         )
     mesh = device_mesh(devices)
     transformation = optimizer.transformation(steps_per_epoch, epochs, frozen)
-    schedule = optimizer.schedule(steps_per_epoch, epochs)
-    train_step = make_train_step(
-        model,
-        transformation,
-        mesh,
-        loss=loss,
-        frozen=frozen,
-        augmentation=augmentation,
-        ema_decay=ema_decay,
+    learning = {"loss": loss, "frozen": frozen, "augmentation": augmentation, "seed": seed}
+    training = _Training(
+        train_step=make_train_step(model, transformation, mesh, **learning, ema_decay=ema_decay),
+        loss_step=make_loss_step(model, mesh, loss=loss),
+        check=make_finiteness_check(model, mesh, **learning) if debug_nonfinite else None,
+        schedule=optimizer.schedule(steps_per_epoch, epochs),
+        train_data=train_data,
+        validation_data=validation_data,
+        batch_size=batch_size,
+        steps_per_epoch=steps_per_epoch,
+        epochs=epochs,
         seed=seed,
+        mesh=mesh,
+        patience=nonfinite_patience,
+        callbacks=(*callbacks, ProgressLine()) if verbose else tuple(callbacks),
+        verbose=verbose,
     )
-    loss_step = make_loss_step(model, mesh, loss=loss)
-
     variables = _starting_variables(model, train_data.image_size, initial_weights, seed)
     _check_parts(variables, frozen)
     state = jax.device_put(
@@ -150,7 +181,7 @@ def fit(
     )
     settings = {
         "model": classifier_config(model),
-        "data": {"image_size": train_data.image_size},
+        "data": {"image_size": train_data.image_size, "train_images": train_data.num_images},
         "batch_size": batch_size,
         "augmentation": dataclasses.asdict(augmentation or Augmentation()),
         "ema_decay": ema_decay,
@@ -159,44 +190,99 @@ def fit(
         "optimizer": dataclasses.asdict(optimizer),
         "seed": seed,
     }
-    progress = Progress(state, History(), epochs, settings)
-    if verbose:
-        callbacks = (*callbacks, ProgressLine())
-    try:
-        for callback in callbacks:
+    progress, interrupted = _run(training, Progress(state, History(), epochs, settings))
+    return Run(model, progress.state.evaluated, progress.history, interrupted, progress.unfinished)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Training:
+    """What stays the same from step to step; see the arguments of `fit`."""
+
+    train_step: Callable[..., tuple[TrainState, jax.Array]]
+    loss_step: Callable[..., tuple[jax.Array, jax.Array]]
+    check: Callable[..., Mapping[tuple[int, str], jax.Array]] | None
+    schedule: optax.Schedule
+    train_data: Radiographs
+    validation_data: Radiographs | None
+    batch_size: int
+    steps_per_epoch: int
+    epochs: int
+    seed: int
+    mesh: jax.sharding.Mesh
+    patience: int
+    callbacks: tuple[Callback, ...]
+    verbose: bool
+
+    def interruption(self) -> str | None:
+        """Returns why the training is to be left, if it is."""
+        reasons = [callback.interruption() for callback in self.callbacks]
+        return next((reason for reason in reasons if reason is not None), None)
+
+    def is_done(self, history: History) -> bool:
+        """Tells whether no epoch is to come."""
+        stopped = len(history) > 0 and any(c.should_stop(history) for c in self.callbacks)
+        return stopped or len(history) >= self.epochs
+
+
+def _run(training: _Training, progress: Progress) -> tuple[Progress, str | None]:
+    """Trains to the end or to an interruption; returns the place, and the reason of the latter."""
+    interrupted = None
+    with ExitStack() as stack:
+        for callback in reversed(training.callbacks):
+            stack.callback(callback.on_train_end)
+        start = progress
+        for callback in training.callbacks:
             progress = callback.on_train_begin(progress)
-        while len(progress.history) < epochs and not _stopped(callbacks, progress.history):
-            epoch = len(progress.history) + 1
-            started = time.perf_counter()
-            label = f"epoch {epoch:>2}/{epochs}" if verbose else None
-            batches = _sharded(train_data, batch_size, seed, epoch)
-            state, record = _train_epoch(
-                train_step, progress.state, batches, mesh, steps_per_epoch, label
-            )
-            seconds = time.perf_counter() - started
-            if validation_data is not None:
-                record["val_loss"] = _mean_loss(
-                    loss_step, state.evaluated, validation_data, batch_size, mesh
-                )
-            record = {"epoch": epoch, **record}
-            record["learning_rate"] = float(np.asarray(schedule((epoch - 1) * steps_per_epoch)))
-            record["seconds"] = time.perf_counter() - started
-            record["images_per_second"] = steps_per_epoch * batch_size / seconds
-            progress = dataclasses.replace(
-                progress, state=state, history=progress.history.with_epoch(record)
-            )
-            for callback in callbacks:
-                callback.on_epoch_end(progress)
-    finally:
-        for callback in callbacks:
-            callback.on_train_end()
-    return Run(model, progress.state.evaluated, progress.history)
+        if progress is not start:
+            for callback in training.callbacks:
+                callback.on_resume(progress)
+        while not training.is_done(progress.history):
+            progress, interrupted = _train_epoch(training, progress)
+            if interrupted is None:
+                progress, interrupted = _end_epoch(training, progress)
+            if interrupted is not None:
+                break
+        if progress.unfinished.steps:
+            for callback in training.callbacks:
+                callback.on_pause(progress)
+    return progress, interrupted
 
 
-def _check_numbers(*, batch_size: int, epochs: int, seed: int, ema_decay: float) -> None:
-    for name, value, least in (("batch_size", batch_size, 1), ("epochs", epochs, 1)):
-        if value < least:
-            raise UserError(f"{name} is {value}; at least {least} is needed")
+def _train_epoch(training: _Training, progress: Progress) -> tuple[Progress, str | None]:
+    """Does the steps that an epoch lacks, up to an interruption; returns its reason, if any."""
+    state, before = progress.state, progress.unfinished
+    epoch = len(progress.history) + 1
+    losses = StepLosses(before, epoch, training.patience)
+    began = time.perf_counter() - before.seconds
+    interrupted = training.interruption()
+
+    def place() -> Progress:
+        losses.read()
+        seconds = time.perf_counter() - began
+        unfinished = UnfinishedEpoch(tuple(losses.losses), before.skipped_before, seconds)
+        return dataclasses.replace(progress, state=state, unfinished=unfinished)
+
+    for batch in _batches_with_bar(training, epoch, before.steps):
+        if interrupted is not None:
+            break
+        sharded = shard_batch(batch, training.mesh)
+        state, loss = training.train_step(state, sharded)
+        losses.add(loss, batch)
+        if training.check is not None and math.isnan(float(loss)):
+            culprit = first_not_finite(training.check(state, sharded))
+            where = describe_step(epoch, losses.steps, batch)
+            raise UserError(f"{where}: {culprit} is the first that is not finite")
+        interrupted = training.interruption()
+        if interrupted is None and _any_pauses(training, losses.steps):
+            for callback in training.callbacks:
+                callback.on_pause(place())
+    return place(), interrupted
+
+
+def _check_numbers(*, seed: int, ema_decay: float, **at_least_one: int) -> None:
+    for name, value in at_least_one.items():
+        if value < 1:
+            raise UserError(f"{name} is {value}; at least 1 is needed")
     if seed < 0:
         raise UserError(f"seed is {seed}; it must be 0 or more")
     if not 0 <= ema_decay < 1:
@@ -236,53 +322,85 @@ def _starting_variables(
     return initial_weights
 
 
-def _stopped(callbacks: Sequence[Callback], history: History) -> bool:
-    return len(history) > 0 and any(callback.should_stop(history) for callback in callbacks)
+def _any_pauses(training: _Training, step: int) -> bool:
+    wishes = [callback.pauses_after(step) for callback in training.callbacks]  # all are asked
+    return any(wishes)
 
 
-def _sharded(
-    data: Radiographs, batch_size: int, seed: int | None, epoch: int
+def _batches_with_bar(
+    training: _Training, epoch: int, done: int
 ) -> Iterator[Mapping[str, np.ndarray]]:
-    return data.batches(
-        batch_size,
-        seed=seed,
-        epoch=epoch,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+    """Returns the batches of an epoch that are not done yet, shown by a progress bar."""
+    batches = _sharded(
+        training.train_data, training.batch_size, seed=training.seed, epoch=epoch, start_batch=done
+    )
+    return iter(
+        tqdm(
+            batches,
+            f"epoch {epoch:>2}/{training.epochs}",
+            initial=done,
+            total=training.steps_per_epoch,
+            unit="step",
+            leave=False,
+            disable=None if training.verbose else True,  # None: only where there is no terminal
+        )
     )
 
 
-def _train_epoch(
-    train_step: Any,
-    state: TrainState,
-    batches: Iterator[Mapping[str, np.ndarray]],
-    mesh: jax.sharding.Mesh,
-    steps: int,
-    label: str | None,
-) -> tuple[TrainState, dict[str, float]]:
-    """Runs one epoch; returns the state after it and its mean loss."""
-    losses: list[jax.Array] = []
-    hidden = True if label is None else None  # None: only where there is no terminal
-    for batch in tqdm(batches, label, total=steps, unit="step", leave=False, disable=hidden):
-        state, loss = train_step(state, shard_batch(batch, mesh))
-        losses.append(loss)
-        if len(losses) > 2:  # let the host run ahead, but not by an epoch's worth of batches
-            losses[-3].block_until_ready()
-    return state, {"loss": float(np.mean([float(loss) for loss in losses]))}
+def _sharded(
+    data: Radiographs, batch_size: int, **order: int
+) -> Iterator[Mapping[str, np.ndarray]]:
+    return data.batches(
+        batch_size,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        **order,
+    )
 
 
-def _mean_loss(
-    loss_step: Any,
-    variables: Variables,
-    data: Radiographs,
-    batch_size: int,
-    mesh: jax.sharding.Mesh,
-) -> float:
-    """Returns the mean of the batches' losses, each weighted by its number of images."""
-    total, images = 0.0, 0
-    for batch in _sharded(data, batch_size, None, 0):
-        loss, count = loss_step(variables, shard_batch(batch, mesh))
+def _end_epoch(training: _Training, progress: Progress) -> tuple[Progress, str | None]:
+    """Validates and records an epoch whose steps are done; interrupted, it leaves it unfinished."""
+    steps, epoch = progress.unfinished, len(progress.history) + 1
+    began = time.perf_counter()
+    record: dict[str, float] = {"epoch": epoch, "loss": steps.mean_loss}
+    if training.validation_data is not None:
+        loss, interrupted = _validate(training, training.validation_data, progress.state.evaluated)
+        if interrupted is not None:
+            return progress, interrupted
+        record["val_loss"] = loss
+    rate = training.schedule((epoch - 1) * training.steps_per_epoch)
+    record |= {
+        "learning_rate": float(np.asarray(rate)),
+        "skipped_steps": steps.skipped,
+        "seconds": steps.seconds + time.perf_counter() - began,
+        "images_per_second": training.steps_per_epoch * training.batch_size / steps.seconds,
+    }
+    progress = dataclasses.replace(
+        progress,
+        history=progress.history.with_epoch(record),
+        unfinished=UnfinishedEpoch(skipped_before=steps.skipped_in_a_row),
+    )
+    for callback in training.callbacks:
+        callback.on_epoch_end(progress)
+    return progress, None
+
+
+def _validate(
+    training: _Training, data: Radiographs, variables: Variables
+) -> tuple[float, str | None]:
+    """Returns the mean of the batches' losses, each weighted by its number of images.
+
+    Where the training is interrupted meanwhile, the loss is that of the batches so far, and comes
+    with the reason.
+    """
+    total, images, interrupted = 0.0, 0, None
+    for batch in _sharded(data, training.batch_size):
+        sharded = shard_batch(batch, training.mesh)
+        loss, count = training.loss_step(variables, sharded)
         total, images = total + float(loss) * int(count), images + int(count)
+        interrupted = training.interruption()
+        if interrupted is not None:
+            break
     if images == 0:
         raise UserError("the validation split holds no images; prepare one with some")
-    return total / images
+    return total / images, interrupted

@@ -1,4 +1,4 @@
-"""The numbers of a training, epoch by epoch."""
+"""The numbers of a training: epoch by epoch, and step by step of the epoch under way."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 
@@ -19,7 +20,8 @@ class History:
 
     Attributes:
         epochs: For each epoch a mapping with `epoch` (from 1), `loss`, `val_loss` (where there is a
-            validation split), `learning_rate`, `seconds` and `images_per_second`.
+            validation split), `learning_rate`, `skipped_steps` (whose loss or gradients were not
+            finite), `seconds` and `images_per_second`.
     """
 
     epochs: tuple[Mapping[str, float], ...] = ()
@@ -54,3 +56,42 @@ class History:
     def to_frame(self) -> pd.DataFrame:
         """Returns the history as a table, one row per epoch."""
         return pd.DataFrame(list(self.epochs))
+
+
+@dataclasses.dataclass(frozen=True)
+class UnfinishedEpoch:
+    """What is known of the epoch under way, enough to end it as if it had not been interrupted.
+
+    Attributes:
+        losses: The loss of each step so far; not a number where the step was skipped.
+        skipped_before: Steps in a row that had been skipped when the epoch began.
+        seconds: Time that its steps took so far.
+    """
+
+    losses: tuple[float, ...] = ()
+    skipped_before: int = 0
+    seconds: float = 0.0
+
+    @property
+    def steps(self) -> int:
+        """Number of steps done, skipped ones included."""
+        return len(self.losses)
+
+    @property
+    def skipped(self) -> int:
+        """Number of steps skipped."""
+        return sum(map(math.isnan, self.losses))
+
+    @property
+    def skipped_in_a_row(self) -> int:
+        """Number of steps skipped since the last one that was not, earlier epochs included."""
+        for count, loss in enumerate(reversed(self.losses)):
+            if not math.isnan(loss):
+                return count
+        return self.skipped_before + self.steps
+
+    @property
+    def mean_loss(self) -> float:
+        """Mean loss of the steps that were not skipped; not a number where all were."""
+        losses = [loss for loss in self.losses if not math.isnan(loss)]
+        return float(np.mean(losses)) if losses else math.nan

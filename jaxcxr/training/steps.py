@@ -6,7 +6,7 @@ runs the step on its rows of the global batch and names the axis `DEVICES` to ad
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import jax
@@ -16,17 +16,10 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcxr.errors import UserError
-from jaxcxr.models import Classifier, Mode, Prediction, normalize
-from jaxcxr.training.augmentation import Augmentation, augment
+from jaxcxr.models import Classifier, Prediction, normalize
+from jaxcxr.training.augmentation import Augmentation
+from jaxcxr.training.objective import DEVICES, Batch, Loss, Objective, trained_gradients
 from jaxcxr.training.state import TrainState, Variables
-
-DEVICES = "devices"
-"""Name of the axis over which a batch is spread."""
-
-Loss = Callable[..., jax.Array]
-"""(logits, labels, mask, *, axis_name) → the device's share of the loss; see `losses`."""
-
-Batch = Mapping[str, Any]
 
 
 def device_mesh(devices: Sequence[Any] | None = None) -> Mesh:
@@ -73,6 +66,9 @@ def make_train_step(
     |P| and |N| of the loss, the statistics of batch norm and the gradients are those of the global
     batch: one device and eight give the same numbers. The state's memory is reused (donated).
 
+    Where the loss, a gradient or a statistic is not finite, nothing but its loss tells of the step:
+    the state is the one before it, and the loss is not a number.
+
     A network that sows logits in the collection `side_logits` (deep supervision, an ensemble)
     learns from the mean of their losses, any other from the loss of its prediction.
 
@@ -88,42 +84,30 @@ def make_train_step(
         ema_decay: Share of the moving average that each step keeps, where the state has one.
         seed: Of the augmentation.
     """
-    mode = Mode(train=True, axis_name=DEVICES, frozen=tuple(frozen))
+    objective = Objective(model, loss, tuple(frozen), augmentation, seed)
 
     def device_step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
-        images = batch["image"]
-        if augmentation is not None:
-            images = _augment_rows(images, augmentation, seed, state.step)
-        images = normalize(images)
+        total, gradients, batch_stats = objective.with_gradients(state, batch)
 
-        def share_of_loss(params: Any) -> tuple[jax.Array, Any]:
-            prediction, updated = model.apply(
-                {"params": params, "batch_stats": state.batch_stats},
-                images,
-                mode,
-                mutable=["batch_stats", "side_logits"],
+        def advance(state: TrainState) -> TrainState:
+            updates, opt_state = transformation.update(gradients, state.opt_state, state.params)
+            state = state.replace(
+                step=state.step + 1,
+                params=optax.apply_updates(state.params, updates),
+                batch_stats=batch_stats,
+                opt_state=opt_state,
             )
-            supervised = jax.tree.leaves(updated.get("side_logits")) or [prediction.logits]
-            shares = [
-                loss(logits, batch["labels"], batch["mask"], axis_name=DEVICES)
-                for logits in supervised
-            ]
-            return jnp.stack(shares).mean(), updated["batch_stats"]
-
-        gradient = jax.value_and_grad(share_of_loss, has_aux=True)
-        (share, batch_stats), gradients = gradient(state.params)
-        total, gradients = jax.lax.psum((share, gradients), DEVICES)
-        updates, opt_state = transformation.update(gradients, state.opt_state, state.params)
-        state = state.replace(
-            step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
-            batch_stats=batch_stats,
-            opt_state=opt_state,
-        )
-        if state.average is not None:
+            if state.average is None:
+                return state
             average = optax.incremental_update(state.variables, state.average, 1 - ema_decay)
-            state = state.replace(average=average)
-        return state, total
+            return state.replace(average=average)
+
+        # One number tells of all: it is finite where each is, and where the squares of the
+        # gradients, which Adam keeps, are.
+        numbers = (total, trained_gradients(gradients, frozen), batch_stats)
+        squares = [jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(numbers)]
+        finite = jnp.isfinite(jnp.stack(squares).sum())
+        return _advance_if(finite, advance, state), jnp.where(finite, total, jnp.nan)
 
     everywhere, by_rows = PartitionSpec(), PartitionSpec(DEVICES)
     mapped = jax.shard_map(
@@ -136,13 +120,22 @@ def make_train_step(
     return jax.jit(mapped, donate_argnums=0)
 
 
-def _augment_rows(
-    images: jax.Array, augmentation: Augmentation, seed: int, step: jax.Array
-) -> jax.Array:
-    key = jax.random.fold_in(jax.random.key(seed), step)
-    first = jax.lax.axis_index(DEVICES) * images.shape[0]
-    keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(first + jnp.arange(images.shape[0]))
-    return jax.vmap(lambda key, image: augment(key, image, augmentation))(keys, images)
+def _advance_if(
+    finite: jax.Array, advance: Callable[[TrainState], TrainState], state: TrainState
+) -> TrainState:
+    """Returns the advanced state where `finite`, else the state as it is.
+
+    A branch leaves the arithmetic of `advance` alone to the last bit, but on an accelerator the
+    host would have to wait at it, in every step; so there both states are computed.
+    """
+
+    def branch(state: TrainState) -> TrainState:
+        return jax.lax.cond(finite, advance, lambda state: state, state)
+
+    def select(state: TrainState) -> TrainState:
+        return jax.tree.map(lambda new, old: jnp.where(finite, new, old), advance(state), state)
+
+    return jax.lax.platform_dependent(state, cpu=branch, default=select)
 
 
 def make_loss_step(

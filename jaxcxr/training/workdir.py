@@ -20,7 +20,9 @@ from jaxcxr.files import write_text
 Config = Any
 """An `ml_collections.ConfigDict`; type checkers cannot know its attributes."""
 
-_MAY_CHANGE = frozenset({"epochs"})
+_MAY_CHANGE = frozenset(
+    {"epochs", "checkpoint_every", "keep_checkpoints", "nonfinite_patience", "debug_nonfinite"}
+)
 """What a run may be resumed with although its config.json says otherwise."""
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -56,26 +58,36 @@ def claim_workdir(workdir: str | Path, config: Mapping[str, Any]) -> None:
         UserError: The folder belongs to another run; the message names each difference.
     """
     path = Path(workdir) / "config.json"
-    asked = dict(_flatten(json.loads(json.dumps(dict(config)))))
-    if not path.exists():
-        write_text(path, json.dumps(dict(config), indent=2) + "\n")
-        return
-    there = dict(_flatten(read_config(workdir).to_dict()))
-    different = [
-        f"{name} is {there[name]!r} there and {asked[name]!r} here"
-        for name in asked
-        if name in there and there[name] != asked[name] and name not in _MAY_CHANGE
-    ]
-    networks = {name for name in asked.keys() ^ there.keys() if name.startswith("model.")}
-    different += [f"{name} is set in only one of the two" for name in sorted(networks)]
-    if different and not any((Path(workdir) / "checkpoints").glob("[0-9]*")):
+    if path.exists():
+        different = different_settings(read_config(workdir).to_dict(), config)
+        if different and any((Path(workdir) / "checkpoints").glob("[0-9]*")):
+            raise UserError(
+                f"{workdir} holds another run: {'; '.join(different)}. "
+                "Name a new --workdir, or the settings of that run to go on with it"
+            )
+        if not different:
+            return
         (Path(workdir) / "run.json").unlink(missing_ok=True)
-        write_text(path, json.dumps(dict(config), indent=2) + "\n")
-    elif different:
-        raise UserError(
-            f"{workdir} holds another run: {'; '.join(different)}. "
-            "Name a new --workdir, or the settings of that run to go on with it"
-        )
+    write_text(path, json.dumps(dict(config), indent=2) + "\n")
+
+
+def different_settings(there: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+    """Returns each difference between the settings of two runs, in words.
+
+    Args:
+        there: Settings of an earlier run.
+        config: The settings asked for. What only one of both knows may be anything, but for the
+            network's.
+    """
+    asked = dict(_flatten(json.loads(json.dumps(dict(config)))))
+    found = dict(_flatten(there))
+    different = [
+        f"{name} is {found[name]!r} there and {asked[name]!r} here"
+        for name in asked
+        if name in found and found[name] != asked[name] and name not in _MAY_CHANGE
+    ]
+    networks = {name for name in asked.keys() ^ found.keys() if name.startswith("model.")}
+    return different + [f"{name} is set in only one of the two" for name in sorted(networks)]
 
 
 def trained_on_other_data(workdir: str | Path, facts: Mapping[str, Any]) -> str | None:
