@@ -48,6 +48,19 @@ class ArraySplit:
         """Height and width S in pixels."""
         return self.image.shape[1]
 
+    @property
+    def fields(self) -> dict[str, np.ndarray]:
+        """The arrays by name."""
+        return {"image": self.image, "labels": self.labels}
+
+    def in_memory(self) -> ArraySplit:
+        """Returns the split itself."""
+        return self
+
+    def epoch_rows(self, seed: int, epoch: int) -> np.ndarray:
+        """Returns (N,) the rows in the order of an epoch."""
+        return np.random.default_rng((seed, epoch)).permutation(self.num_images)
+
     def batches(
         self,
         batch_size: int,
@@ -66,7 +79,7 @@ class ArraySplit:
         """
         order = np.arange(self.num_images)
         if seed is not None:
-            order = np.random.default_rng((seed, epoch)).permutation(order)
+            order = self.epoch_rows(seed, epoch)
             order = order[: len(order) // batch_size * batch_size]
         share = batch_size // process_count
         for start in range(start_batch * batch_size, len(order), batch_size):

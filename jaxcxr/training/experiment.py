@@ -23,7 +23,8 @@ from jaxcxr.training.callbacks import (
     StopOnSignals,
     TensorBoard,
 )
-from jaxcxr.training.fit import Radiographs, Run, fit
+from jaxcxr.training.feeding import Radiographs
+from jaxcxr.training.fit import Run, fit
 from jaxcxr.training.losses import (
     binary_cross_entropy,
     focal_loss,
@@ -115,6 +116,9 @@ def default_config() -> Config:
             },
             "ema_decay": 0.0,
             "batch_size": 128,
+            "compute_dtype": "float32",  # or bfloat16, for the layers; all else stays float32
+            "placement": "streamed",  # or "host": in its memory; "device": in the devices' memory
+            "steps_per_dispatch": 16,  # of devices that hold the radiographs
             "epochs": 30,
             "early_stopping": {"patience": 3, "min_delta": 0.001},
             "seed": 0,
@@ -211,6 +215,9 @@ class Experiment:
             augmentation=self.augmentation,
             ema_decay=self.config.ema_decay,
             seed=self.config.seed,
+            compute_dtype=self.config.compute_dtype,
+            placement=self.config.placement,
+            steps_per_dispatch=self.config.steps_per_dispatch,
             nonfinite_patience=self.config.nonfinite_patience,
             debug_nonfinite=self.config.debug_nonfinite,
             callbacks=[

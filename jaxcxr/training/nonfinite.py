@@ -20,11 +20,18 @@ from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier
 from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.history import UnfinishedEpoch
-from jaxcxr.training.objective import DEVICES, Batch, Loss, Objective, trained_gradients
+from jaxcxr.training.objective import (
+    DEVICES,
+    Batch,
+    ComputeDtype,
+    Loss,
+    Objective,
+    trained_gradients,
+)
 from jaxcxr.training.state import TrainState
 
 _RUN_AHEAD = 2
-"""Steps that the host may be ahead of the devices: enough not to keep them waiting."""
+"""Dispatches that the host may be ahead of the devices: enough not to keep them waiting."""
 
 _NAMES_SHOWN = 8
 
@@ -43,37 +50,40 @@ class StepLosses:
         self._in_a_row = unfinished.skipped_in_a_row
         self._epoch = epoch
         self._patience = patience
-        self._unread: deque[tuple[jax.Array, Batch]] = deque()
+        self._unread: deque[tuple[jax.Array, Sequence[Batch]]] = deque()
 
     @property
     def steps(self) -> int:
         """Number of steps so far."""
-        return len(self.losses) + len(self._unread)
+        return len(self.losses) + sum(len(batches) for _, batches in self._unread)
 
-    def add(self, loss: jax.Array, batch: Batch) -> None:
-        """Takes a step's loss up; errors as in `read`."""
-        names = {name: batch[name] for name in batch if name == "image_name"}
-        self._unread.append((loss, names))
+    def add(self, losses: jax.Array, batches: Sequence[Batch]) -> None:
+        """Takes up the losses of a dispatch's steps, one per batch; errors as in `read`."""
+        self._unread.append((losses, batches))
         self.read(_RUN_AHEAD)
 
     def read(self, but: int = 0) -> None:
-        """Reads all losses but the last few, waiting for their steps where they are not done.
+        """Reads all losses but those of the last dispatches, waiting where they are not done.
 
         Raises:
             UserError: Too many steps in a row were skipped.
         """
         while len(self._unread) > but:
-            loss, batch = self._unread.popleft()
-            self.losses.append(float(loss))
-            self._in_a_row = self._in_a_row + 1 if math.isnan(self.losses[-1]) else 0
-            if self._in_a_row >= self._patience:
-                where = describe_step(self._epoch, len(self.losses), batch)
-                raise UserError(
-                    f"{where}: the loss or its gradients are not finite, in {self._in_a_row} steps "
-                    "in a row by now; all were skipped, so the last checkpoint is good. Go on from "
-                    "there with a lower learning rate or clip_norm in a new folder; "
-                    "debug_nonfinite=True names the layer"
-                )
+            losses, batches = self._unread.popleft()
+            for loss, batch in zip(np.atleast_1d(losses), batches, strict=True):
+                self._read(float(loss), batch)
+
+    def _read(self, loss: float, batch: Batch) -> None:
+        self.losses.append(loss)
+        self._in_a_row = self._in_a_row + 1 if math.isnan(loss) else 0
+        if self._in_a_row >= self._patience:
+            where = describe_step(self._epoch, len(self.losses), batch)
+            raise UserError(
+                f"{where}: the loss or its gradients are not finite, in {self._in_a_row} steps "
+                "in a row by now; all were skipped, so the last checkpoint is good. Go on from "
+                "there with a lower learning rate or clip_norm in a new folder; "
+                "debug_nonfinite=True names the layer"
+            )
 
 
 def describe_step(epoch: int, step: int, batch: Mapping[str, Any]) -> str:
@@ -101,6 +111,7 @@ def make_finiteness_check(
     loss: Loss,
     frozen: Sequence[str] = (),
     augmentation: Augmentation | None = None,
+    compute_dtype: ComputeDtype = "float32",
     seed: int = 0,
 ) -> Callable[[TrainState, Batch], dict[tuple[int, str], jax.Array]]:
     """Returns a jitted function that tells where the numbers of a step stop being finite.
@@ -112,7 +123,7 @@ def make_finiteness_check(
         statistics and each gradient, whether it is finite on every device:
         {(place in this order, name): bool scalar}.
     """
-    objective = Objective(model, loss, tuple(frozen), augmentation, seed)
+    objective = Objective(model, loss, tuple(frozen), augmentation, seed, compute_dtype)
 
     def device_check(state: TrainState, batch: Batch) -> dict[tuple[int, str], jax.Array]:
         values: list[tuple[str, Any]] = []

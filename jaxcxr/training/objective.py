@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,9 @@ Loss = Callable[..., jax.Array]
 
 Batch = Mapping[str, Any]
 
+ComputeDtype = Literal["float32", "bfloat16"]
+COMPUTE_DTYPES: tuple[ComputeDtype, ...] = ("float32", "bfloat16")
+
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
@@ -36,13 +39,14 @@ class Objective:
     frozen: tuple[str, ...]
     augmentation: Augmentation | None
     seed: int
+    compute_dtype: ComputeDtype = "float32"
 
     def images(self, state: TrainState, batch: Batch) -> jax.Array:
         """Returns the device's images (B, H, W, 3), augmented and normalized."""
         images = batch["image"]
         if self.augmentation is not None:
             images = _augment_rows(images, self.augmentation, self.seed, state.step)
-        return normalize(images)
+        return normalize(images).astype(self.compute_dtype)  # the layers' dtype follows
 
     def share_of_loss(
         self, params: Any, state: TrainState, images: jax.Array, batch: Batch
@@ -56,7 +60,7 @@ class Objective:
         )
         supervised = jax.tree.leaves(updated.get("side_logits")) or [prediction.logits]
         shares = [
-            self.loss(logits, batch["labels"], batch["mask"], axis_name=DEVICES)
+            self.loss(logits.astype(jnp.float32), batch["labels"], batch["mask"], axis_name=DEVICES)
             for logits in supervised
         ]
         return jnp.stack(shares).mean(), updated["batch_stats"]

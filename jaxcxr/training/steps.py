@@ -18,7 +18,14 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, Prediction, normalize
 from jaxcxr.training.augmentation import Augmentation
-from jaxcxr.training.objective import DEVICES, Batch, Loss, Objective, trained_gradients
+from jaxcxr.training.objective import (
+    DEVICES,
+    Batch,
+    ComputeDtype,
+    Loss,
+    Objective,
+    trained_gradients,
+)
 from jaxcxr.training.state import TrainState, Variables
 
 
@@ -59,6 +66,7 @@ def make_train_step(
     frozen: Sequence[str] = (),
     augmentation: Augmentation | None = None,
     ema_decay: float = 0.0,
+    compute_dtype: ComputeDtype = "float32",
     seed: int = 0,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]:
     """Returns the jitted step (state, batch) → (next state, loss of the global batch).
@@ -82,9 +90,81 @@ def make_train_step(
         augmentation: Random changes of the images, drawn from `seed`, step and row of the global
             batch, so on any number of devices the same.
         ema_decay: Share of the moving average that each step keeps, where the state has one.
+        compute_dtype: Of the network's layers; all else is float32.
         seed: Of the augmentation.
     """
-    objective = Objective(model, loss, tuple(frozen), augmentation, seed)
+    objective = Objective(model, loss, tuple(frozen), augmentation, seed, compute_dtype)
+    device_step = _make_device_step(objective, transformation, ema_decay)
+    everywhere, by_rows = PartitionSpec(), PartitionSpec(DEVICES)
+    mapped = jax.shard_map(
+        device_step,
+        mesh=mesh,
+        in_specs=(everywhere, by_rows),
+        out_specs=(everywhere, everywhere),
+        check_vma=False,
+    )
+    return jax.jit(mapped, donate_argnums=0)
+
+
+def make_resident_steps(
+    model: Classifier,
+    transformation: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    loss: Loss,
+    most: int,
+    frozen: Sequence[str] = (),
+    augmentation: Augmentation | None = None,
+    ema_decay: float = 0.0,
+    compute_dtype: ComputeDtype = "float32",
+    seed: int = 0,
+) -> Callable[[TrainState, Batch, jax.Array, int], tuple[TrainState, jax.Array]]:
+    """Returns several steps of `make_train_step` as one, whose batches are gathered on the devices.
+
+    How many are done is decided when they are started: wherever the epoch is cut, the same compiled
+    step does them, so that a training that was left and one that was not agree to the last bit.
+
+    The arguments are those of `make_train_step`, and `most`, the most steps in one call.
+
+    Returns:
+        (state, radiographs, rows, count) → (state after `count` steps, losses (most,)), with the
+        `image` (N, S, S, 1) and `labels` (N, K) that every device has whole, and the rows
+        (most, B) of each step's global batch, spread over the devices by their second axis. The
+        losses after the first `count` are 0.
+    """
+    objective = Objective(model, loss, tuple(frozen), augmentation, seed, compute_dtype)
+    device_step = _make_device_step(objective, transformation, ema_decay)
+
+    def device_steps(
+        state: TrainState, radiographs: Batch, rows: jax.Array, count: jax.Array
+    ) -> tuple[TrainState, jax.Array]:
+        def body(step: jax.Array, carry: tuple[TrainState, jax.Array]) -> Any:
+            state, losses = carry
+            batch = {
+                name: radiographs[name].at[rows[step]].get(mode="promise_in_bounds")
+                for name in ("image", "labels")
+            }
+            batch["mask"] = jnp.ones(rows.shape[1], bool)
+            state, total = device_step(state, batch)
+            return state, losses.at[step].set(total)
+
+        return jax.lax.fori_loop(0, count, body, (state, jnp.zeros(most)))
+
+    everywhere = PartitionSpec()
+    mapped = jax.shard_map(
+        device_steps,
+        mesh=mesh,
+        in_specs=(everywhere, everywhere, PartitionSpec(None, DEVICES), everywhere),
+        out_specs=(everywhere, everywhere),
+        check_vma=False,
+    )
+    return jax.jit(mapped, donate_argnums=0)
+
+
+def _make_device_step(
+    objective: Objective, transformation: optax.GradientTransformation, ema_decay: float
+) -> Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]:
+    """Returns what one device does in a step, with its rows of the batch."""
 
     def device_step(state: TrainState, batch: Batch) -> tuple[TrainState, jax.Array]:
         total, gradients, batch_stats = objective.with_gradients(state, batch)
@@ -104,20 +184,12 @@ def make_train_step(
 
         # One number tells of all: it is finite where each is, and where the squares of the
         # gradients, which Adam keeps, are.
-        numbers = (total, trained_gradients(gradients, frozen), batch_stats)
+        numbers = (total, trained_gradients(gradients, objective.frozen), batch_stats)
         squares = [jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(numbers)]
         finite = jnp.isfinite(jnp.stack(squares).sum())
         return _advance_if(finite, advance, state), jnp.where(finite, total, jnp.nan)
 
-    everywhere, by_rows = PartitionSpec(), PartitionSpec(DEVICES)
-    mapped = jax.shard_map(
-        device_step,
-        mesh=mesh,
-        in_specs=(everywhere, by_rows),
-        out_specs=(everywhere, everywhere),
-        check_vma=False,
-    )
-    return jax.jit(mapped, donate_argnums=0)
+    return device_step
 
 
 def _advance_if(

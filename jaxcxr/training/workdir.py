@@ -21,7 +21,15 @@ Config = Any
 """An `ml_collections.ConfigDict`; type checkers cannot know its attributes."""
 
 _MAY_CHANGE = frozenset(
-    {"epochs", "checkpoint_every", "keep_checkpoints", "nonfinite_patience", "debug_nonfinite"}
+    {
+        "epochs",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "nonfinite_patience",
+        "debug_nonfinite",
+        "placement",
+        "steps_per_dispatch",
+    }
 )
 """What a run may be resumed with although its config.json says otherwise."""
 

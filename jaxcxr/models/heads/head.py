@@ -71,8 +71,11 @@ def conv1x1(x: jax.Array, features: int, name: str, *, use_bias: bool = True) ->
 
 
 def dense(x: jax.Array, features: int, name: str) -> tuple[jax.Array, jax.Array]:
-    """Applies a dense layer to (B, C); returns (B, features) and its weights (C, features)."""
-    layer = nn.Dense(features, dtype=x.dtype, kernel_init=uniform_fan_in, name=name)
+    """Applies a dense layer to (B, C); returns (B, features) and its weights (C, features).
+
+    It computes in float32 whatever the dtype of `x`: logits need more digits than features.
+    """
+    layer = nn.Dense(features, dtype=jnp.float32, kernel_init=uniform_fan_in, name=name)
     y = layer(x)
     return y, layer.variables["params"]["kernel"]
 

@@ -1,0 +1,229 @@
+"""How radiographs come to the devices: batch by batch, or all before the first step."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, Protocol
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxcxr.errors import UserError
+from jaxcxr.training.objective import DEVICES, Batch
+from jaxcxr.training.state import TrainState
+from jaxcxr.training.steps import shard_batch
+
+Placement = Literal["streamed", "host", "device"]
+PLACEMENTS: tuple[Placement, ...] = ("streamed", "host", "device")
+
+
+class Radiographs(Protocol):
+    """Where batches come from: `jaxcxr.data.Split`, `jaxcxr.data.ArraySplit` or one's own."""
+
+    @property
+    def num_images(self) -> int:
+        """Number of radiographs."""
+        ...
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of each radiograph in pixels."""
+        ...
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        seed: int | None = None,
+        epoch: int = 0,
+        start_batch: int = 0,
+        process_index: int = 0,
+        process_count: int = 1,
+    ) -> Iterator[Mapping[str, np.ndarray]]:
+        """Yields batches with `image` (B, S, S, 1) uint8, `labels` (B, K) and `mask` (B,) bool.
+
+        With a seed: shuffled for (seed, epoch), an incomplete last batch dropped. Without: in
+        order, the last batch padded with rows whose mask is False. The first `start_batch` batches
+        are left out. `image_name` (B,), where it is there, names the images in messages.
+        """
+        ...
+
+
+class HeldRadiographs(Radiographs, Protocol):
+    """Radiographs in host memory: `jaxcxr.data.HeldSplit` or `jaxcxr.data.ArraySplit`."""
+
+    @property
+    def fields(self) -> Mapping[str, np.ndarray]:
+        """All rows of what `batches` yields but the mask."""
+        ...
+
+    def epoch_rows(self, seed: int, epoch: int) -> np.ndarray:
+        """Returns (N,) the rows in the order of an epoch's batches."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Dispatch:
+    """Steps that the devices do in one go, without asking the host in between.
+
+    Attributes:
+        advance: Starts the steps: state → (state after them, their losses); it does not wait.
+        batches: What each step's batch holds, to name its images in messages.
+        pauses: Whether the training pauses after them.
+        on_devices: The batch as the devices have it, where it is one that the host has put there.
+    """
+
+    advance: Callable[[TrainState], tuple[TrainState, jax.Array]]
+    batches: tuple[Batch, ...]
+    pauses: bool
+    on_devices: Batch | None = None
+
+
+class Feed(Protocol):
+    """Where the steps of an epoch come from: `Streamed` or `Resident`."""
+
+    def dispatches(
+        self, epoch: int, done: int, pauses_after: Callable[[int], bool]
+    ) -> Iterator[Dispatch]:
+        """Yields the steps of an epoch (from 1) that follow the first `done`.
+
+        `pauses_after` is asked once about each step (from 1) whether the training pauses after it.
+        """
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Streamed:
+    """One step per dispatch, each with a batch that the host puts on the devices.
+
+    The host runs ahead of the devices (see `nonfinite.StepLosses`): it reads and sends the batches
+    to come while they compute.
+
+    Attributes:
+        step: Of `make_train_step`.
+        data: The training split.
+        batch_size: Of the global batch.
+        seed: Of the order.
+        mesh: The devices.
+    """
+
+    step: Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]
+    data: Radiographs
+    batch_size: int
+    seed: int
+    mesh: Mesh
+
+    def dispatches(
+        self, epoch: int, done: int, pauses_after: Callable[[int], bool]
+    ) -> Iterator[Dispatch]:
+        """See `Feed`."""
+        batches = self.data.batches(
+            self.batch_size,
+            seed=self.seed,
+            epoch=epoch,
+            start_batch=done,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        for step, batch in enumerate(batches, done + 1):
+            rows = shard_batch(batch, self.mesh)
+
+            def advance(state: TrainState, rows: Batch = rows) -> tuple[TrainState, jax.Array]:
+                return self.step(state, rows)
+
+            yield Dispatch(advance, (_names(batch),), pauses_after(step), rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Resident:
+    """Several steps per dispatch, whose batches the devices gather from radiographs they hold.
+
+    Attributes:
+        steps: Of `make_resident_steps`.
+        held: The training split in host memory.
+        on_devices: `image` and `labels` of `held`, whole on each device.
+        batch_size: Of the global batch.
+        seed: Of the order.
+        mesh: The devices.
+        most: Steps per dispatch.
+    """
+
+    steps: Callable[..., tuple[TrainState, jax.Array]]
+    held: HeldRadiographs
+    on_devices: Batch
+    batch_size: int
+    seed: int
+    mesh: Mesh
+    most: int
+
+    def dispatches(
+        self, epoch: int, done: int, pauses_after: Callable[[int], bool]
+    ) -> Iterator[Dispatch]:
+        """See `Feed`."""
+        order = self.held.epoch_rows(self.seed, epoch)
+        batches = order[: len(order) // self.batch_size * self.batch_size]
+        batches = batches.reshape(-1, self.batch_size)
+        while done < len(batches):
+            count, pauses = 0, False
+            while count < min(self.most, len(batches) - done) and not pauses:
+                count += 1
+                pauses = pauses_after(done + count)
+            yield self._dispatch(batches[done : done + count], pauses)
+            done += count
+
+    def _dispatch(self, batches: np.ndarray, pauses: bool) -> Dispatch:
+        rows = np.zeros((self.most, self.batch_size), np.int32)
+        rows[: len(batches)] = batches
+        shared = _global(rows, NamedSharding(self.mesh, PartitionSpec(None, DEVICES)))
+
+        def advance(state: TrainState) -> tuple[TrainState, jax.Array]:
+            state, losses = self.steps(state, self.on_devices, shared, len(batches))
+            return state, losses[: len(batches)]
+
+        names = self.held.fields.get("image_name")
+        named = ({} if names is None else {"image_name": names[rows]} for rows in batches)
+        return Dispatch(advance, tuple(named), pauses)
+
+
+def in_memory(data: Radiographs, placement: Placement) -> HeldRadiographs:
+    """Returns a split in host memory.
+
+    Raises:
+        UserError: It has no `in_memory`.
+    """
+    if not hasattr(data, "in_memory"):
+        raise UserError(
+            f"placement is {placement!r}, but {type(data).__name__} has no in_memory(); "
+            'use placement "streamed"'
+        )
+    return data.in_memory()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def put_on_devices(data: HeldRadiographs, mesh: Mesh) -> dict[str, jax.Array]:
+    """Puts `image` and `labels` of a split on every device, whole.
+
+    Raises:
+        UserError: A device has too little memory for them.
+    """
+    size = sum(data.fields[name].nbytes for name in ("image", "labels"))
+    for device in mesh.local_devices:
+        limit = (device.memory_stats() or {}).get("bytes_limit")
+        if limit is not None and size > 0.8 * limit:
+            raise UserError(
+                f"{data.num_images} radiographs of {data.image_size} pixels take "
+                f"{size / 1e9:.1f} GB, and {device.device_kind} has {limit / 1e9:.1f} GB, a fifth "
+                'of it for the training itself at least; use placement "host" or a smaller image'
+            )
+    whole = NamedSharding(mesh, PartitionSpec())
+    return {name: _global(data.fields[name], whole) for name in ("image", "labels")}
+
+
+def _global(array: np.ndarray, sharding: NamedSharding) -> Any:
+    """Returns an array that every process has whole, laid out over all devices."""
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+
+def _names(batch: Batch) -> dict[str, Any]:
+    return {name: batch[name] for name in batch if name == "image_name"}

@@ -1,0 +1,188 @@
+"""Where the radiographs are changes how fast a training is, not what it learns."""
+
+import jax
+import numpy as np
+import pytest
+
+import jaxcxr as cxr
+from jaxcxr.training.augmentation import Augmentation
+from jaxcxr.training.feeding import Resident, put_on_devices
+from jaxcxr.training.losses import weighted_cross_entropy
+from jaxcxr.training.objective import COMPUTE_DTYPES, Objective
+from jaxcxr.training.state import create_state, initial_variables
+from jaxcxr.training.steps import device_mesh, make_train_step, shard_batch
+from tests.training.conftest import make_split
+
+STEPS = 5
+
+
+def train(model, placement, *callbacks, split=None, **settings):
+    return cxr.fit(
+        model,
+        split or make_split(16 * STEPS + 3),
+        validation_data=make_split(20, seed=1),
+        **{
+            "epochs": 2,
+            "batch_size": 16,
+            "optimizer": cxr.adam(1e-3),
+            "verbose": False,
+            **settings,
+        },
+        augmentation=Augmentation(horizontal_flip=True),
+        ema_decay=0.8,
+        callbacks=callbacks,
+        placement=placement,
+        steps_per_dispatch=2,
+    )
+
+
+@pytest.fixture(scope="module")
+def streamed(tiny_model):
+    return train(tiny_model, "streamed")
+
+
+@pytest.mark.parametrize("placement", ["host", "device"])
+def test_each_placement_learns_the_same(tiny_model, streamed, placement):
+    run = train(tiny_model, placement)
+    for name in ("loss", "val_loss"):
+        np.testing.assert_allclose(run.history[name], streamed.history[name], rtol=1e-4)
+    for ours, theirs in zip(
+        *map(jax.tree.leaves, (run.variables, streamed.variables)), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=2e-4)
+
+
+def test_devices_gather_the_same_batches_bit_for_bit():
+    """The step is replaced by one that hands out the batch it was given."""
+    split, mesh = make_split(16 * STEPS + 3), device_mesh()
+    on_devices = put_on_devices(split, mesh)
+    gathered = []
+
+    def steps(state, radiographs, rows, count):
+        for step in range(count):
+            gathered.append(
+                {name: np.asarray(radiographs[name][rows[step]]) for name in on_devices}
+            )
+        return state, np.zeros(len(rows))
+
+    feed = Resident(steps, split, on_devices, batch_size=16, seed=3, mesh=mesh, most=2)
+    for dispatch in feed.dispatches(4, 1, lambda step: False):
+        dispatch.advance(None)
+    expected = list(split.batches(16, seed=3, epoch=4, start_batch=1))
+    assert len(gathered) == len(expected) == STEPS - 1
+    for ours, theirs in zip(gathered, expected, strict=True):
+        for name in ours:
+            np.testing.assert_array_equal(ours[name], theirs[name])
+
+
+def test_a_dispatch_ends_where_a_callback_pauses_and_at_the_end_of_the_epoch():
+    split, mesh, asked = make_split(16 * STEPS + 3), device_mesh(), []
+    feed = Resident(None, split, put_on_devices(split, mesh), 16, seed=0, mesh=mesh, most=4)
+
+    def pauses_after(step):
+        asked.append(step)
+        return step == 2
+
+    dispatches = list(feed.dispatches(1, 0, pauses_after))
+    assert [(len(each.batches), each.pauses) for each in dispatches] == [(2, True), (3, False)]
+    assert asked == [1, 2, 3, 4, 5]
+
+
+def test_resident_training_left_within_an_epoch_ends_with_the_same_bits(tiny_model, tmp_path):
+    """The epoch is cut at other steps, then, than that of a training that nobody left."""
+
+    class Leave(cxr.Callback):
+        asked = 0
+
+        def interruption(self):
+            self.asked += 1
+            return "a test" if self.asked == 2 else None
+
+    whole = train(tiny_model, "device")
+    left = train(tiny_model, "device", cxr.ModelCheckpoint(tmp_path, every=3), Leave())
+    assert left.interrupted == "a test"
+    assert left.unfinished.steps == 2
+    run = train(tiny_model, "device", cxr.ModelCheckpoint(tmp_path, every=3))
+    jax.tree.map(np.testing.assert_array_equal, run.variables, whole.variables)
+    assert run.history["loss"] == whole.history["loss"]
+
+
+def test_skipped_steps_are_counted_and_named_wherever_the_radiographs_are(tiny_model):
+    """A learning rate without bound makes the second step's numbers not finite."""
+    for placement in ("streamed", "device"):
+        with pytest.raises(cxr.UserError, match=r"step . of epoch .*in 3 steps in a row"):
+            train(tiny_model, placement, optimizer=cxr.adam(1e38), epochs=5, nonfinite_patience=3)
+
+
+def test_data_of_ones_own_is_streamed(tiny_model):
+    class Own:
+        num_images, image_size = 48, 16
+
+        def batches(self, *args, **kwargs):
+            return make_split(48).batches(*args, **kwargs)
+
+    with pytest.raises(cxr.UserError, match=r"Own has no in_memory\(\)"):
+        train(tiny_model, "device", split=Own())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"placement": "disk"}, "placement is 'disk'; use one of streamed, host, device"),
+        ({"compute_dtype": "float16"}, "compute_dtype is 'float16'; use one of float32, bfloat16"),
+    ],
+)
+def test_unknown_choices_are_named(tiny_model, settings, message):
+    with pytest.raises(cxr.UserError, match=message):
+        cxr.fit(tiny_model, make_split(32), epochs=1, batch_size=16, **settings)
+
+
+def test_radiographs_that_a_device_cannot_hold_are_refused():
+    class Device:
+        device_kind = "small"
+
+        def memory_stats(self):
+            return {"bytes_limit": 1000}
+
+    class Mesh:
+        local_devices = (Device(),)
+
+    with pytest.raises(cxr.UserError, match=r'32 radiographs.*"host"'):
+        put_on_devices(make_split(32), Mesh())
+
+
+def test_bfloat16_is_of_the_layers_alone(tiny_model):
+    """Parameters, statistics, loss, gradients and what the optimizer keeps stay float32."""
+    split, mesh = make_split(16), device_mesh()
+    batch = shard_batch(next(split.batches(16)), mesh)
+    adam = cxr.adam(1e-3).transformation(1, 1)
+    learning = {"loss": weighted_cross_entropy}
+    losses = {}
+    for dtype in COMPUTE_DTYPES:
+        state = create_state(initial_variables(tiny_model, 16, seed=0), adam)
+        step = make_train_step(tiny_model, adam, mesh, compute_dtype=dtype, **learning)
+        text = step.lower(state, batch).as_text()
+        assert ("bf16" in text) == (dtype == "bfloat16")
+        state, losses[dtype] = step(state, batch)
+        floats = [x.dtype for x in jax.tree.leaves(state) if np.issubdtype(x.dtype, np.floating)]
+        assert set(floats) == {np.dtype("float32")}
+        assert losses[dtype].dtype == np.float32
+    assert losses["bfloat16"] != losses["float32"]
+    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.02)
+
+
+@pytest.mark.parametrize("head", [cxr.Baseline(), cxr.SpaceAttention(), cxr.AttentionGated()])
+def test_every_convolution_of_a_bfloat16_network_is_one(head):
+    model = cxr.Classifier(cxr.ResNet18(width=4, blocks=(1, 1, 1)), head)
+    objective = Objective(model, weighted_cross_entropy, (), None, 0, "bfloat16")
+    variables = jax.eval_shape(lambda: initial_variables(model, 32, seed=0))
+    images = objective.images(None, {"image": np.zeros((2, 32, 32, 1), np.uint8)})
+    text = jax.jit(model.apply).lower(variables, images).as_text()
+    convolutions = [line for line in text.splitlines() if "stablehlo.convolution" in line]
+    assert convolutions
+    assert all(line.rstrip().endswith("bf16>") for line in convolutions)
+
+
+def test_trains_in_bfloat16(tiny_model):
+    run = train(tiny_model, "device", compute_dtype="bfloat16", epochs=4)
+    assert run.history["loss"][-1] < run.history["loss"][0]
