@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 from absl import flags
 
-from jaxcxr import command_line
+from jaxcxr import command_line, distributed
 from jaxcxr.data.release import read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import summary, tables
@@ -36,6 +36,7 @@ _SPLIT = flags.DEFINE_enum(
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Radiographs at a time.", lower_bound=1)
 _BOOTSTRAPS = flags.DEFINE_integer("bootstraps", 1000, "Draws per interval.", lower_bound=2)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
+distributed.define_flags()
 
 flags.register_multi_flags_validator(
     ["workdir", "data_dir", "predictions", "release", "out"],
@@ -64,6 +65,7 @@ def score_run(workdir: Path, data_dir: str) -> None:
     from jaxcxr.inference.scored_epochs import record_epoch
     from jaxcxr.training.workdir import read_config, trained_on_other_data
 
+    distributed.connect()
     predictor = Predictor.from_run(workdir)
     prepared = data.load(data_dir, **read_config(workdir).data)
     if remark := trained_on_other_data(workdir, prepared.facts):
@@ -73,6 +75,8 @@ def score_run(workdir: Path, data_dir: str) -> None:
         predict_split(predictor, split, _BATCH_SIZE.value)
         for split in (prepared.validation, prepared.test)
     )
+    if not distributed.leads():
+        return
     for name, (labels, predictions) in {"validation_": validation, "": test}.items():
         tables.write(labels, out / f"{name}labels.csv")
         tables.write(predictions, out / f"{name}predictions.csv")

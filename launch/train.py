@@ -16,7 +16,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from jaxcxr import command_line, data
+from jaxcxr import command_line, data, distributed
 from jaxcxr.training.experiment import Experiment
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.")
@@ -25,14 +25,18 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=T
 _STOPPED_STATUS = flags.DEFINE_integer(
     "stopped_status", 0, "Exit status of a run that SIGTERM or Ctrl-C stopped before its end."
 )
+distributed.define_flags()
 flags.mark_flag_as_required("config")
 
 
 def main() -> int:
     """Trains as the flags say; returns the exit status."""
+    distributed.connect()
     experiment = Experiment.from_config(command_line.experiment_config(_CONFIG))
     prepared = data.load(_DATA_DIR.value, **experiment.config.data)
     run = experiment.train(prepared, Path(_WORKDIR.value))
+    if not distributed.leads():
+        return _STOPPED_STATUS.value if run.interrupted else 0
     if run.interrupted:
         print(
             f"stopped by {run.interrupted} after {len(run.history)} epochs and "

@@ -10,6 +10,7 @@ from typing import cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, Prediction, build_classifier, normalize
@@ -34,6 +35,7 @@ class Predictor:
     variables: Variables
     image_size: int
     epoch: int | None = None
+    _mesh: Mesh = dataclasses.field(init=False, repr=False, compare=False)
     _apply: Callable[[Variables, jax.Array], tuple[jax.Array, jax.Array]] = dataclasses.field(
         init=False, repr=False, compare=False
     )
@@ -44,6 +46,10 @@ class Predictor:
             heatmaps = aligned(prediction.heatmaps, self.model, self.image_size)
             return jax.nn.sigmoid(prediction.logits), heatmaps
 
+        mesh = Mesh(np.asarray(jax.local_devices()), ("devices",))
+        everywhere = jax.device_put(self.variables, NamedSharding(mesh, PartitionSpec()))
+        object.__setattr__(self, "_mesh", mesh)
+        object.__setattr__(self, "variables", everywhere)
         object.__setattr__(self, "_apply", jax.jit(apply))
 
     @classmethod
@@ -71,7 +77,8 @@ class Predictor:
         """Looks at a batch of radiographs.
 
         Args:
-            images: (B, S, S, 1) uint8. Each new B is compiled anew, so keep to one.
+            images: (B, S, S, 1) uint8. Each new B is compiled anew, so keep to one; a multiple of
+                the number of this process's devices is spread over them.
 
         Returns:
             Probabilities (B, 14) and heat maps (B, 4h, 4w, 14), float32, findings in the order of
@@ -88,5 +95,7 @@ class Predictor:
                 f"images are {images.dtype} of shape {images.shape}; this network takes uint8 of "
                 f"shape (B, {', '.join(map(str, expected))})"
             )
-        probabilities, heatmaps = self._apply(self.variables, jnp.asarray(images))
+        over_devices = PartitionSpec(None if len(images) % self._mesh.size else "devices")
+        placed = jax.device_put(images, NamedSharding(self._mesh, over_devices))
+        probabilities, heatmaps = self._apply(self.variables, placed)
         return np.asarray(probabilities), np.asarray(heatmaps)

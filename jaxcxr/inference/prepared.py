@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+import jax
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from jaxcxr import distributed
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.boxes import RegionChoice, heatmap_boxes
 from jaxcxr.findings import FINDINGS, finding_index
 from jaxcxr.inference.predictor import Predictor
+
+_PREDICTED = [f"predicted {finding}" for finding in FINDINGS]
 
 
 class PreparedSplit(Protocol):
@@ -25,7 +30,9 @@ class PreparedSplit(Protocol):
         """Number of radiographs."""
         ...
 
-    def batches(self, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+    def batches(
+        self, batch_size: int, *, process_index: int = 0, process_count: int = 1
+    ) -> Iterator[dict[str, np.ndarray]]:
         """Yields batches in order; the last one is padded, `mask` is False there."""
         ...
 
@@ -72,30 +79,36 @@ class AnnotatedCases:
 def predict_split(
     predictor: Predictor, split: PreparedSplit, batch_size: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Predicts every radiograph of a split.
+    """Predicts every radiograph of a split; each of several processes predicts its rows.
 
     Returns:
         Labels and predictions in the forms of labels.csv and predictions.csv, in the same rows.
     """
-    batch_size = min(batch_size, split.num_images)
-    facts, probabilities = [], []
-    for batch, real in _real_rows(split, batch_size, "predicting"):
+    processes = jax.process_count()
+    batch_size = math.ceil(min(batch_size, split.num_images) / processes) * processes
+    rows, places = [], []
+    batches = _real_rows(split, batch_size, "predicting", jax.process_index(), processes)
+    for index, (batch, real) in enumerate(batches):
         columns = ("image_name", "patient", "age", "sex", "view")
         people = pd.DataFrame({name: batch[name][real] for name in columns})
-        facts.append(people.join(pd.DataFrame(batch["labels"][real], columns=list(FINDINGS))))
-        probabilities.append(predictor(batch["image"])[0][real])
-    labels = tables.label_table(pd.concat(facts, ignore_index=True))
-    predictions = pd.DataFrame(np.concatenate(probabilities), columns=list(FINDINGS))
+        labels = pd.DataFrame(batch["labels"][real], columns=list(FINDINGS))
+        probabilities = pd.DataFrame(predictor(batch["image"])[0][real], columns=_PREDICTED)
+        rows.append(people.join([labels, probabilities]))
+        places.append(distributed.share_of_rows(index, batch_size)[real])
+    whole = distributed.gather_rows(pd.concat(rows, ignore_index=True), np.concatenate(places))
+    predictions = whole.loc[:, _PREDICTED].set_axis(list(FINDINGS), axis=1)
+    labels = tables.label_table(whole.drop(columns=_PREDICTED))
     predictions.insert(0, tables.IMAGE, labels[tables.IMAGE])
     return labels, predictions
 
 
 def _real_rows(
-    split: PreparedSplit, batch_size: int, task: str
+    split: PreparedSplit, batch_size: int, task: str, process_index: int = 0, process_count: int = 1
 ) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
     """Yields batches with their mask under a progress bar."""
     with tqdm(total=split.num_images, desc=task, unit="image", disable=None) as progress:
-        for batch in split.batches(batch_size):
+        shared = {"process_index": process_index, "process_count": process_count}
+        for batch in split.batches(batch_size, **shared):
             yield batch, batch["mask"]
             progress.update(int(batch["mask"].sum()))
 

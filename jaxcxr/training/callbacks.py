@@ -17,6 +17,7 @@ import jax
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
+from jaxcxr.distributed import leads
 from jaxcxr.errors import UserError
 from jaxcxr.files import written_aside
 from jaxcxr.training import checkpoints
@@ -147,7 +148,7 @@ class ModelCheckpoint(Callback):
             self._release()
 
     def _acquire(self) -> None:
-        if self._lock is None and _leads():
+        if self._lock is None and leads():
             self._lock = acquire(self.workdir)
 
     def _release(self) -> None:
@@ -163,7 +164,7 @@ class ModelCheckpoint(Callback):
         """
         opened = checkpoints.open_checkpoints(self.workdir, self.keep)
         self._acquire()
-        if _leads():
+        if leads():
             claim_workdir(self.workdir, progress.settings)
             checkpoints.remove_remains(opened)
         self._checkpoints = opened
@@ -176,7 +177,7 @@ class ModelCheckpoint(Callback):
                 "Name a new --workdir, or the settings of that run to go on with it"
             )
         self._saved = checkpoints.Position(len(restored.history), restored.unfinished.steps)
-        if _leads():
+        if leads():
             tqdm.write(f"{self.workdir}: {_words(restored, progress.epochs)}")
         return dataclasses.replace(
             progress,
@@ -281,7 +282,7 @@ class CSVLogger(Callback):
 
     def on_epoch_end(self, progress: Progress) -> None:
         """Writes the file anew."""
-        if _leads():
+        if leads():
             with written_aside(self.path) as aside:
                 progress.history.to_frame().to_csv(aside, index=False)
 
@@ -307,7 +308,7 @@ class TensorBoard(Callback):
         Raises:
             UserError: It cannot be written.
         """
-        if not _leads():
+        if not leads():
             return
         from tensorboard.summary import Writer  # imports TensorFlow where it is installed
 
@@ -332,7 +333,7 @@ class LearningRateLogger(Callback):
     def on_epoch_end(self, progress: Progress) -> None:
         """Prints the last epoch's rate where it is news."""
         *before, rate = progress.history["learning_rate"]
-        if before[-1:] != [rate]:
+        if leads() and before[-1:] != [rate]:
             tqdm.write(f"learning rate of epoch {len(progress.history)}: {rate:.3g}")
 
 
@@ -364,8 +365,3 @@ def _words(restored: checkpoints.Restored, epochs: int) -> str:
         return f"{done} of {epochs} epochs and {steps} steps of the next are done; going on"
     more = "going on" if done < epochs else "raise epochs for more"
     return f"{done} of {epochs} epochs are done; {more}"
-
-
-def _leads() -> bool:
-    """Tells whether this is the process that writes what all would write alike."""
-    return jax.process_index() == 0

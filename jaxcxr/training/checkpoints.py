@@ -30,6 +30,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from tqdm import tqdm
 
+from jaxcxr.distributed import leads
 from jaxcxr.errors import UserError
 from jaxcxr.training.history import History, UnfinishedEpoch
 from jaxcxr.training.state import TrainState, Variables
@@ -154,7 +155,7 @@ def save(
     Raises:
         UserError: The checkpoint before could not be written.
     """
-    if jax.process_index() != 0:
+    if not leads():
         return
     position = Position(len(history), unfinished.steps)
     items = jax.tree.map(np.array, _items(state))  # copies: the next step reuses the memory

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import jax
 import ml_collections
 from ml_collections.config_dict import placeholder
 
+from jaxcxr.distributed import leads
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, build_classifier, classifier_config
 from jaxcxr.training.augmentation import Augmentation
@@ -187,7 +187,7 @@ class Experiment:
             workdir, every=self.config.checkpoint_every, keep=self.config.keep_checkpoints
         )
         with saved.locked():
-            if jax.process_index() == 0:
+            if leads():
                 self._describe(data, workdir)
             return self._fit(data, workdir, saved)
 

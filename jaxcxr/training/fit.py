@@ -16,6 +16,7 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 from tqdm import tqdm
 
+from jaxcxr.distributed import leads
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, classifier_config
 from jaxcxr.models.normalization import in_part
@@ -188,8 +189,8 @@ def fit(
         epochs=epochs,
         mesh=mesh,
         patience=nonfinite_patience,
-        callbacks=(*callbacks, ProgressLine()) if verbose else tuple(callbacks),
-        verbose=verbose,
+        callbacks=(*callbacks, ProgressLine()) if verbose and leads() else tuple(callbacks),
+        verbose=verbose and leads(),
     )
     variables = _starting_variables(model, train_data.image_size, initial_weights, seed)
     _check_parts(variables, frozen)

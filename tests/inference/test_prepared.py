@@ -33,7 +33,8 @@ class Split:
     def boxes(self):
         return self._boxes
 
-    def batches(self, batch_size):
+    def batches(self, batch_size, *, process_index=0, process_count=1):
+        assert (process_index, process_count) == (0, 1)
         facts = {
             "image": IMAGES,
             "labels": LABELS,
