@@ -6,6 +6,8 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import re
+import subprocess
 from pathlib import Path
 
 PACKAGES = ("jax", "flax", "torch", "tensorflow", "numpy")
@@ -22,9 +24,19 @@ def describe() -> dict[str, object]:
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
+        "gpus": gpus(),
         "versions": versions,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
+
+
+def gpus() -> list[str]:
+    """Returns the names of the NVIDIA GPUs here."""
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return re.findall(r"^GPU \d+: (.*?) \(", listed.stdout, re.MULTILINE)
 
 
 def _processor() -> str:

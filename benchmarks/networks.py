@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -30,20 +31,69 @@ def network(name: str) -> dict[str, Any]:
     return {"backbone": {"name": "ResNet34"}, "head": {"name": HEADS[name]}}
 
 
-def train_here(name: str, image_size: int, batch_size: int, steps: int) -> Work:
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What `fit` makes of a network, weighted cross-entropy and Adam, before its first step."""
+
+    model: Any
+    mesh: Any
+    adam: Any
+    state: Any
+    compute_dtype: Any
+
+    def step(self) -> Any:
+        """Returns the training step; see `jaxcxr.training.steps`."""
+        from jaxcxr.training.steps import make_train_step
+
+        return make_train_step(self.model, self.adam, self.mesh, **self._learning())
+
+    def resident_steps(self, most: int) -> Any:
+        """Returns several steps in one; see `jaxcxr.training.steps`."""
+        from jaxcxr.training.steps import make_resident_steps
+
+        return make_resident_steps(self.model, self.adam, self.mesh, most=most, **self._learning())
+
+    def _learning(self) -> dict[str, Any]:
+        from jaxcxr.training.losses import weighted_cross_entropy
+
+        return {"loss": weighted_cross_entropy, "compute_dtype": self.compute_dtype}
+
+
+def training(
+    name: str, image_size: int, compute_dtype: str, devices: int | None = None
+) -> Training:
+    """Returns the training of one of `HEADS` on all devices, or on the first few."""
+    import jax
+    from jax.sharding import NamedSharding, PartitionSpec
+
+    from jaxcxr.models import build_classifier
+    from jaxcxr.training.optimizers import Adam
+    from jaxcxr.training.state import create_state, initial_variables
+    from jaxcxr.training.steps import device_mesh
+
+    model, mesh = build_classifier(network(name)), device_mesh(jax.devices()[:devices])
+    adam = Adam().transformation(1, 1)
+    state = create_state(initial_variables(model, image_size, 0), adam)
+    everywhere = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+    return Training(model, mesh, adam, everywhere, compute_dtype)
+
+
+def train_here(
+    name: str,
+    image_size: int,
+    batch_size: int,
+    steps: int,
+    compute_dtype: str = "float32",
+    devices: int | None = None,
+) -> Work:
     """Returns `steps` training steps: WCEL, Adam, as `fit` makes them."""
     import jax
 
-    from jaxcxr.models import build_classifier
-    from jaxcxr.training.losses import weighted_cross_entropy
-    from jaxcxr.training.optimizers import Adam
-    from jaxcxr.training.state import create_state, initial_variables
-    from jaxcxr.training.steps import device_mesh, make_train_step, shard_batch
+    from jaxcxr.training.steps import shard_batch
 
-    model, mesh, adam = build_classifier(network(name)), device_mesh(), Adam().transformation(1, 1)
-    step = make_train_step(model, adam, mesh, loss=weighted_cross_entropy)
-    state = create_state(initial_variables(model, image_size, 0), adam)
-    rows = shard_batch(batch(image_size, batch_size), mesh)
+    ready = training(name, image_size, compute_dtype, devices)
+    step, state = ready.step(), ready.state
+    rows = shard_batch(batch(image_size, batch_size), ready.mesh)
 
     def work() -> None:
         nonlocal state
@@ -92,8 +142,10 @@ def _normalized(images: Any, device: Any) -> Any:
     return ((gray - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-def train_in_torch(name: str, image_size: int, batch_size: int, steps: int) -> Work:
-    """Returns the same in PyTorch; on a GPU with autocast to bfloat16 and `torch.compile`."""
+def train_in_torch(
+    name: str, image_size: int, batch_size: int, steps: int, compute_dtype: str = "float32"
+) -> Work:
+    """Returns the same in PyTorch, on a GPU with `torch.compile`; bfloat16 is its autocast."""
     import torch
     from torch.nn.functional import logsigmoid
 
@@ -107,7 +159,7 @@ def train_in_torch(name: str, image_size: int, batch_size: int, steps: int) -> W
     def work() -> None:
         for _ in range(steps):
             images = _normalized(rows["image"], device)
-            with torch.autocast("cuda", torch.bfloat16, enabled=on_gpu):
+            with torch.autocast(device.type, torch.bfloat16, enabled=compute_dtype == "bfloat16"):
                 logits = forward(images)[0]
             logits = logits.float()
             positives = labels.sum()

@@ -15,6 +15,7 @@ _NETWORK = flags.DEFINE_enum("network", "baseline", list(networks.HEADS), "Head 
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 64, "Pixels.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Images per step.")
 _STEPS = flags.DEFINE_integer("steps", 1, "Steps between two looks at the clock.")
+_COMPUTE_DTYPE = flags.DEFINE_enum("compute_dtype", "float32", ["float32", "bfloat16"], "Layers'.")
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "How often each is measured.")
 
 
@@ -25,6 +26,7 @@ def main(_: list[str]) -> None:
         "image_size": _IMAGE_SIZE.value,
         "batch_size": _BATCH_SIZE.value,
         "steps": _STEPS.value,
+        "compute_dtype": _COMPUTE_DTYPE.value,
     }
     images = _BATCH_SIZE.value * _STEPS.value
     result = measure(

@@ -201,6 +201,14 @@ def in_memory(data: Radiographs, placement: Placement) -> HeldRadiographs:
     return data.in_memory()  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def steps_together(mesh: Mesh, most: int) -> int:
+    """Returns how many steps devices do in one go, at most: one on a CPU, `most` elsewhere.
+
+    In XLA's loops for CPUs a step takes seven times as long, and there the host is no bottleneck.
+    """
+    return 1 if mesh.devices.flat[0].platform == "cpu" else most
+
+
 def put_on_devices(data: HeldRadiographs, mesh: Mesh) -> dict[str, jax.Array]:
     """Puts `image` and `labels` of a split on every device, whole.
 

@@ -20,6 +20,7 @@ from jaxcxr.distributed import leads
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, classifier_config
 from jaxcxr.models.normalization import in_part
+from jaxcxr.training import feeding
 from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.callbacks import Callback, Progress, ProgressLine
 from jaxcxr.training.feeding import (
@@ -121,8 +122,8 @@ def fit(
         placement: Where the radiographs are: "streamed" from where they come; in "host" memory,
             read once; the training split on each "device", gathered, augmented and normalized
             within the step (7.4 GB for 112,120 of 256×256). The batches are the same, bit for bit.
-        steps_per_dispatch: Most steps that devices which hold the radiographs do in one go.
-            Signals, and the progress bar, wait for them.
+        steps_per_dispatch: Most steps that GPUs which hold the radiographs do in one go. Signals,
+            and the progress bar, wait for them.
         compute_dtype: "bfloat16" makes the network's layers compute in it; parameters, batch norm
             statistics, loss, gradients and updates stay float32, and so does validation.
         nonfinite_patience: A step whose loss or gradients are not finite changes nothing and is
@@ -169,12 +170,11 @@ def fit(
         train_data = in_memory(train_data, placement)
         validation_data = validation_data and in_memory(validation_data, placement)
     if placement == "device" and not debug_nonfinite:  # its check needs the batch at hand
-        steps = make_resident_steps(
-            model, transformation, mesh, **stepping, most=steps_per_dispatch
-        )
+        most = feeding.steps_together(mesh, steps_per_dispatch)
+        steps = make_resident_steps(model, transformation, mesh, **stepping, most=most)
         held = in_memory(train_data, placement)
         on_devices = put_on_devices(held, mesh)
-        feed: Feed = Resident(steps, held, on_devices, **order, most=steps_per_dispatch)
+        feed: Feed = Resident(steps, held, on_devices, **order, most=most)
     else:
         step = make_train_step(model, transformation, mesh, **stepping)
         feed = Streamed(step, train_data, **order)

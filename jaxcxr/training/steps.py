@@ -138,16 +138,20 @@ def make_resident_steps(
     def device_steps(
         state: TrainState, radiographs: Batch, rows: jax.Array, count: jax.Array
     ) -> tuple[TrainState, jax.Array]:
-        def body(step: jax.Array, carry: tuple[TrainState, jax.Array]) -> Any:
-            state, losses = carry
+        def one(state: TrainState, rows: jax.Array) -> tuple[TrainState, jax.Array]:
             batch = {
-                name: radiographs[name].at[rows[step]].get(mode="promise_in_bounds")
+                name: radiographs[name].at[rows].get(mode="promise_in_bounds")
                 for name in ("image", "labels")
             }
-            batch["mask"] = jnp.ones(rows.shape[1], bool)
-            state, total = device_step(state, batch)
-            return state, losses.at[step].set(total)
+            return device_step(state, {**batch, "mask": jnp.ones(len(rows), bool)})
 
+        def body(step: jax.Array, carry: tuple[TrainState, jax.Array]) -> Any:
+            state, total = one(carry[0], rows[step])
+            return state, carry[1].at[step].set(total)
+
+        if most == 1:  # without a loop, which CPUs are slow in
+            state, total = one(state, rows[0])
+            return state, total[None]
         return jax.lax.fori_loop(0, count, body, (state, jnp.zeros(most)))
 
     everywhere = PartitionSpec()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import jaxcxr as cxr
+from jaxcxr.training import feeding
 from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.feeding import Resident, put_on_devices
 from jaxcxr.training.losses import weighted_cross_entropy
@@ -14,6 +15,12 @@ from jaxcxr.training.steps import device_mesh, make_train_step, shard_batch
 from tests.training.conftest import make_split
 
 STEPS = 5
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """Several steps in one go, which a CPU does only to be tested."""
+    monkeypatch.setattr(feeding, "steps_together", lambda mesh, most: most)
 
 
 def train(model, placement, *callbacks, split=None, **settings):
@@ -41,9 +48,11 @@ def streamed(tiny_model):
     return train(tiny_model, "streamed")
 
 
-@pytest.mark.parametrize("placement", ["host", "device"])
-def test_each_placement_learns_the_same(tiny_model, streamed, placement):
-    run = train(tiny_model, placement)
+@pytest.mark.parametrize("placement", ["host", "device", "device in a loop"])
+def test_each_placement_learns_the_same(tiny_model, streamed, placement, request):
+    if placement == "device in a loop":
+        request.getfixturevalue("as_on_a_gpu")
+    run = train(tiny_model, placement.split()[0])
     for name in ("loss", "val_loss"):
         np.testing.assert_allclose(run.history[name], streamed.history[name], rtol=1e-4)
     for ours, theirs in zip(
@@ -88,7 +97,7 @@ def test_a_dispatch_ends_where_a_callback_pauses_and_at_the_end_of_the_epoch():
     assert asked == [1, 2, 3, 4, 5]
 
 
-def test_resident_training_left_within_an_epoch_ends_with_the_same_bits(tiny_model, tmp_path):
+def test_left_within_an_epoch_it_ends_with_the_same_bits(tiny_model, tmp_path, as_on_a_gpu):
     """The epoch is cut at other steps, then, than that of a training that nobody left."""
 
     class Leave(cxr.Callback):
@@ -107,7 +116,7 @@ def test_resident_training_left_within_an_epoch_ends_with_the_same_bits(tiny_mod
     assert run.history["loss"] == whole.history["loss"]
 
 
-def test_skipped_steps_are_counted_and_named_wherever_the_radiographs_are(tiny_model):
+def test_skipped_steps_are_counted_and_named_wherever_it_is(tiny_model, as_on_a_gpu):
     """A learning rate without bound makes the second step's numbers not finite."""
     for placement in ("streamed", "device"):
         with pytest.raises(cxr.UserError, match=r"step . of epoch .*in 3 steps in a row"):
@@ -186,3 +195,7 @@ def test_every_convolution_of_a_bfloat16_network_is_one(head):
 def test_trains_in_bfloat16(tiny_model):
     run = train(tiny_model, "device", compute_dtype="bfloat16", epochs=4)
     assert run.history["loss"][-1] < run.history["loss"][0]
+
+
+def test_a_cpu_does_one_step_at_a_time():
+    assert feeding.steps_together(device_mesh(), 16) == 1
