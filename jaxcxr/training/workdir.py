@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import ml_collections
 
 from jaxcxr.errors import UserError
 from jaxcxr.files import write_text
@@ -42,6 +41,8 @@ def read_config(workdir: str | Path) -> Config:
     Raises:
         UserError: `workdir` is no folder of a run, or the file is damaged.
     """
+    import ml_collections  # lazy: `fit` and `Predictor` serve where it is not installed
+
     path = Path(workdir) / "config.json"
     try:
         return ml_collections.ConfigDict(json.loads(path.read_text(encoding="utf-8")))
