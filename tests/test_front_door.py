@@ -24,6 +24,7 @@ def test_networks_and_training_need_no_tensorflow():
     program = """
 import sys
 sys.modules["tensorflow"] = sys.modules["tensorflow_datasets"] = None
+sys.modules["ml_collections"] = None
 import jaxcxr.evaluation, jaxcxr.models, jaxcxr.inference.predictor, jaxcxr.training.experiment
 """
     subprocess.run([sys.executable, "-c", program], check=True)
