@@ -28,9 +28,6 @@ _SMALL_MAP = 4
 _MANY_CHANNELS = 256
 """Channels from which on XLA's gradient of the kernel is as fast as ours."""
 
-_ROWS = 4096
-"""About how many positions are multiplied at a time: their patches should stay in the cache."""
-
 
 def convolve(
     x: jax.Array,
@@ -68,12 +65,10 @@ def _plain(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
 
 
 def _on_cpu(stride: int, pad: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    size, channels = kernel.shape[0], x.shape[-1]
+    size = kernel.shape[0]
     height, width = (_returned(side, size, stride, pad) for side in x.shape[1:3])
     if height * width <= _SMALL_MAP or size == 1:
         return _patches(x, size, stride, pad) @ kernel.reshape(-1, kernel.shape[-1])
-    if channels >= _MANY_CHANNELS:
-        return _plain(x, kernel, stride, pad)
     return _with_fast_kernel_gradient(x, kernel, stride, pad)
 
 
@@ -109,6 +104,11 @@ def _backward(
     stride: int, pad: int, kept: tuple[jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     x, kernel = kept
+    if x.shape[-1] >= _MANY_CHANNELS:
+        # Held by the barrier, `x` is not computed anew inside the copies that XLA makes of it.
+        x = lax.optimization_barrier(x)
+        _, pull_back = jax.vjp(lambda x, kernel: _plain(x, kernel, stride, pad), x, kernel)
+        return pull_back(gradient)
     _, pull_back = jax.vjp(lambda x: _plain(x, kernel, stride, pad), x)
     return pull_back(gradient)[0], _kernel_gradient(x, gradient, kernel.shape[0], stride, pad)
 
@@ -119,25 +119,33 @@ _with_fast_kernel_gradient.defvjp(_forward, _backward)
 def _kernel_gradient(
     x: jax.Array, gradient: jax.Array, size: int, stride: int, pad: int
 ) -> jax.Array:
-    """Returns Σ patchᵀ · gradient over all positions (size, size, C, O), some images at a time."""
-    channels, features = x.shape[-1], gradient.shape[-1]
-    images = _images_at_a_time(len(x), gradient.shape[1] * gradient.shape[2])
-    parts = [array.reshape(-1, images, *array.shape[1:]) for array in (x, gradient)]
+    """Returns Σ patchᵀ · gradient over all positions (size, size, C, O), row by row of the map.
 
-    def add(total: jax.Array, part: list[jax.Array]) -> tuple[jax.Array, None]:
-        seen = _patches(part[0], size, stride, pad).reshape(-1, size * size * channels)
-        pulled = part[1].reshape(-1, features)
-        if channels < features // 2:  # the stem
-            return total + (seen.T @ pulled).T, None
-        # The transposed gradient is laid out first: XLA multiplies rows by columns fastest.
-        return total + lax.optimization_barrier(pulled.T) @ lax.optimization_barrier(seen), None
+    With columns and images innermost, what the kernel sees along a row is copied in long runs, and
+    both factors of the row's product stay in the cache.
+    """
+    (images, height, width, features), channels = gradient.shape, x.shape[-1]
+    around = (pad, pad)
+    rows = jnp.pad(_laid_out(x, 1, 3, 2, 0), (around, (0, 0), around, (0, 0)))
+    rows = lax.optimization_barrier(rows)
+    pulled = _laid_out(gradient, 1, 2, 0, 3).reshape(height, width * images, features)
+    reach = stride * (width - 1) + 1
 
-    start = jnp.zeros((features, size * size * channels), gradient.dtype)
-    total, _ = lax.scan(add, start, parts)
-    return total.reshape(features, size, size, channels).transpose(1, 2, 3, 0)
+    def add(total: jax.Array, row: jax.Array) -> tuple[jax.Array, None]:
+        near = lax.dynamic_slice_in_dim(rows, stride * row, size)
+        seen = [
+            near[down, :, right : right + reach : stride]
+            for down in range(size)
+            for right in range(size)
+        ]
+        patches = lax.optimization_barrier(jnp.concatenate(seen))
+        return total + patches.reshape(-1, width * images) @ pulled[row], None
+
+    start = jnp.zeros((size * size * channels, features), gradient.dtype)
+    total, _ = lax.scan(add, start, jnp.arange(height))
+    return total.reshape(size, size, channels, features)
 
 
-def _images_at_a_time(images: int, positions: int) -> int:
-    """Returns the divisor of `images` that comes nearest to `_ROWS` positions from below."""
-    most = max(_ROWS // positions, 1)
-    return max(count for count in range(1, images + 1) if images % count == 0 and count <= most)
+def _laid_out(x: jax.Array, *axes: int) -> jax.Array:
+    """Returns `x` with its axes in another order in memory: XLA fuses nothing into the copying."""
+    return lax.optimization_barrier(lax.optimization_barrier(x).transpose(axes))
