@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, Prediction, build_classifier, normalize
 from jaxcxr.models.alignment import aligned
+from jaxcxr.models.compilation import compiler_options
 from jaxcxr.training.checkpoints import restore_best
 from jaxcxr.training.state import Variables
 from jaxcxr.training.workdir import read_config
@@ -50,7 +51,8 @@ class Predictor:
         everywhere = jax.device_put(self.variables, NamedSharding(mesh, PartitionSpec()))
         object.__setattr__(self, "_mesh", mesh)
         object.__setattr__(self, "variables", everywhere)
-        object.__setattr__(self, "_apply", jax.jit(apply))
+        jitted = jax.jit(apply, compiler_options=compiler_options(mesh))
+        object.__setattr__(self, "_apply", jitted)
 
     @classmethod
     def from_run(cls, workdir: str | Path) -> Predictor:

@@ -1,13 +1,14 @@
 """Convolutions that are fast on CPUs, too.
 
-XLA's convolution is near the arithmetic limit of a CPU forward and for the gradient of its input,
-but in two cases many times slower (jaxlib 0.10, see benchmarks/README.md):
+XLA's convolution comes near to the arithmetic limit of a CPU, but not everywhere (jaxlib 0.10, see
+benchmarks/README.md). On CPUs three cases go their own ways:
 
-- the gradient of its kernel, where there are few channels and large maps;
-- everything, where the maps that it returns are as small as 2×2.
+- 3×3 convolutions at stride 1 of 64 channels or more: half the multiplications, by
+  `jaxcxr.models.winograd`;
+- the gradient of a kernel that sees few channels, the stem's: a product of matrices, row by row;
+- maps as small as 2×2, where XLA's convolution is a hundred times slower: one product of matrices.
 
-On CPUs these cases are written as products of matrices here; on other devices `convolve` is
-`jax.lax.conv_general_dilated` itself.
+On other devices `convolve` is `jax.lax.conv_general_dilated` itself.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from jaxcxr.models import winograd
+
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _SMALL_MAP = 4
 """Positions of a map at or below which XLA's convolution leaves its fast path."""
 
-_MANY_CHANNELS = 256
-"""Channels from which on XLA's gradient of the kernel is as fast as ours."""
+_MANY_CHANNELS = 64
+"""Channels from which on XLA's gradient of the kernel is as fast as ours, or faster."""
 
 
 def convolve(
@@ -69,6 +72,8 @@ def _on_cpu(stride: int, pad: int, x: jax.Array, kernel: jax.Array) -> jax.Array
     height, width = (_returned(side, size, stride, pad) for side in x.shape[1:3])
     if height * width <= _SMALL_MAP or size == 1:
         return _patches(x, size, stride, pad) @ kernel.reshape(-1, kernel.shape[-1])
+    if (size, stride, pad) == (3, 1, 1) and winograd.pays(x, kernel):
+        return winograd.convolve_3x3(x, kernel)
     return _with_fast_kernel_gradient(x, kernel, stride, pad)
 
 

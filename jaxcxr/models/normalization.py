@@ -70,7 +70,8 @@ class BatchNorm(nn.Module):
         if not mode.train or in_part(self.path, mode.frozen):
             return _normalized(x, running_mean.value, running_var.value, scale, bias)
 
-        y, mean, var = _normalized_by_batch(x, scale, bias, mode.axis_name)
+        normalized: Any = _normalized_by_batch(x, scale, bias, mode.axis_name)
+        y, mean, var = normalized
         if not self.is_initializing():
             count = _count(x, mode.axis_name)
             unbiased = var * (count / max(count - 1, 1))
@@ -105,7 +106,8 @@ def _normalized_by_batch(
 
 
 def _forward(x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str | None) -> Any:
-    y, mean, var = _normalized_by_batch(x, scale, bias, axis_name)
+    normalized: Any = _normalized_by_batch(x, scale, bias, axis_name)
+    y, mean, var = normalized
     return (y, mean, var), (x, mean, jax.lax.rsqrt(var + _EPSILON), scale)
 
 

@@ -18,6 +18,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier
+from jaxcxr.models.compilation import compiler_options
 from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.history import UnfinishedEpoch
 from jaxcxr.training.objective import (
@@ -154,7 +155,7 @@ def make_finiteness_check(
         out_specs=everywhere,
         check_vma=False,
     )
-    return jax.jit(mapped)
+    return jax.jit(mapped, compiler_options=compiler_options(mesh))
 
 
 def _finite(value: Any) -> jax.Array:

@@ -17,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, Prediction, normalize
+from jaxcxr.models.compilation import compiler_options
 from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.objective import (
     DEVICES,
@@ -103,7 +104,7 @@ def make_train_step(
         out_specs=(everywhere, everywhere),
         check_vma=False,
     )
-    return jax.jit(mapped, donate_argnums=0)
+    return jax.jit(mapped, donate_argnums=0, compiler_options=compiler_options(mesh))
 
 
 def make_resident_steps(
@@ -162,7 +163,7 @@ def make_resident_steps(
         out_specs=(everywhere, everywhere),
         check_vma=False,
     )
-    return jax.jit(mapped, donate_argnums=0)
+    return jax.jit(mapped, donate_argnums=0, compiler_options=compiler_options(mesh))
 
 
 def _make_device_step(
@@ -235,4 +236,4 @@ def make_loss_step(
         out_specs=(everywhere, everywhere),
         check_vma=False,
     )
-    return jax.jit(mapped)
+    return jax.jit(mapped, compiler_options=compiler_options(mesh))

@@ -27,6 +27,7 @@ def ours(x, kernel, stride, pad):
         ((3, 16, 16, 8), 8, 3, 1),  # few channels
         ((6, 9, 7, 8), 16, 3, 2),  # odd sides
         ((2, 8, 8, 256), 8, 3, 1),  # many channels
+        ((8, 32, 32, 64), 64, 3, 1),  # by Winograd's way
         ((2, 5, 5, 8), 8, 1, 1),
         ((2, 5, 5, 8), 16, 1, 2),
         ((4, 2, 2, 8), 8, 3, 1),  # small maps
