@@ -4,9 +4,9 @@ The order is a pure function of the sizes of the record files, the seed and the 
 follows it, so that streamed, cached and resumed epochs are the same bit for bit.
 
 Images of an epoch are shuffled in two steps that need bounded memory. The record files are taken in
-random order, up to `TOGETHER` at a time, and read in turns, one record from each. The stream that
-results is cut into windows, and each window is shuffled as a whole. Within a file, records already
-lie in the order of their names' hashes.
+random order, up to `TOGETHER` at a time, and read in turns, some records from each. The stream that
+results is cut into windows, and each window is shuffled as a whole; it has room for `_TURNS` turns
+of `TOGETHER` files. Within a file, records already lie in the order of their names' hashes.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ TOGETHER = 16
 WINDOW_BYTES = 64 * 1024**2
 """Memory of a window, in which images are shuffled."""
 
+_TURNS = 2
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Order:
@@ -30,14 +32,33 @@ class Order:
 
     Attributes:
         groups: Record files, by index, in the order of reading; those of a group are read in turns.
+        turn: Records that are read from a file at a time; fewer at its end.
         window: Length of the windows of the stream that results.
         rows: (N,) Position in the stream of each image of the epoch. Image i lies in window
             i // window, so that windows can be read one after the other.
     """
 
     groups: tuple[tuple[int, ...], ...]
+    turn: int
     window: int
     rows: np.ndarray
+
+    def turns(self, lengths: Sequence[int]) -> np.ndarray:
+        """Returns (T, 3) every turn of the stream: group, place in `stored_order`, records.
+
+        Args:
+            lengths: Number of records in each record file.
+        """
+        starts = np.cumsum([0, *lengths])
+        return np.array(
+            [
+                (index, starts[file] + done, min(self.turn, lengths[file] - done))
+                for index, group in enumerate(self.groups)
+                for done in range(0, max(lengths[file] for file in group), self.turn)
+                for file in group
+                if done < lengths[file]
+            ]
+        ).reshape(-1, 3)
 
 
 def stored_order(lengths: Sequence[int], image_size: int) -> Order:
@@ -48,7 +69,8 @@ def stored_order(lengths: Sequence[int], image_size: int) -> Order:
         image_size: Height and width of the images in pixels.
     """
     files = tuple((index,) for index in range(len(lengths)))
-    return Order(files, _window(image_size), np.arange(sum(lengths)))
+    window = _window(image_size)
+    return Order(files, _turn(window), window, np.arange(sum(lengths)))
 
 
 def shuffled_order(lengths: Sequence[int], image_size: int, seed: int, epoch: int) -> Order:
@@ -61,7 +83,7 @@ def shuffled_order(lengths: Sequence[int], image_size: int, seed: int, epoch: in
     rows = np.arange(sum(lengths))
     for start in range(0, len(rows), window):
         rng.shuffle(rows[start : start + window])
-    return Order(groups, window, rows)
+    return Order(groups, _turn(window), window, rows)
 
 
 def stored_positions(order: Order, lengths: Sequence[int]) -> np.ndarray:
@@ -69,16 +91,14 @@ def stored_positions(order: Order, lengths: Sequence[int]) -> np.ndarray:
 
     With it, images that lie in memory in stored order can be taken in the epoch's order.
     """
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    stream = []
-    for group in order.groups:
-        sizes = np.array([lengths[file] for file in group])
-        turn = np.concatenate([np.arange(size) for size in sizes])
-        member = np.repeat(np.arange(len(group)), sizes)
-        places = np.concatenate([starts[file] + np.arange(lengths[file]) for file in group])
-        stream.append(places[np.lexsort((member, turn))])
-    return np.concatenate(stream)[order.rows]
+    _, firsts, counts = order.turns(lengths).T
+    stream = np.repeat(firsts - np.cumsum(counts) + counts, counts) + np.arange(sum(lengths))
+    return stream[order.rows]
 
 
 def _window(image_size: int) -> int:
     return max(WINDOW_BYTES // image_size**2, 256)
+
+
+def _turn(window: int) -> int:
+    return max(window // (_TURNS * TOGETHER), 1)

@@ -65,7 +65,7 @@ class Split:
             batch_size: Images per batch, over all processes.
             seed: Of the order; see `jaxcxr.data.order`.
             epoch: Of the order.
-            start_batch: The first batch to yield; those before are not decoded.
+            start_batch: The first batch to yield; groups of files before it are not read.
             process_index: Which of the processes this is.
             process_count: How many processes share each batch; every one yields its rows of it.
 

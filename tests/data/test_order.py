@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=40)
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch):
     monkeypatch.setattr(order, "_window", lambda image_size: 13)
+    monkeypatch.setattr(order, "_turn", lambda window: 3)
 
 
 @given(lengths=LENGTHS, seed=st.integers(0, 99), epoch=st.integers(0, 99))
@@ -30,9 +33,12 @@ def test_stored_order_is_the_order_of_the_files(lengths):
 
 
 def test_files_of_a_group_are_read_in_turns():
-    turns = order.Order(groups=((1, 0), (2,)), window=13, rows=np.arange(7))
+    one = order.Order(groups=((1, 0), (2,)), turn=1, window=13, rows=np.arange(7))
     # File 0 holds images 0 to 2, file 1 images 3 and 4, file 2 images 5 and 6.
-    assert order.stored_positions(turns, [3, 2, 2]).tolist() == [3, 0, 4, 1, 2, 5, 6]
+    assert order.stored_positions(one, [3, 2, 2]).tolist() == [3, 0, 4, 1, 2, 5, 6]
+    two = dataclasses.replace(one, turn=2)
+    assert order.stored_positions(two, [3, 2, 2]).tolist() == [3, 4, 0, 1, 2, 5, 6]
+    assert two.turns([3, 2, 2]).tolist() == [[0, 3, 2], [0, 0, 2], [0, 2, 1], [1, 5, 2]]
 
 
 def epoch_positions(seed, epoch, lengths):
@@ -54,8 +60,9 @@ def test_neighbours_of_one_epoch_are_apart_in_the_next(monkeypatch):
     assert np.median(apart) > 200  # of 2,000 images; 586 in a perfect shuffle, 1 without any
 
 
-def test_windows_take_bounded_memory(monkeypatch):
+def test_windows_take_bounded_memory_and_hold_every_file_of_a_group_twice(monkeypatch):
     monkeypatch.undo()
     for size in (64, 256, 512):
         assert order._window(size) * size**2 <= order.WINDOW_BYTES
+        assert order._turn(order._window(size)) * order.TOGETHER * 2 == order._window(size)
     assert order._window(2048) == 256

@@ -20,6 +20,7 @@ WINDOW = 20
 @pytest.fixture(autouse=True)
 def small_windows(monkeypatch):
     monkeypatch.setattr(order, "_window", lambda image_size: WINDOW)
+    monkeypatch.setattr(order, "_turn", lambda window: 2)
 
 
 @pytest.fixture(scope="module")
