@@ -20,9 +20,13 @@ from PIL import Image
 
 from jaxcxr.errors import UserError
 from jaxcxr.inference.gray_levels import look_up, stretch
+from jaxcxr.inference.jpeg import check_scans
 
 Dataset = Any
 """pydicom's `Dataset`; pydicom is an extra, so that it is imported where a DICOM file is read."""
+
+_ONE_SAMPLE = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+"""Photometric interpretations of one value per pixel; the others have three."""
 
 _BEFORE_GROUP = 144
 """Bytes before those that the file's group length counts: preamble, "DICM", that length itself."""
@@ -44,7 +48,7 @@ def read_pixels(path: Path, check_size: Callable[[int, int], None]) -> np.ndarra
     """
     try:
         from pydicom.filereader import dcmread, read_file_meta_info
-        from pydicom.uid import DeflatedExplicitVRLittleEndian
+        from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGTransferSyntaxes
     except ImportError as error:
         raise UserError("a DICOM file; to read it, pip install 'jaxcxr[dicom]'") from error
     with warnings.catch_warnings(action="ignore"):
@@ -57,6 +61,8 @@ def read_pixels(path: Path, check_size: Callable[[int, int], None]) -> np.ndarra
         else:
             _check_header(dcmread(path, stop_before_pixels=True), check_size)
             dataset = dcmread(path)
+        if dataset.file_meta.TransferSyntaxUID in JPEGTransferSyntaxes:
+            check_scans(dataset.PixelData)
         return _display(dataset)
 
 
@@ -87,10 +93,13 @@ def _display(dataset: Dataset) -> np.ndarray:
 
     stored = pixel_array(dataset)
     photometric = dataset.PhotometricInterpretation
+    samples = () if photometric in _ONE_SAMPLE else (3,)
+    if stored.shape != (dataset.Rows, dataset.Columns, *samples):
+        raise UserError(f"pixels of shape {stored.shape} in a file of {photometric}; export it again")
     if photometric == "PALETTE COLOR":
         colors = apply_color_lut(stored, dataset)
         return _luma(colors, 8 * colors.itemsize)
-    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
+    if photometric not in _ONE_SAMPLE:
         return _luma(stored, dataset.BitsStored)
     pixels = look_up(stored, lambda levels: _brightness(levels, dataset))
     return 255 - pixels if photometric == "MONOCHROME1" else pixels

