@@ -198,6 +198,7 @@ def no_radiograph(rng: Rng, folder: Path) -> Trial:
         bytes(128) + b"DICM" + rng.bytes(500),
         start,
         start + deep * 20_000,
+        start + bytes(2 * 10**7),
         start + b"\xe0\x7f\x10\x00OW\0\0\xff\xff\xff\x7f" + bytes(500),
     )
     return trial(folder, "no radiograph", contents[rng.integers(0, len(contents))])
