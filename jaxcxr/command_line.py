@@ -14,7 +14,6 @@ from ml_collections import config_flags
 
 from jaxcxr.errors import UserError
 
-
 _SETTING = re.compile(r"--?[a-z_]+(\.[A-Za-z_][A-Za-z_0-9]*)+")
 
 

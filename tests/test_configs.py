@@ -65,7 +65,10 @@ def test_every_field_of_every_network_is_a_setting():
         ({"backbone": {"name": "ResNet18", "blocks": (1, 10**6)}}, "blocks is"),
         ({"backbone": {"name": "ResNet18", "blocks": (1,) * 5}}, "name 1 to 4 stages"),
         (
-            {"backbone": {"name": "ResNet18", "blocks": (1, 1)}, "head": {"name": "AttentionGated"}},
+            {
+                "backbone": {"name": "ResNet18", "blocks": (1, 1)},
+                "head": {"name": "AttentionGated"},
+            },
             "AttentionGated reads 3 stages",
         ),
         ({"head": {"name": "Baseline", "lse_r": float("nan")}}, "lse_r is nan"),

@@ -122,7 +122,9 @@ def _display(dataset: Dataset) -> np.ndarray:
     photometric = dataset.PhotometricInterpretation
     samples = () if photometric in _ONE_SAMPLE else (3,)
     if stored.shape != (dataset.Rows, dataset.Columns, *samples):
-        raise UserError(f"pixels of shape {stored.shape} in a file of {photometric}; export it again")
+        raise UserError(
+            f"pixels of shape {stored.shape} in a file of {photometric}; export it again"
+        )
     if photometric == "PALETTE COLOR":
         colors = apply_color_lut(stored, dataset)
         return _luma(colors, 8 * colors.itemsize)

@@ -25,7 +25,6 @@ from jaxcxr.training.checkpoints import restore_best
 from jaxcxr.training.state import Variables
 from jaxcxr.training.workdir import read_config
 
-
 _LARGEST = 8192
 """Pixels that a radiograph is high at most; a greater number is a damaged one."""
 

@@ -80,8 +80,8 @@ def _check_choices(module: nn.Module) -> None:
         numbers = [value] if isinstance(value, int | float) else ()
         if not all(0 < number <= _LARGEST for number in numbers):
             raise UserError(
-                f"{type(module).__name__}.{name} is {value!r}; it must be above 0, and {_LARGEST} at "
-                "most"
+                f"{type(module).__name__}.{name} is {value!r}; it must be above 0, and at most "
+                f"{_LARGEST}"
             )
 
 
@@ -93,8 +93,8 @@ def _check_stages(backbone: nn.Module, head: Head) -> None:
     are_counts = [isinstance(count, int) and 1 <= count <= _MOST_BLOCKS for count in blocks]
     if not 1 <= len(blocks) <= NUM_STAGES or not all(are_counts):
         raise UserError(
-            f"{type(backbone).__name__}.blocks is {blocks!r}; name 1 to {NUM_STAGES} stages of 1 to "
-            f"{_MOST_BLOCKS} blocks"
+            f"{type(backbone).__name__}.blocks is {blocks!r}; name 1 to {NUM_STAGES} stages of "
+            f"1 to {_MOST_BLOCKS} blocks"
         )
     if len(blocks) < head.min_stages:
         raise UserError(

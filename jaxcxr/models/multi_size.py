@@ -20,7 +20,6 @@ from jaxcxr.models.heads import Prediction
 from jaxcxr.models.normalization import INFERENCE, Mode
 from jaxcxr.models.resizing import unit_range
 
-
 _SMALLEST, _LARGEST = 16, 2048
 
 

@@ -37,7 +37,9 @@ class Augmentation:
             raise UserError(f"crop_scale is {self.crop_scale}; it must be above 0 and at most 1")
         for name in ("rotation", "translation", "intensity_shift"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be 0 or more, and finite")
+                raise UserError(
+                    f"{name} is {getattr(self, name)}; it must be 0 or more, and finite"
+                )
 
     @property
     def moves_pixels(self) -> bool:

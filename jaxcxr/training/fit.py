@@ -53,7 +53,6 @@ from jaxcxr.training.steps import (
     shard_batch,
 )
 
-
 _LARGEST = 2**31 - 1
 """Steps and epochs are counted in 32 bits on the devices."""
 

@@ -48,7 +48,9 @@ class Adam:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be above 0 and finite")
         for name in ("weight_decay", "warmup_epochs"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be 0 or more, and finite")
+                raise UserError(
+                    f"{name} is {getattr(self, name)}; it must be 0 or more, and finite"
+                )
         if self.drop_every is not None and self.drop_every < 1:
             raise UserError(f"drop_every is {self.drop_every}; it must be 1 epoch or more, or None")
         if self.cosine and self.drop_every is not None:

@@ -9,18 +9,20 @@ It may be accepted with the right content or refused by a `UserError`. It fails 
 other exception, when what is accepted is not what the file says, when what is right is refused,
 when it takes more than 5 s of processor time or when the process grows over 1 GB.
 
-Prints a line per failure, and one line of JSON; ends with status 1 where anything failed.
+Prints a line per failure, and one line of JSON; ends with status 1 where anything failed. Ctrl-C
+ends the campaign early; the line then tells what was tried until then.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tqdm import tqdm
@@ -54,6 +56,12 @@ def summary(tried: Iterable[tuple[Input, Verdict]]) -> dict[str, Any]:
     }
 
 
+def until_stopped(tried: Iterable[tuple[Input, Verdict]]) -> Iterator[tuple[Input, Verdict]]:
+    """Yields what was tried until Ctrl-C."""
+    with contextlib.suppress(KeyboardInterrupt):
+        yield from tried
+
+
 def main() -> int:
     """Runs a campaign, or a few of its inputs."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -72,7 +80,9 @@ def main() -> int:
     ]
     began = time.monotonic()
     tried = campaign.run(inputs, flags.workers)
-    result = summary(tqdm(tried, "fuzz", total=len(inputs), unit="input", smoothing=0.05))
+    result = summary(
+        until_stopped(tqdm(tried, "fuzz", total=len(inputs), unit="input", smoothing=0.05))
+    )
     result["seconds"] = round(time.monotonic() - began)
     print(json.dumps({"seed": flags.seed, **result}))
     return 1 if result["failures"] else 0

@@ -34,7 +34,7 @@ PATIENCE = 300
 """Seconds by the clock after which an input hangs that takes no processor time."""
 
 LIFE = 2500
-"""Inputs that a process tries before it is replaced: what compilers keep is not held against them."""
+"""Inputs that a process tries before it is replaced, and with it what compilers keep."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -150,7 +150,16 @@ def damaged_manifest(rng: Rng, folder: Path) -> Trial:
     if rng.random() < 0.6:
         way, content = damage.any_way(rng, path.read_bytes())
     else:
-        contents = (b"", b"{}", b"[]", b"null", b"1", b"\xff\xfe", b"[" * 100_000, b'{"manifest":1}')
+        contents = (
+            b"",
+            b"{}",
+            b"[]",
+            b"null",
+            b"1",
+            b"\xff\xfe",
+            b"[" * 100_000,
+            b'{"manifest":1}',
+        )
         way, content = "replaced", contents[rng.integers(0, len(contents))]
     path.write_bytes(content)
     return either(rng, trial(run, f"manifest {way}", {EPOCHS}))

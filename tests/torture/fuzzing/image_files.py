@@ -22,7 +22,9 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def header(width: int, height: int, depth: int = 8, color: int = GRAY, interlaced: int = 0) -> bytes:
+def header(
+    width: int, height: int, depth: int = 8, color: int = GRAY, interlaced: int = 0
+) -> bytes:
     """Returns the IHDR chunk of a PNG file."""
     return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlaced))
 

@@ -154,7 +154,9 @@ def coloured_png(rng: Rng, folder: Path) -> Trial:
     """Colours become their luma (ITU-R 601), of a palette as of pixels."""
     colors = rng.integers(0, 256, (*noise(rng).shape, 3)).astype(np.uint8)
     if rng.random() < 0.5:
-        colors = colors[:1, :1] // (1 + np.arange(4)[:, None]).repeat(40, 0).repeat(50, 1)[..., None]
+        colors = (
+            colors[:1, :1] // (1 + np.arange(4)[:, None]).repeat(40, 0).repeat(50, 1)[..., None]
+        )
         image = Image.fromarray(colors.astype(np.uint8)).quantize(256)
         colors = np.asarray(image.convert("RGB"))
         content = encode(image, "PNG")

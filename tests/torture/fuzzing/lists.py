@@ -91,7 +91,9 @@ def wrong(files: dict[str, bytes], release: Release) -> str | None:
     ]
     if found != expected:
         return f"metadata: {first_difference(found, expected)}"
-    boxes = [[row[0], canonical_finding(row[1]), *row[2:6]] for row in texts.records(files[BOXES])[1:]]
+    boxes = [
+        [row[0], canonical_finding(row[1]), *row[2:6]] for row in texts.records(files[BOXES])[1:]
+    ]
     found = release.boxes[["image_name", "finding", "x", "y", "w", "h"]].to_numpy().tolist()
     expected = [[*row[:2], *map(decimal, row[2:])] for row in boxes]
     if found != expected:
@@ -132,7 +134,12 @@ def harmless(rng: Rng, folder: Path) -> Trial:
         ways = texts.HARMLESS
     else:
         key, name = (("train_val", TRAIN_VAL), ("test", TEST))[rng.integers(0, 2)]
-        ways = (texts.with_mark, texts.with_other_line_ends, texts.with_blank_lines, texts.with_spaces)
+        ways = (
+            texts.with_mark,
+            texts.with_other_line_ends,
+            texts.with_blank_lines,
+            texts.with_spaces,
+        )
     way = ways[rng.integers(0, len(ways))]
     content = way(rng, originals()[name])
     return trial(folder, way.__name__, True, **{key: content})

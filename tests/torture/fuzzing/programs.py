@@ -146,7 +146,12 @@ def report(rng: Rng, folder: Path) -> Trial:
 def weights(rng: Rng, folder: Path) -> Trial:
     """Weights that are none, or cut off."""
     source = folder / "weights.safetensors"
-    contents = (b"", rng.bytes(300), (2**60).to_bytes(8, "little") + b"{}", b"\x08" + bytes(7) + b"{}      ")
+    contents = (
+        b"",
+        rng.bytes(300),
+        (2**60).to_bytes(8, "little") + b"{}",
+        b"\x08" + bytes(7) + b"{}      ",
+    )
     source.write_bytes(contents[rng.integers(0, len(contents))])
     out = folder / "out"
     words = (f"--source={source}", "--model=ResNet34", f"--out={out}")

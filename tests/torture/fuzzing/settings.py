@@ -95,7 +95,7 @@ EVERYTHING = (*WHOLE, *REAL, *TUPLES, *WORDS, "{}", "[]", "lambda: 1", "(" * 200
 KEYS = ("nonsense", "model", "model.backbone", "optimizer.learning_rat", "a.b.c", "", "seed.seed")
 
 
-class Started(Exception):
+class StartedError(Exception):
     """The training has begun; all settings were accepted."""
 
 
@@ -115,10 +115,10 @@ class Radiographs(cxr.ArraySplit):
     """Radiographs of which the first batch ends the trial."""
 
     def batches(self, *_: Any, **__: Any) -> Any:
-        raise Started
+        raise StartedError
 
     def epoch_rows(self, *_: Any) -> Any:
-        raise Started
+        raise StartedError
 
     def in_memory(self) -> Radiographs:
         return self
@@ -200,7 +200,7 @@ def started(rng: Rng, folder: Path) -> Trial:
         experiment = Experiment.from_config(config)
         try:
             experiment.train(Data(config.data.image_size), folder / "run")
-        except Started:
+        except StartedError:
             return config
         finally:
             jax.clear_caches()
