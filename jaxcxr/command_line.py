@@ -14,6 +14,8 @@ from ml_collections import config_flags
 
 from jaxcxr.errors import UserError
 
+_SETTING = re.compile(r"--?[a-z_]+(\.[A-Za-z_][A-Za-z_0-9]*)+")
+
 
 def run(main: Callable[..., int | None], *, positional: str | None = None) -> None:
     """Parses the absl flags, runs `main` and ends the process with the status it returns.
@@ -51,6 +53,14 @@ def run(main: Callable[..., int | None], *, positional: str | None = None) -> No
     app.run(guarded, flags_parser=_parse)
 
 
+def _check_names(words: Sequence[str]) -> None:
+    """Refuses --config.… that names no setting; ml_collections would evaluate it as Python."""
+    for word in words:
+        name = word.partition("=")[0]
+        if re.match(r"--?[a-z_]+\.", name) and not _SETTING.fullmatch(name):
+            raise flags.Error(f"{name} names no setting; expected --config.a.b=value")
+
+
 def _leave_others() -> None:
     """Ends the process at once where it works with others: an orderly end would wait for them."""
     jax = sys.modules.get("jax")
@@ -82,6 +92,7 @@ def experiment_config(flag: flags.FlagHolder[Any]) -> Any:
 
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
+        _check_names(argv)
         return flags.FLAGS([_with_home(word) for word in argv])
     except flags.Error as error:
         problem = str(error)

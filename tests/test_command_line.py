@@ -20,6 +20,8 @@ def train(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["--config.nonsense=1"], "the config has no setting nonsense"),
         (["--config.optimizer.learning_rat=1"], "Did you mean learning_rate"),
         (["--config.batch_size=many"], "--config.batch_size=many: invalid literal"),
+        (["--config.=1"], "--config. names no setting"),
+        (["--config.a.b.c=1"], "the config has no setting"),
         (["--nosuch=1"], "Unknown command line flag 'nosuch'"),
         (["stray"], "unexpected argument 'stray'"),
         (["--config=nosuch.py"], "--config=nosuch.py: no such file"),

@@ -1,6 +1,7 @@
 """Each file of configs/ is a whole experiment and opens with the command that runs it."""
 
 import importlib.util
+import math
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,22 @@ def test_every_field_of_every_network_is_a_setting():
     [
         ({"backbone": {"name": "ResNet18", "width": 0}}, "width is 0"),
         ({"backbone": {"name": "ResNet18", "blocks": (2, 0)}}, "blocks is"),
+        ({"backbone": {"name": "ResNet18", "width": 10**9}}, "width is 1000000000"),
+        ({"backbone": {"name": "ResNet18", "blocks": ()}}, "blocks is"),
+        ({"backbone": {"name": "ResNet18", "blocks": (1, "a")}}, "blocks is"),
+        ({"backbone": {"name": "ResNet18", "blocks": (1, 10**6)}}, "blocks is"),
+        ({"backbone": {"name": "ResNet18", "blocks": (1,) * 5}}, "name 1 to 4 stages"),
+        (
+            {
+                "backbone": {"name": "ResNet18", "blocks": (1, 1)},
+                "head": {"name": "AttentionGated"},
+            },
+            "AttentionGated reads 3 stages",
+        ),
+        ({"head": {"name": "Baseline", "lse_r": float("nan")}}, "lse_r is nan"),
         ({"sizes": (64, 0)}, "sizes is"),
+        ({"sizes": (64, "a")}, "sizes is"),
+        ({"sizes": (1,)}, "sizes is"),
         ({"head": {"name": "SpaceAttention", "pooling": "max"}}, "pooling is no field"),
     ],
 )
@@ -66,4 +82,38 @@ def test_networks_that_cannot_be_are_refused(model, message):
     config = default_config()
     config.model.update(model)
     with pytest.raises(UserError, match=message):
+        Experiment.from_config(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[(f"optimizer.{name}", math.nan) for name in ("learning_rate", "drop_factor")],
+        *[(f"optimizer.{name}", math.inf) for name in ("weight_decay", "warmup_epochs")],
+        ("optimizer.learning_rate", math.inf),
+        ("optimizer.drop_factor", -0.1),
+        ("optimizer.clip_norm", math.inf),
+        ("augmentation.rotation", math.nan),
+        ("augmentation.crop_scale", math.nan),
+        ("augmentation.translation", math.inf),
+        ("early_stopping.min_delta", math.nan),
+        ("early_stopping.min_delta", -0.1),
+        ("label_smoothing", math.nan),
+        ("ema_decay", math.inf),
+        ("epochs", 0),
+        ("epochs", 2**31),
+        ("batch_size", -1),
+        ("seed", 2**40),
+        ("compute_dtype", "float16"),
+        ("placement", "nowhere"),
+        ("data.image_size", -1),
+        ("data.split", "random"),
+        ("initial_weights", ""),
+        ("initial_weights", "x" * 5000),
+    ],
+)
+def test_values_that_cannot_be_are_refused_before_any_data_is_read(name, value):
+    config = default_config()
+    config.update_from_flattened_dict({name: value})
+    with pytest.raises(UserError, match=name.rpartition(".")[2]):
         Experiment.from_config(config)

@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from jaxcxr.errors import UserError
 
@@ -47,8 +47,8 @@ def read_png(path: Path, image_size: int | None = None) -> np.ndarray:
         (H, W) uint8, or (S, S).
 
     Raises:
-        DamagedImageError: The file cannot be read, is no PNG, is damaged, or has more than
-            `MAX_PIXELS`.
+        DamagedImageError: The file cannot be read, is no PNG, is damaged, has more than
+            `MAX_PIXELS`, or asks to be turned: boxes are told in pixels as they are stored.
     """
     return decode_png(path, image_size)[0]
 
@@ -97,6 +97,8 @@ def _decode(data: bytes, image_size: int | None) -> tuple[np.ndarray, tuple[int,
     with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
         if getattr(image, "is_animated", False):
             raise ValueError("an animation; expected a single picture")
+        if (orientation := image.getexif().get(ExifTags.Base.Orientation)) in range(2, 9):
+            raise ValueError(f"its EXIF orientation is {orientation}; save it upright")
         gray = _to_gray(image)
     if image_size is not None:
         gray = gray.resize((image_size, image_size), Image.Resampling.BILINEAR)
@@ -105,5 +107,7 @@ def _decode(data: bytes, image_size: int | None) -> tuple[np.ndarray, tuple[int,
 
 def _to_gray(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits of gray
-        return Image.fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
+        levels = np.asarray(image).astype(np.uint16)
+        quotient, rest = np.divmod(levels, 257)
+        return Image.fromarray((quotient + (rest > 128)).astype(np.uint8))
     return image.convert("RGB").convert("L") if image.mode == "P" else image.convert("L")

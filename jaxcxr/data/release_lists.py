@@ -29,6 +29,9 @@ _METADATA_COLUMNS = {
 _NUMBERS = ("patient", "age", "follow_up")
 _CHOICES = {"sex": ("F", "M"), "view": ("PA", "AP")}
 _BOX_SIDES = ["x", "y", "w", "h"]
+_LONGEST_LINE = 10_000
+"""Characters that a line has at most; the release's own lines have some 100."""
+
 _FILE_NAME = re.compile(r"(?!\.)[^/\\:\x00-\x1f\x7f]{1,200}")
 
 
@@ -46,7 +49,8 @@ def read_metadata(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
     Raises:
         UserError: The file cannot be read as such a table at all.
     """
-    rows = _read_table(path, ",".join(_METADATA_COLUMNS), list(_METADATA_COLUMNS.values()))
+    header, columns = ",".join(_METADATA_COLUMNS), list(_METADATA_COLUMNS.values())
+    rows = _read_table(path, _read_text(path), header, columns)
     names = rows["image_name"]
     labels, problems = _read_labels(path, rows)
     problems.append(
@@ -79,7 +83,13 @@ def read_boxes(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
         UserError: The file cannot be read as such a table at all.
     """
     columns = ["image_name", "finding", *_BOX_SIDES]
-    rows = _read_table(path, "Image Index,Finding Label,Bbox", columns)
+    text = _read_text(path)
+    if len(text.splitlines()) > 1 and not text.endswith(("\n", "\r")):
+        raise UserError(
+            f"{path}: ends within its last line, whose numbers may be cut off; download it again, "
+            "or end that line if it is whole"
+        )
+    rows = _read_table(path, text, "Image Index,Finding Label,Bbox", columns)
     spellings = {name: _known_finding(name) for name in rows["finding"].unique()}
     unknown = rows["finding"].map(lambda name: spellings[name] is None).astype(bool)
     problems = [_wrong_values(path, rows, "finding", unknown, "one of the 14 findings")]
@@ -123,12 +133,17 @@ def _read_text(path: Path) -> str:
         raise UserError(f"{path}: no UTF-8 text ({error}); download it again") from error
     if "\0" in text:
         raise UserError(f"{path}: damaged, holds NUL bytes; download it again")
+    for number, line in enumerate(text.splitlines(), 1):
+        if len(line) > _LONGEST_LINE:
+            raise UserError(
+                f"{path}: damaged, line {number} has {len(line):,} characters; expected at most "
+                f"{_LONGEST_LINE:,}; download it again"
+            )
     return text
 
 
-def _read_table(path: Path, header: str, columns: list[str]) -> pd.DataFrame:
+def _read_table(path: Path, text: str, header: str, columns: list[str]) -> pd.DataFrame:
     """Returns the first columns of a CSV file as stripped strings, "" where there is none."""
-    text = _read_text(path)
     first = text.partition("\n")[0].strip().replace('"', "")
     if not first.startswith(header):
         raise UserError(f"{path}: begins with {first[:120]!r}; expected a header {header!r}…")

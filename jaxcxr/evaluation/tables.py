@@ -6,6 +6,8 @@ A reader refuses what it cannot score, and says in which line it stands; it drop
 from __future__ import annotations
 
 import csv
+import io
+import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
@@ -31,6 +33,12 @@ _SHOWN = 10
 
 _FARTHEST = 1e6
 """No radiograph has that many pixels in a row."""
+
+_LONGEST_LINE = 10_000
+"""Characters that a line has at most; lines of fourteen numbers have some 300."""
+
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+"""What is read as a number; Python would take 1_0 for ten."""
 
 Lines = list[tuple[int, list[str]]]
 
@@ -171,8 +179,10 @@ def _read_lines(path: str | Path, empty: bool = False) -> tuple[list[str], Lines
     """Returns the header and the rows of a CSV file, each with the number of its line."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            lines = [(reader.line_num, row) for row in reader if any(row)]
+            text = file.read()
+        _refuse_damage(path, text)
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        lines = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
     except OSError as error:
         raise UserError(
             f"{path} cannot be read ({error.strerror}); name a CSV file of predictions"
@@ -193,6 +203,22 @@ def _read_lines(path: str | Path, empty: bool = False) -> tuple[list[str], Lines
             problems.add(number, f"{len(row)} values where the header has {len(header)} columns")
     problems.raise_any()
     return header, lines[1:]
+
+
+def _refuse_damage(path: str | Path, text: str) -> None:
+    """Refuses what no program writes: endless lines, and a last line that is cut off."""
+    lines = text.splitlines()
+    for number, line in enumerate(lines, 1):
+        if len(line) > _LONGEST_LINE:
+            raise UserError(
+                f"{path}, line {number}: {len(line):,} characters; expected at most "
+                f"{_LONGEST_LINE:,}; write the file anew"
+            )
+    if len(lines) > 1 and not text.endswith(("\n", "\r")):
+        raise UserError(
+            f"{path}, line {len(lines)}: the file ends within this line, which may be cut off; "
+            "copy it again, or end the line if it is whole"
+        )
 
 
 def _finding_columns(path: str | Path, header: list[str]) -> dict[str, int]:
@@ -284,10 +310,8 @@ class _Problems:
     ) -> np.ndarray:
         values = np.full(len(lines), np.nan)
         for index, (number, row) in enumerate(lines):
-            try:
-                value = float(row[place])
-            except ValueError:
-                value = np.nan
+            text = row[place].strip()
+            value = float(text) if _NUMBER.fullmatch(text) else np.nan
             if not low <= value <= high or np.isinf(value):
                 self.add(number, f"{name} is {row[place]!r}; expected {what}")
             values[index] = value

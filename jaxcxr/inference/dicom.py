@@ -20,12 +20,22 @@ from PIL import Image
 
 from jaxcxr.errors import UserError
 from jaxcxr.inference.gray_levels import look_up, stretch
+from jaxcxr.inference.jpeg import check_scans
 
 Dataset = Any
 """pydicom's `Dataset`; pydicom is an extra, so that it is imported where a DICOM file is read."""
 
+_ONE_SAMPLE = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+"""Photometric interpretations of one value per pixel; the others have three."""
+
 _BEFORE_GROUP = 144
 """Bytes before those that the file's group length counts: preamble, "DICM", that length itself."""
+
+_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+"""Tags of pixels as floats, doubles and integers."""
+
+_MAX_ELEMENTS = 10_000
+"""Elements that are read at most, those within sequences aside; radiographs have some 100."""
 
 _MAX_INFLATED = 256 * 1024**2
 """Bytes that a deflated file may grow to; beyond them it counts as cut off."""
@@ -43,8 +53,8 @@ def read_pixels(path: Path, check_size: Callable[[int, int], None]) -> np.ndarra
         Exception: pydicom raises whatever a damaged file leads it to.
     """
     try:
-        from pydicom.filereader import dcmread, read_file_meta_info
-        from pydicom.uid import DeflatedExplicitVRLittleEndian
+        from pydicom.filereader import read_file_meta_info
+        from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGTransferSyntaxes
     except ImportError as error:
         raise UserError("a DICOM file; to read it, pip install 'jaxcxr[dicom]'") from error
     with warnings.catch_warnings(action="ignore"):
@@ -55,9 +65,32 @@ def read_pixels(path: Path, check_size: Callable[[int, int], None]) -> np.ndarra
             dataset = _inflate(path, meta)
             _check_header(dataset, check_size)
         else:
-            _check_header(dcmread(path, stop_before_pixels=True), check_size)
-            dataset = dcmread(path)
+            _check_header(_read(path, up_to_pixels=True), check_size)
+            dataset = _read(path)
+        if dataset.file_meta.TransferSyntaxUID in JPEGTransferSyntaxes:
+            check_scans(dataset.PixelData)
         return _display(dataset)
+
+
+def _read(path: Path, *, up_to_pixels: bool = False) -> Dataset:
+    from pydicom.filereader import read_partial
+
+    with path.open("rb") as file:
+        return read_partial(file, stop_when=_counter(up_to_pixels))
+
+
+def _counter(up_to_pixels: bool) -> Callable[[int, str | None, int], bool]:
+    """Returns what pydicom asks before each element whether to stop: zeros would be millions."""
+    count = 0
+
+    def stop(tag: int, vr: str | None, length: int) -> bool:
+        nonlocal count
+        count += 1
+        if count > _MAX_ELEMENTS:
+            raise UserError(f"damaged, more than {_MAX_ELEMENTS:,} elements; copy it again")
+        return up_to_pixels and tag in _PIXELS
+
+    return stop
 
 
 def _inflate(path: Path, meta: Dataset) -> Dataset:
@@ -66,7 +99,7 @@ def _inflate(path: Path, meta: Dataset) -> Dataset:
 
     deflated = path.read_bytes()[_BEFORE_GROUP + meta.FileMetaInformationGroupLength :]
     inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(deflated, _MAX_INFLATED)
-    dataset = read_dataset(BytesIO(inflated), is_implicit_VR=False, is_little_endian=True)
+    dataset = read_dataset(BytesIO(inflated), False, True, stop_when=_counter(False))
     dataset.set_original_encoding(is_implicit_vr=False, is_little_endian=True)
     dataset.file_meta = meta
     return dataset
@@ -87,10 +120,15 @@ def _display(dataset: Dataset) -> np.ndarray:
 
     stored = pixel_array(dataset)
     photometric = dataset.PhotometricInterpretation
+    samples = () if photometric in _ONE_SAMPLE else (3,)
+    if stored.shape != (dataset.Rows, dataset.Columns, *samples):
+        raise UserError(
+            f"pixels of shape {stored.shape} in a file of {photometric}; export it again"
+        )
     if photometric == "PALETTE COLOR":
         colors = apply_color_lut(stored, dataset)
         return _luma(colors, 8 * colors.itemsize)
-    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
+    if photometric not in _ONE_SAMPLE:
         return _luma(stored, dataset.BitsStored)
     pixels = look_up(stored, lambda levels: _brightness(levels, dataset))
     return 255 - pixels if photometric == "MONOCHROME1" else pixels

@@ -8,6 +8,9 @@ import numpy as np
 
 from jaxcxr.errors import UserError
 
+_ROWS = 256
+"""Rows that are looked up together: NumPy makes each index eight bytes."""
+
 
 def look_up(values: np.ndarray, curve: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Applies a function of the gray value, computed once for each value between the extremes.
@@ -28,7 +31,11 @@ def look_up(values: np.ndarray, curve: Callable[[np.ndarray], np.ndarray]) -> np
     if not np.isfinite(brightness).all():
         raise UserError("its rescale slope, intercept or window is no usable number")
     table = np.rint(255 * brightness).astype(np.uint8)
-    return table[np.subtract(values, lowest, dtype=np.int32)]
+    pixels = np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), _ROWS):
+        rows = slice(start, start + _ROWS)
+        pixels[rows] = table[np.subtract(values[rows], lowest, dtype=np.int32)]
+    return pixels
 
 
 def stretch(levels: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import mmap
 import os
 import textwrap
 import warnings
@@ -18,6 +19,7 @@ from PIL.PngImagePlugin import PngImageFile
 from jaxcxr.errors import UserError
 from jaxcxr.inference import dicom
 from jaxcxr.inference.gray_levels import look_up, stretch
+from jaxcxr.inference.jpeg import check_scans
 
 MIN_SIDE = 32
 """Height and width that a radiograph has at least, in pixels."""
@@ -183,6 +185,9 @@ def _read_image(path: Path, decoder: type[PngImageFile | JpegImageFile]) -> np.n
             image.verify()  # the checksums, which decoding does not look at
             file.seek(0)
             image = decoder(file)
+        else:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                check_scans(content)
         return _to_gray(ImageOps.exif_transpose(image), _bits_per_sample(path, image))
 
 

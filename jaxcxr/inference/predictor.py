@@ -13,12 +13,21 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcxr.errors import UserError
-from jaxcxr.models import Classifier, Prediction, build_classifier, normalize
+from jaxcxr.models import (
+    Classifier,
+    Prediction,
+    build_classifier,
+    classifier_config,
+    normalize,
+)
 from jaxcxr.models.alignment import aligned
 from jaxcxr.models.compilation import compiler_options
 from jaxcxr.training.checkpoints import restore_best
 from jaxcxr.training.state import Variables
 from jaxcxr.training.workdir import read_config
+
+_LARGEST = 8192
+"""Pixels that a radiograph is high at most; a greater number is a damaged one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,13 +75,16 @@ class Predictor:
         try:
             model = build_classifier(config.model.to_dict())
             image_size = int(config.data.image_size)
+            if not 1 <= image_size <= _LARGEST:
+                raise ValueError(f"image_size is {image_size}")
+            radiograph = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+            shapes = jax.eval_shape(model.init, jax.random.key(0), radiograph)
         except (AttributeError, TypeError, ValueError) as error:
             raise UserError(
                 f"{workdir / 'config.json'} is damaged ({error}); restore it or train anew"
             ) from error
-        radiograph = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
-        shapes = jax.eval_shape(model.init, jax.random.key(0), radiograph)
-        variables, epoch = restore_best(workdir, shapes)
+        settings = {"model": classifier_config(model), "data": {"image_size": image_size}}
+        variables, epoch = restore_best(workdir, shapes, settings)
         return cls(model, variables, image_size, epoch)
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,8 +11,13 @@ import jax
 from flax import linen as nn
 
 from jaxcxr.errors import UserError
+from jaxcxr.models.backbone import NUM_STAGES
 from jaxcxr.models.heads import Head, Prediction
 from jaxcxr.models.normalization import INFERENCE, Mode
+
+_MOST_BLOCKS = 64
+_LARGEST = 4096
+"""Of any number that describes a network; greater ones are slips of the keyboard."""
 
 _LINEN_FIELDS = ("parent", "name")
 
@@ -40,6 +45,7 @@ class Classifier(nn.Module):
     def __post_init__(self) -> None:
         _check_choices(self.backbone)
         _check_choices(self.head)
+        _check_stages(self.backbone, self.head)
         super().__post_init__()
 
     def __call__(self, images: jax.Array, mode: Mode = INFERENCE) -> Prediction:
@@ -71,6 +77,27 @@ def _check_choices(module: nn.Module) -> None:
             )
     for name in field_names(type(module)):
         value = getattr(module, name)
-        numbers = value if isinstance(value, tuple) else (value,)
-        if any(isinstance(number, int | float) and number <= 0 for number in numbers):
-            raise UserError(f"{type(module).__name__}.{name} is {value!r}; it must be above 0")
+        numbers = [value] if isinstance(value, int | float) else ()
+        if not all(0 < number <= _LARGEST for number in numbers):
+            raise UserError(
+                f"{type(module).__name__}.{name} is {value!r}; it must be above 0, and at most "
+                f"{_LARGEST}"
+            )
+
+
+def _check_stages(backbone: nn.Module, head: Head) -> None:
+    """Refuses a backbone of numbers of blocks that none has, and of too few stages for a head."""
+    blocks = getattr(backbone, "blocks", None)
+    if blocks is None:
+        return
+    are_counts = [isinstance(count, int) and 1 <= count <= _MOST_BLOCKS for count in blocks]
+    if not 1 <= len(blocks) <= NUM_STAGES or not all(are_counts):
+        raise UserError(
+            f"{type(backbone).__name__}.blocks is {blocks!r}; name 1 to {NUM_STAGES} stages of "
+            f"1 to {_MOST_BLOCKS} blocks"
+        )
+    if len(blocks) < head.min_stages:
+        raise UserError(
+            f"{type(head).__name__} reads {head.min_stages} stages, and {type(backbone).__name__}."
+            f"blocks {blocks!r} has {len(blocks)}; add some"
+        )

@@ -20,6 +20,8 @@ from jaxcxr.models.heads import Prediction
 from jaxcxr.models.normalization import INFERENCE, Mode
 from jaxcxr.models.resizing import unit_range
 
+_SMALLEST, _LARGEST = 16, 2048
+
 
 class MultiSize(Classifier):
     """A classifier for each size, each seeing the radiograph shrunk (or enlarged) to its own.
@@ -39,8 +41,12 @@ class MultiSize(Classifier):
     heatmaps_tile_image: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not self.sizes or min(self.sizes) < 1:
-            raise UserError(f"sizes is {self.sizes}; name the pixels that the members see")
+        are_sizes = [isinstance(s, int) and _SMALLEST <= s <= _LARGEST for s in self.sizes]
+        if not self.sizes or not all(are_sizes):
+            raise UserError(
+                f"sizes is {self.sizes}; name the pixels that the members see, from {_SMALLEST} to "
+                f"{_LARGEST}"
+            )
         super().__post_init__()
 
     @property

@@ -36,8 +36,10 @@ class Augmentation:
         if not 0 < self.crop_scale <= 1:
             raise UserError(f"crop_scale is {self.crop_scale}; it must be above 0 and at most 1")
         for name in ("rotation", "translation", "intensity_shift"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be 0 or more")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UserError(
+                    f"{name} is {getattr(self, name)}; it must be 0 or more, and finite"
+                )
 
     @property
     def moves_pixels(self) -> bool:

@@ -95,6 +95,8 @@ class EarlyStopping(Callback):
     def __post_init__(self) -> None:
         if self.patience < 1:
             raise UserError(f"patience is {self.patience}; at least 1 epoch is needed")
+        if not 0 <= self.min_delta < math.inf:
+            raise UserError(f"min_delta is {self.min_delta}; it must be 0 or more, and finite")
 
     def should_stop(self, history: History) -> bool:
         """Replays the monitored losses; see `Callback.should_stop`."""

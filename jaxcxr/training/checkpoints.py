@@ -34,6 +34,7 @@ from jaxcxr.distributed import leads
 from jaxcxr.errors import UserError
 from jaxcxr.training.history import History, UnfinishedEpoch
 from jaxcxr.training.state import TrainState, Variables
+from jaxcxr.training.workdir import different_settings
 
 FORMAT = 1
 """Version of the layout of a checkpoint."""
@@ -62,8 +63,9 @@ class Position:
     @classmethod
     def parse(cls, name: str) -> Position | None:
         """Returns the position that names a folder, None where the name is of another kind."""
-        match = re.fullmatch(r"(\d+)(?:\+(\d+))?", name)
-        return cls(int(match[1]), int(match[2] or 0)) if match else None
+        match = re.fullmatch(r"([0-9]+)(?:\+([0-9]+))?", name)
+        position = cls(int(match[1]), int(match[2] or 0)) if match else None
+        return position if str(position) == name else None  # "03" and "3" would be one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -298,7 +300,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         manifest, checksum = content["manifest"], content["sha256"]
     except FileNotFoundError as error:
         raise _DamagedError(f"{_MANIFEST} is missing") from error
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise _DamagedError(f"{_MANIFEST} cannot be read") from error
     if _sha256_of(manifest) != checksum:
         raise _DamagedError(f"{_MANIFEST} does not have its checksum")
@@ -418,15 +420,19 @@ def _check_arrays(folder: Path, there: Mapping[str, str], here: Mapping[str, str
         )
 
 
-def restore_best(workdir: str | Path, like: Variables) -> tuple[Variables, int]:
+def restore_best(
+    workdir: str | Path, like: Variables, settings: Mapping[str, Any] | None = None
+) -> tuple[Variables, int]:
     """Returns the variables of the best epoch that is there, and its number.
 
     Args:
         workdir: Folder of the run.
         like: Variables (or their shapes and dtypes) of the run's network.
+        settings: The network and image size that config.json tells; not every mistake in them
+            shows in shapes.
 
     Raises:
-        UserError: The run has no finished epoch; the best one is damaged or of another network.
+        UserError: The run has no finished epoch; the best one is damaged or of other settings.
     """
     folder = Path(workdir).absolute() / "checkpoints"
     if not folder.is_dir():
@@ -440,6 +446,12 @@ def restore_best(workdir: str | Path, like: Variables) -> tuple[Variables, int]:
         manifest = _verified_manifest(folder / str(best))
     except _DamagedError as error:
         raise UserError(_best_is_damaged(folder, best, finished, error)) from error
+    saved = manifest["settings"]
+    if settings and saved and (different := different_settings(saved, settings)):
+        raise UserError(
+            f"{Path(workdir) / 'config.json'} is not that of this run's checkpoints (there) any "
+            f"more: {'; '.join(different)}. Restore it"
+        )
     restored = _restore_items(folder / str(best), manifest, {"evaluated": like})["evaluated"]
     return jax.tree.map(jnp.asarray, restored), best.epochs
 

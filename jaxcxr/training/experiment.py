@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 import ml_collections
 from ml_collections.config_dict import placeholder
 
+from jaxcxr.data.variant import Variant
 from jaxcxr.distributed import leads
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, build_classifier, classifier_config
@@ -24,7 +26,7 @@ from jaxcxr.training.callbacks import (
     TensorBoard,
 )
 from jaxcxr.training.feeding import Radiographs
-from jaxcxr.training.fit import Run, fit
+from jaxcxr.training.fit import Run, check_settings, fit
 from jaxcxr.training.losses import (
     binary_cross_entropy,
     focal_loss,
@@ -45,6 +47,19 @@ LOSSES: dict[str, Loss] = {
         focal_loss,
     )
 }
+
+
+_OF_FIT = (
+    "batch_size",
+    "compute_dtype",
+    "ema_decay",
+    "epochs",
+    "nonfinite_patience",
+    "placement",
+    "seed",
+    "steps_per_dispatch",
+)
+"""Settings that are arguments of `fit` as they are."""
 
 
 class PreparedData(Protocol):
@@ -159,6 +174,8 @@ class Experiment:
                 f"config.label_smoothing is {config.label_smoothing}; it must be at least 0 and "
                 "below 1"
             )
+        Variant(**config.data)
+        check_settings(**{name: config[name] for name in _OF_FIT})
         return cls(
             config=config,
             model=build_classifier(config.model.to_dict()),
@@ -206,19 +223,12 @@ class Experiment:
             self.model,
             data.train,
             validation_data=data.validation,
-            epochs=self.config.epochs,
-            batch_size=self.config.batch_size,
+            **{name: self.config[name] for name in _OF_FIT},
             optimizer=self.optimizer,
             loss=self.loss,
             initial_weights=self.initial_weights,
             frozen=self.config.frozen,
             augmentation=self.augmentation,
-            ema_decay=self.config.ema_decay,
-            seed=self.config.seed,
-            compute_dtype=self.config.compute_dtype,
-            placement=self.config.placement,
-            steps_per_dispatch=self.config.steps_per_dispatch,
-            nonfinite_patience=self.config.nonfinite_patience,
             debug_nonfinite=self.config.debug_nonfinite,
             callbacks=[
                 self.early_stopping,
@@ -232,7 +242,7 @@ class Experiment:
 
 
 def _initial_weights(value: str) -> str | None:
-    if value not in ("imagenet", "random") and not Path(value).exists():
+    if value not in ("imagenet", "random") and not (value and os.path.exists(value)):
         raise UserError(
             f"config.initial_weights is {value!r}, which does not exist; use imagenet, random, "
             "a file of PyTorch's, or a folder of launch/convert_weights.py"

@@ -53,6 +53,9 @@ from jaxcxr.training.steps import (
     shard_batch,
 )
 
+_LARGEST = 2**31 - 1
+"""Steps and epochs are counted in 32 bits on the devices."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -138,16 +141,16 @@ def fit(
     """
     optimizer = Adam() if optimizer is None else optimizer
     frozen = (frozen,) if isinstance(frozen, str) else tuple(frozen)
-    _check_numbers(
+    check_settings(
         batch_size=batch_size,
         epochs=epochs,
         nonfinite_patience=nonfinite_patience,
         steps_per_dispatch=steps_per_dispatch,
         seed=seed,
         ema_decay=ema_decay,
+        placement=placement,
+        compute_dtype=compute_dtype,
     )
-    _check_choice("placement", placement, PLACEMENTS)
-    _check_choice("compute_dtype", compute_dtype, COMPUTE_DTYPES)
     _check_validation(train_data, validation_data)
     steps_per_epoch = train_data.num_images // batch_size
     if steps_per_epoch == 0:
@@ -303,14 +306,25 @@ def _train_epoch(training: _Training, progress: Progress) -> tuple[Progress, str
     return place(), interrupted
 
 
-def _check_numbers(*, seed: int, ema_decay: float, **at_least_one: int) -> None:
+def check_settings(
+    *, seed: int, ema_decay: float, placement: str, compute_dtype: str, **at_least_one: int
+) -> None:
+    """Checks arguments of `fit`, by these names, as far as they can be without data.
+
+    Raises:
+        UserError: A value is out of range, or none of the choices.
+    """
     for name, value in at_least_one.items():
         if value < 1:
             raise UserError(f"{name} is {value}; at least 1 is needed")
-    if seed < 0:
-        raise UserError(f"seed is {seed}; it must be 0 or more")
+        if value > _LARGEST:
+            raise UserError(f"{name} is {value:,}; it must be {_LARGEST:,} at most")
+    if not 0 <= seed <= _LARGEST:
+        raise UserError(f"seed is {seed}; it must be 0 or more, and {_LARGEST:,} at most")
     if not 0 <= ema_decay < 1:
         raise UserError(f"ema_decay is {ema_decay}; it must be at least 0 and below 1")
+    _check_choice("placement", placement, PLACEMENTS)
+    _check_choice("compute_dtype", compute_dtype, COMPUTE_DTYPES)
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:

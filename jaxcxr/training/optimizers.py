@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,17 +43,19 @@ class Adam:
     clip_norm: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.learning_rate > 0:
-            raise UserError(f"learning_rate is {self.learning_rate}; it must be above 0")
-        if self.weight_decay < 0:
-            raise UserError(f"weight_decay is {self.weight_decay}; it must be 0 or more")
+        for name in ("learning_rate", "drop_factor"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be above 0 and finite")
+        for name in ("weight_decay", "warmup_epochs"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UserError(
+                    f"{name} is {getattr(self, name)}; it must be 0 or more, and finite"
+                )
         if self.drop_every is not None and self.drop_every < 1:
             raise UserError(f"drop_every is {self.drop_every}; it must be 1 epoch or more, or None")
         if self.cosine and self.drop_every is not None:
             raise UserError("cosine and drop_every are two schedules; set one of them")
-        if self.warmup_epochs < 0:
-            raise UserError(f"warmup_epochs is {self.warmup_epochs}; it must be 0 or more")
-        if self.clip_norm is not None and not self.clip_norm > 0:
+        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
             raise UserError(f"clip_norm is {self.clip_norm}; it must be above 0, or None")
 
     def schedule(self, steps_per_epoch: int, epochs: int) -> optax.Schedule:

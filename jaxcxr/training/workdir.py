@@ -51,7 +51,7 @@ def read_config(workdir: str | Path) -> Config:
             f"{workdir} is not the folder of a run: {path} cannot be read "
             f"({error.strerror}); name the --workdir of launch/train.py"
         ) from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise UserError(
             f"{path} is damaged ({error}); restore it or train in another folder"
         ) from error

@@ -158,3 +158,20 @@ def test_a_flipped_bit_is_never_accepted(tmp_path_factory, bit):
         return
     path.write_bytes(WHOLE)  # a flip that no pixel depends on
     np.testing.assert_array_equal(pixels, read_png(path))
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 3, 6])
+def test_what_asks_to_be_turned_is_refused(tmp_path, gray, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path, gray, exif=exif)
+    if orientation < 2:
+        np.testing.assert_array_equal(read_png(path), gray)
+    else:
+        with pytest.raises(DamagedImageError, match=f"EXIF orientation is {orientation}"):
+            read_png(path)
+
+
+def test_every_sixteen_bit_level_is_rounded(tmp_path):
+    levels = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
+    np.testing.assert_array_equal(read_png(save(tmp_path, levels)), np.round(levels / 257))

@@ -363,3 +363,32 @@ def test_random_damage_never_ends_in_a_traceback(lists, data):
     assert release.images["image_name"].is_unique
     assert set(release.images["sex"]) <= {"F", "M"}
     assert np.isfinite(release.boxes[["x", "y", "w", "h"]]).all(axis=None)
+
+
+def test_a_box_list_that_ends_within_a_line_is_refused(make_release):
+    release = make_release()
+    text = release.boxes.read_text()
+    release.boxes.write_text(text[:-2])  # 8.25 would become 8.2
+    with pytest.raises(UserError, match="ends within its last line"):
+        read_release(release.root, require_images=False)
+    release.boxes.write_text(text.splitlines()[0])
+    assert read_release(release.root, require_images=False).boxes.empty
+
+
+@pytest.mark.parametrize("name", ["metadata", "boxes", "train_val", "test"])
+def test_endless_lines_are_refused(make_release, name):
+    release = make_release()
+    path = getattr(release, name)
+    path.write_text(path.read_text().rstrip("\n") + "," * 10_001 + "\n")
+    with pytest.raises(UserError, match=rf"{path.name}: damaged, line \d+ has 10,0\d\d") as caught:
+        read_release(release.root, require_images=False)
+    assert len(str(caught.value)) < 500
+
+
+def test_control_characters_of_names_reach_no_terminal(make_release):
+    release = make_release()
+    release.test.write_text(release.test.read_text() + "\n\x1b[2J.png")
+    with pytest.raises(UserError, match="names images without metadata") as caught:
+        read_release(release.root, require_images=False)
+    assert r"\x1b[2J.png" in str(caught.value)
+    assert "\x1b" not in str(caught.value)

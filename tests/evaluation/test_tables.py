@@ -197,3 +197,37 @@ def test_a_box_far_beyond_any_image_is_refused(tmp_path):
     path = tmp_path / "file.csv"
     path.write_text(f"Image Index,Finding Label,x,y,w,h\n{KNOWN[0]},Mass,0,0,1e300,5\n")
     assert "w is '1e300'" in refusal(tables.read_boxes, path)[0]
+
+
+@pytest.mark.parametrize("text", ["1_0", "0_1", "0x1", "٠", "1e", ".", "+", "nan", "infinity", ""])
+def test_what_people_do_not_write_as_numbers_is_refused(tmp_path, text):
+    path = write(tmp_path, "Image Index,Mass", f"{KNOWN[0]},{text}")
+    assert refusal(tables.read_predictions, path) == [
+        f"{path}, line 2: Mass is {text!r}; expected a probability from 0 to 1"
+    ]
+
+
+@pytest.mark.parametrize("text", ["1", "1.", ".5", " 0.5", "5e-1", "+0.5", "5E-324"])
+def test_ways_to_write_a_number(tmp_path, text):
+    path = write(tmp_path, "Image Index,Mass", f"{KNOWN[0]},{text}")
+    assert tables.read_predictions(path, KNOWN)["Mass"].tolist() == [float(text)]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_a_file_that_ends_within_a_line_is_refused(tmp_path, cut):
+    path = write(tmp_path, "Image Index,Mass", f"{KNOWN[0]},0.125")
+    path.write_text(path.read_text()[:-cut])  # 0.12 is another number
+    assert "line 2: the file ends within this line" in refusal(tables.read_predictions, path)[0]
+
+
+@pytest.mark.parametrize("filling", ["x", ",", '""'])
+def test_endless_lines_are_refused(tmp_path, filling):
+    path = write(tmp_path, "Image Index,Mass", KNOWN[0] + filling * 10**6 + ",0.5")
+    (told,) = refusal(tables.read_predictions, path)
+    assert "line 2: " in told
+    assert "characters; expected at most 10,000" in told
+
+
+def test_lines_of_spaces_are_blank(tmp_path):
+    path = write(tmp_path, "Image Index,Mass", "  ", f"{KNOWN[0]},0.5  ", " ")
+    assert tables.read_predictions(path, KNOWN)["Mass"].tolist() == [0.5]

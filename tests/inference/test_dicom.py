@@ -1,5 +1,6 @@
 """DICOM files of the kinds that X-ray departments send, against the standard's formulas."""
 
+import zlib
 from contextlib import suppress
 
 import numpy as np
@@ -281,3 +282,42 @@ def test_says_which_extra_reads_dicom(write_dicom, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pydicom.filereader", None)
     with pytest.raises(UserError, match=r"pip install 'jaxcxr\[dicom\]'"):
         read_radiograph(path)
+
+
+def test_jpeg_of_thousands_of_scans_inside_is_refused(write_dicom):
+    stored = np.full((64, 64), 90, np.uint8)
+    frame = encoded(stored, "JPEG", progressive=True)
+    scan = frame[frame.rindex(b"\xff\xda") : -2]
+    frame = frame[:-2] + 3000 * scan + frame[-2:]
+    path = write_dicom(stored, 8, syntax="JPEGBaseline8Bit", frame=frame)
+    with pytest.raises(UserError, match="scans; at most 40"):
+        read_radiograph(path)
+
+
+def test_colours_in_a_file_of_one_sample_are_refused(write_dicom):
+    path = write_dicom(np.zeros((40, 50, 3), np.uint8), 8, "RGB")
+    dataset = pydicom.dcmread(path)
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.save_as(path)
+    with pytest.raises(UserError, match=r"shape \(40, 50, 3\) in a file of MONOCHROME2"):
+        read_radiograph(path)
+
+
+@pytest.mark.parametrize("syntax", ["ExplicitVRLittleEndian", "DeflatedExplicitVRLittleEndian"])
+def test_zeros_in_place_of_elements_are_refused(write_dicom, syntax):
+    """As a lost disk block leaves them; eight of them make an element."""
+    path = write_dicom(ramp(8), 8, syntax=syntax)
+    content = path.read_bytes()
+    zeros = bytes(8 * 20_000)
+    if syntax == "ExplicitVRLittleEndian":
+        path.write_bytes(content[: content.index(b"\x28\0\x02\0")] + zeros)
+    else:
+        end = 144 + int.from_bytes(content[140:144], "little")
+        path.write_bytes(content[:end] + raw_deflate(zeros))
+    with pytest.raises(UserError, match="more than 10,000 elements"):
+        read_radiograph(path)
+
+
+def raw_deflate(data):
+    compress = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    return compress.compress(data) + compress.flush()

@@ -285,3 +285,15 @@ def test_finds_nothing(folder, arguments):
     (folder / "empty").mkdir()
     with pytest.raises(UserError, match="name"):
         find_radiographs(arguments)
+
+
+def test_jpeg_of_thousands_of_scans_is_refused(tmp_path):
+    """Each scan of a few bytes is a pass over the whole image: minutes for a large one."""
+    content = encoded(np.full((64, 64), 90, np.uint8), "JPEG", progressive=True)
+    scan = content[content.rindex(b"\xff\xda") : -2]
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content[:-2] + 20 * scan + content[-2:])
+    assert abs(read_radiograph(path).pixels.astype(int) - 90).max() <= 1
+    path.write_bytes(content[:-2] + 3000 * scan + content[-2:])
+    with pytest.raises(UserError, match=r"a JPEG of 3,0\d\d scans; at most 40"):
+        read_radiograph(path)

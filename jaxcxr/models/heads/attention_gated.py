@@ -6,7 +6,7 @@ Schlemper et al. 2018, "Attention-gated networks for improving ultrasound scan p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -60,6 +60,8 @@ class AttentionGated(Head):
 
     num_classes: int = 14
     aggregation: Literal["concat", "mean", "deep_sup", "ft"] = "concat"
+
+    min_stages: ClassVar[int] = 3
 
     @nn.compact
     def __call__(self, stages: Sequence[jax.Array], mode: Mode = INFERENCE) -> Prediction:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,9 @@ class Head(nn.Module):
     """
 
     num_classes: int = 14
+
+    min_stages: ClassVar[int] = 1
+    """Stages that the backbone has at least."""
 
     def __call__(self, stages: Sequence[jax.Array], mode: Mode = INFERENCE) -> Prediction:
         """Returns logits and heat maps.

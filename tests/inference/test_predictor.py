@@ -1,0 +1,69 @@
+"""A network is rebuilt from config.json, which has no checksum."""
+
+import json
+
+import numpy as np
+import pytest
+
+import jaxcxr as cxr
+from jaxcxr.errors import UserError
+from jaxcxr.models import classifier_config
+from jaxcxr.training import checkpoints
+from jaxcxr.training.history import History
+from jaxcxr.training.state import create_state, initial_variables
+from jaxcxr.training.workdir import claim_workdir
+
+NETWORK = cxr.Classifier(cxr.ResNet18(blocks=(1,), width=2), cxr.Baseline())
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    settings = {"model": classifier_config(NETWORK), "data": {"image_size": 16}}
+    claim_workdir(tmp_path, settings)
+    variables = initial_variables(NETWORK, 16, seed=0)
+    state = create_state(variables, cxr.adam(1e-3).transformation(1, 1))
+    with checkpoints.open_checkpoints(tmp_path) as opened:
+        checkpoints.save(opened, state, History(({"epoch": 1, "loss": 1.0},)), settings=settings)
+    return tmp_path
+
+
+def test_a_run_is_rebuilt(workdir):
+    predictor = cxr.Predictor.from_run(workdir)
+    assert predictor.model == NETWORK
+    probabilities, _ = predictor(np.zeros((1, 16, 16, 1), np.uint8))
+    assert probabilities.shape == (1, 14)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("model.head.pooling", "average"),
+        ("model.head.lse_r", 11.0),
+        ("data.image_size", 17),
+        ("data.image_size", True),
+        ("data.image_size", 10**30),
+        ("data.image_size", 0),
+        ("data.image_size", "x"),
+        ("model.backbone.blocks", "x"),
+        ("model.backbone.width", "x"),
+        ("model", []),
+        ("model.head", 3),
+    ],
+)
+def test_another_config_is_refused(workdir, name, value):
+    path = workdir / "config.json"
+    config = json.loads(path.read_text())
+    *parents, last = name.split(".")
+    tree = config
+    for parent in parents:
+        tree = tree[parent]
+    tree[last] = value
+    path.write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"config\.json|blocks|width"):
+        cxr.Predictor.from_run(workdir)
+
+
+def test_a_config_of_nonsense_is_refused(workdir):
+    (workdir / "config.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match="is damaged"):
+        cxr.Predictor.from_run(workdir)
