@@ -159,7 +159,7 @@ def _refuse_other(folder: Path, plan: Plan) -> None:
         _, facts = open_dataset(folder)
         same = facts["fingerprint"] == plan.facts["fingerprint"]
     except Exception as error:
-        raise UserError(f"{folder}: no readable dataset; remove this folder") from error
+        raise UserError(f"{folder}: no readable dataset; remove this folder ({error})") from error
     if not same:
         raise UserError(
             f"{folder} was prepared from other lists or files (release {facts['release']!r}) "

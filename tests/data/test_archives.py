@@ -5,6 +5,7 @@ import io
 import shutil
 import struct
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -150,21 +151,33 @@ def test_damaged_radiographs_in_archives(make_release, tmp_path):
     assert list(done.left_out) == ["00000005_001.png"]
 
 
+def says_the_same(one: bytes, other: bytes) -> bool:
+    try:
+        return gzip.decompress(one) == gzip.decompress(other)
+    except (OSError, EOFError, zlib.error):
+        return False
+
+
 def test_every_cut_and_every_flip_of_an_archive_is_told(packed):
     folder, (path, *_) = packed
     whole, rng = path.read_bytes(), np.random.default_rng(0)
     names = len(read_release(folder.root).archived)
-    for cut in rng.integers(0, len(whole) - 1, 40):
+    for cut in rng.integers(0, len(whole) - 1, 15):
         path.write_bytes(whole[:cut])
         with pytest.raises(UserError, match=r"images_001.tar.gz: .*; download it again"):
             read_release(folder.root)
     begin = whole.index(b"\0", 10) + 1  # before, gzip's header holds a time and a name
-    for position in rng.integers(begin, len(whole), 80):
+    told = 0
+    for position in rng.integers(begin, len(whole), 40):
         damaged = bytearray(whole)
         damaged[position] ^= 1 << rng.integers(8)
         path.write_bytes(damaged)
+        if says_the_same(damaged, whole):  # one of the few bits between blocks that mean nothing
+            continue
+        told += 1
         with pytest.raises(UserError, match=r"images_001.tar.gz: .*; download it again"):
             read_release(folder.root)
+    assert told > 35
     path.write_bytes(whole)
     assert len(read_release(folder.root).archived) == names
 

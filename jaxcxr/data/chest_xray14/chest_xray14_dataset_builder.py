@@ -13,12 +13,14 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from jaxcxr.data.checksums import write_checksums
 from jaxcxr.data.chest_xray14 import beam_pipeline
 from jaxcxr.data.chest_xray14.records import ArchiveSource, Record, Source, read_record, sources
 from jaxcxr.data.png import DamagedImageError
@@ -80,6 +82,15 @@ class Plan:
         return len(names), sources(chosen, self.release)
 
 
+class _CheckedInfo(tfds.core.DatasetInfo):
+    """What describes a dataset, with the checksums of the files that it is written to."""
+
+    def write_to_directory(self, dataset_info_dir: Any, all_metadata: bool = True) -> None:
+        """Writes the files as TFDS does, and their checksums."""
+        super().write_to_directory(dataset_info_dir, all_metadata)
+        write_checksums(Path(dataset_info_dir))
+
+
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Prepares ChestX-ray14 from a folder on disk; see `jaxcxr.data.prepare`.
 
@@ -130,7 +141,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 ),
             }
         )
-        return tfds.core.DatasetInfo(
+        return _CheckedInfo(
             builder=self,
             description=_DESCRIPTION,
             citation=_CITATION,
