@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,8 +51,10 @@ def write_torch_file(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None
     elif path.suffix in _PICKLED:
         torch = _torch(path)
         tensors = {name: torch.from_numpy(array.copy()) for name, array in contiguous.items()}
+        content = io.BytesIO()  # PyTorch meets a disk that is full with any error there is
+        torch.save(tensors, content)
         with written_aside(path) as aside:
-            torch.save(tensors, aside)
+            aside.write_bytes(content.getbuffer())
     else:
         raise UserError(f"{path} cannot be written: end its name in {', '.join(SUFFIXES)}")
 

@@ -79,7 +79,7 @@ def acquire(workdir: str | Path) -> Lock:
     try:
         _write(descriptor)
     except OSError as error:
-        os.close(descriptor)
+        Lock(path, descriptor).release()
         raise UserError(f"{path} cannot be written: {error.strerror}; free space") from error
     return Lock(path, descriptor)
 
