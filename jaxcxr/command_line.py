@@ -50,7 +50,7 @@ def run(main: Callable[..., int | None], *, positional: str | None = None) -> No
                 raise
             _give_up_output()
             what = error.filename or "a file, or what the program prints,"
-            return _fail(f"{what} cannot be written: {error.strerror}; free space, start again")
+            return _fail(f"{what} cannot be written: {error.strerror}; mend that, start again")
         except KeyboardInterrupt:
             print("stopped by Ctrl-C", file=sys.stderr)
             return 128 + signal.SIGINT

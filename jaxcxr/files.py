@@ -55,6 +55,20 @@ def make_folder(folder: str | os.PathLike[str]) -> None:
         raise _cannot_be_written(folder, error) from error
 
 
+def remove_file(path: str | os.PathLike[str]) -> None:
+    """Removes a file if it is there.
+
+    Raises:
+        UserError: It cannot be removed (no permission, a read-only disk).
+    """
+    try:
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be removed: {error.strerror}; remove it or name another place"
+        ) from error
+
+
 def require_space(folder: Path, size: int) -> None:
     """Raises the OSError of a full disk where a folder's has less than `size` bytes free.
 

@@ -40,7 +40,7 @@ class SmallDisk:
     def read_only(self) -> Iterator[None]:
         """Lets nothing be written within the block."""
         if self.mounted:
-            _mount(self.path, "remount", "ro")
+            assert _mount(self.path, "remount", "ro"), "a file on it is open to be written"
             try:
                 yield
             finally:
@@ -80,7 +80,8 @@ def no_permission(path: Path) -> Iterator[None]:
             yield
         finally:
             for folder, mode in modes.items():
-                folder.chmod(mode)
+                with contextlib.suppress(FileNotFoundError):
+                    folder.chmod(mode)
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ from jaxcxr.data.release import Release
 from jaxcxr.data.splits import refuse_empty, split_images
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
-from jaxcxr.files import written_aside
+from jaxcxr.files import write_text
 
 _READERS = 16
 """Threads that look at files; disks and networks answer many questions at once."""
@@ -260,5 +260,6 @@ def _claimed(folder: Path) -> Iterator[None]:
 
 def _write_left_out(path: Path, left_out: Mapping[str, str]) -> None:
     table = pd.DataFrame({"Image Index": left_out.keys(), "reason": left_out.values()})
-    with written_aside(path) as aside:
-        table.to_csv(aside, index=False)
+    text = table.to_csv(index=False)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:  # it may be read-only
+        write_text(path, text)

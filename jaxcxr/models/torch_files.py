@@ -9,7 +9,6 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from jaxcxr.errors import UserError
@@ -62,7 +61,7 @@ def write_torch_file(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
         return safetensors.numpy.load_file(path)
-    except safetensors.SafetensorError as error:
+    except Exception as error:  # kinds of numbers that NumPy lacks end in an AttributeError
         raise UserError(f"{path} is no whole safetensors file ({error}); fetch it again") from error
 
 
@@ -75,7 +74,7 @@ def _read_pickled(path: Path) -> dict[str, np.ndarray]:
             f"{path} is refused: it holds more than tensors (perhaps code, which is never run); "
             "save the network's state_dict() and use that file"
         ) from error
-    except (RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # the unpickler meets damaged bytes with any exception there is
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path} is no whole PyTorch file ({reason}); fetch it again") from error
     if not isinstance(tensors, dict) or not all(map(torch.is_tensor, tensors.values())):
