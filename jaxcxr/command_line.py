@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import re
 import signal
@@ -15,13 +17,15 @@ from ml_collections import config_flags
 from jaxcxr.errors import UserError
 
 _SETTING = re.compile(r"--?[a-z_]+(\.[A-Za-z_][A-Za-z_0-9]*)+")
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def run(main: Callable[..., int | None], *, positional: str | None = None) -> None:
     """Parses the absl flags, runs `main` and ends the process with the status it returns.
 
-    A `UserError` becomes `error: …` on standard error and exit status 1, Ctrl-C exit status 130.
-    Any other exception is a bug of ours and keeps its traceback.
+    A `UserError` becomes `error: …` on standard error and exit status 1, and so does a disk that is
+    full or read-only, be it that of standard output. Ctrl-C becomes exit status 130. Any other
+    exception is a bug of ours and keeps its traceback.
 
     Args:
         main: Called without arguments; None counts as status 0.
@@ -30,20 +34,24 @@ def run(main: Callable[..., int | None], *, positional: str | None = None) -> No
     """
 
     def guarded(arguments: Sequence[str]) -> int:
+        words = list(arguments[1:])
         try:
-            words = list(arguments[1:])
-            if positional is not None:
-                return main(words) or 0
-            if words:
+            if words and positional is None:
                 raise UserError(
                     f"unexpected argument {words[0]!r}: options are given as --name=value; "
                     "--helpshort lists them"
                 )
-            return main() or 0
+            status = (main() if positional is None else main(words)) or 0
+            sys.stdout.flush()
+            return status
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            _leave_others()
-            return 1
+            return _fail(str(error))
+        except OSError as error:
+            if error.errno not in _DISK_ERRORS:
+                raise
+            _give_up_output()
+            what = error.filename or "a file, or what the program prints,"
+            return _fail(f"{what} cannot be written: {error.strerror}; mend that, start again")
         except KeyboardInterrupt:
             print("stopped by Ctrl-C", file=sys.stderr)
             return 128 + signal.SIGINT
@@ -59,6 +67,18 @@ def _check_names(words: Sequence[str]) -> None:
         name = word.partition("=")[0]
         if re.match(r"--?[a-z_]+\.", name) and not _SETTING.fullmatch(name):
             raise flags.Error(f"{name} names no setting; expected --config.a.b=value")
+
+
+def _fail(problem: str) -> int:
+    print(f"error: {problem}", file=sys.stderr)
+    _leave_others()
+    return 1
+
+
+def _give_up_output() -> None:
+    """Lets what could not be printed go: Python would try again at its end, and complain anew."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _leave_others() -> None:

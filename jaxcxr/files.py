@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -51,6 +53,37 @@ def make_folder(folder: str | os.PathLike[str]) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _cannot_be_written(folder, error) from error
+
+
+def remove_file(path: str | os.PathLike[str]) -> None:
+    """Removes a file if it is there.
+
+    Raises:
+        UserError: It cannot be removed (no permission, a read-only disk).
+    """
+    try:
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be removed: {error.strerror}; remove it or name another place"
+        ) from error
+
+
+def require_space(folder: Path, size: int) -> None:
+    """Raises the OSError of a full disk where a folder's has less than `size` bytes free.
+
+    For Orbax: where it meets a full disk itself, it prints a traceback per array.
+    """
+    if shutil.disk_usage(folder).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def reason_of(error: Exception) -> str:
+    """Returns why something could not be written, in the operating system's words if possible."""
+    code = re.search(r"os_error_code='(\d+)'", str(error))  # TensorStore's ValueError has it
+    if code:
+        return os.strerror(int(code[1]))
+    return getattr(error, "strerror", None) or str(error).partition("\n")[0]
 
 
 def _cannot_be_written(path: str | os.PathLike[str], error: OSError) -> UserError:

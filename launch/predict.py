@@ -37,7 +37,7 @@ from jaxcxr import command_line
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.boxes import RegionChoice
-from jaxcxr.files import written_aside
+from jaxcxr.files import remove_file, written_aside
 from jaxcxr.findings import FINDINGS, canonical_finding, finding_index
 from jaxcxr.inference.examination import Examination, examine
 from jaxcxr.inference.finding_table import finding_table, prediction_table, summary_text
@@ -122,7 +122,7 @@ def remove_earlier(out: Path) -> None:
         overlays = pd.Series(dtype=str)
     drawn = [path for path in map(out.joinpath, overlays) if lies_in(path, out / "overlays")]
     for path in (*map(out.joinpath, _TABLES), *drawn):
-        path.unlink(missing_ok=True)
+        remove_file(path)
 
 
 def write_tables(

@@ -114,13 +114,17 @@ def run_trial(trial: Trial) -> str | None:
         ["evaluate_boxes.py", *place],
     ]
     for program, *arguments in programs:
-        with open(workdir / "log.txt", "a", encoding="utf-8") as log:
-            command = [sys.executable, str(_LAUNCH / program), *arguments]
-            status = subprocess.run(command, stdout=log, stderr=log, check=False).returncode
+        try:
+            with open(workdir / "log.txt", "a", encoding="utf-8") as log:
+                command = [sys.executable, str(_LAUNCH / program), *arguments]
+                status = subprocess.run(command, stdout=log, stderr=log, check=False).returncode
+        except OSError as error:
+            return f"{workdir}: {program} could not be started: {error.strerror}"
         if status != 0:
             lines = (workdir / "log.txt").read_text(encoding="utf-8").strip().splitlines()
             errors = [line for line in lines if line.startswith("error: ")] or lines
-            return f"{workdir}: {program} ended with {_STATUS} {status}: {errors[-1]}"
+            reason = errors[-1] if errors else "log.txt is empty: perhaps the disk is full"
+            return f"{workdir}: {program} ended with {_STATUS} {status}: {reason}"
     record_result(workdir, asked(trial))
     return None
 

@@ -53,10 +53,18 @@ def read_png(path: Path, image_size: int | None = None) -> np.ndarray:
     return decode_png(path, image_size)[0]
 
 
-def decode_png(path: Path, image_size: int | None = None) -> tuple[np.ndarray, tuple[int, int]]:
-    """Returns what `read_png` returns, and the picture's own (width, height)."""
+def decode_png(
+    path: Path, image_size: int | None = None, content: bytes | None = None
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Returns what `read_png` returns, and the picture's own (width, height).
+
+    Args:
+        path: The file.
+        image_size: As in `read_png`.
+        content: Its bytes, where they are known and `path` only names them.
+    """
     try:
-        return _decode(path.read_bytes(), image_size)
+        return _decode(path.read_bytes() if content is None else content, image_size)
     except OSError as error:
         raise DamagedImageError(path, error.strerror or str(error)) from error
     except Exception as error:  # Pillow's decoders meet damaged bytes with any exception there is
@@ -70,9 +78,17 @@ def png_size(path: Path) -> tuple[int, int]:
             head = file.read(24)
     except OSError as error:
         raise DamagedImageError(path, error.strerror or str(error)) from error
-    if len(head) < 24 or not head.startswith(_SIGNATURE):
+    size = size_in(head)
+    if size is None:
         raise DamagedImageError(path, f"no PNG file (begins with {head[:8]!r})")
-    return struct.unpack(">II", head[16:])
+    return size
+
+
+def size_in(content: bytes) -> tuple[int, int] | None:
+    """Returns the (width, height) in a PNG's bytes, of which 24 do; None where there is none."""
+    if len(content) < 24 or not content.startswith(_SIGNATURE):
+        return None
+    return struct.unpack(">II", content[16:24])
 
 
 def seems_whole(path: Path) -> bool:
@@ -84,6 +100,17 @@ def seems_whole(path: Path) -> bool:
             return begins and file.read() == _END
     except OSError:
         return False
+
+
+def damage_in(path: Path, content: bytes) -> str | None:
+    """Returns what is wrong with the bytes of a file; None where they begin and end as a PNG."""
+    if content.startswith(_SIGNATURE) and content.endswith(_END):
+        return None
+    try:
+        decode_png(path, content=content)
+    except DamagedImageError as error:
+        return error.reason
+    return None
 
 
 def _decode(data: bytes, image_size: int | None) -> tuple[np.ndarray, tuple[int, int]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
-import functools
 import hashlib
 import os
 import shutil
@@ -27,6 +26,7 @@ from jaxcxr.data.chest_xray14.chest_xray14_dataset_builder import (
     Builder,
     ChestXray14Config,
     Plan,
+    find_damaged,
     refuse_damaged,
 )
 from jaxcxr.data.png import DamagedImageError, read_png, seems_whole
@@ -35,7 +35,7 @@ from jaxcxr.data.release import Release
 from jaxcxr.data.splits import refuse_empty, split_images
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
-from jaxcxr.files import written_aside
+from jaxcxr.files import write_text
 
 _READERS = 16
 """Threads that look at files; disks and networks answer many questions at once."""
@@ -159,7 +159,7 @@ def _refuse_other(folder: Path, plan: Plan) -> None:
         _, facts = open_dataset(folder)
         same = facts["fingerprint"] == plan.facts["fingerprint"]
     except Exception as error:
-        raise UserError(f"{folder}: no readable dataset; remove this folder") from error
+        raise UserError(f"{folder}: no readable dataset; remove this folder ({error})") from error
     if not same:
         raise UserError(
             f"{folder} was prepared from other lists or files (release {facts['release']!r}) "
@@ -167,22 +167,26 @@ def _refuse_other(folder: Path, plan: Plan) -> None:
         )
 
 
-def _refuse_damaged_files(plan: Plan, *, thoroughly: bool = False) -> None:
+def _refuse_damaged_files(plan: Plan) -> None:
     """Finds most damaged files in seconds, before hours of work: those without head or end."""
     if plan.skip_bad_images:
         return
-    paths = [plan.release.image_paths[name] for name in plan.split.index]
+    release, names = plan.release, plan.split.index
+    paths = [release.image_paths[name] for name in names if name in release.image_paths]
     parts = [paths[start::_READERS] for start in range(_READERS)]
     with ThreadPoolExecutor(_READERS) as pool:
-        find = functools.partial(_find_damaged, thoroughly=thoroughly)
-        damaged = [error for part in pool.map(find, parts) for error in part]
+        damaged = [error for part in pool.map(_find_damaged, parts) for error in part]
+    in_archives = [release.archived[name] for name in names if name in release.archived]
+    damaged += [
+        DamagedImageError(image.path, image.damage) for image in in_archives if image.damage
+    ]
     refuse_damaged(sorted(damaged, key=lambda error: error.path))
 
 
-def _find_damaged(paths: Sequence[Path], thoroughly: bool) -> list[DamagedImageError]:
+def _find_damaged(paths: Sequence[Path]) -> list[DamagedImageError]:
     damaged = []
     for path in paths:
-        if thoroughly or not seems_whole(path):
+        if not seems_whole(path):
             try:
                 read_png(path)
             except DamagedImageError as error:
@@ -215,7 +219,7 @@ def _generate(
             )
     except Exception as error:
         if plan.with_beam and not isinstance(error, UserError):
-            _refuse_damaged_files(plan, thoroughly=True)  # workers' errors arrive as mere text
+            refuse_damaged(find_damaged(plan))  # workers' errors arrive as mere text
         reason = _storage_failure(error)
         if reason is None:
             raise
@@ -256,5 +260,6 @@ def _claimed(folder: Path) -> Iterator[None]:
 
 def _write_left_out(path: Path, left_out: Mapping[str, str]) -> None:
     table = pd.DataFrame({"Image Index": left_out.keys(), "reason": left_out.values()})
-    with written_aside(path) as aside:
-        table.to_csv(aside, index=False)
+    text = table.to_csv(index=False)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:  # it may be read-only
+        write_text(path, text)

@@ -11,6 +11,8 @@ from typing import Any, cast
 
 from absl import logging
 
+from jaxcxr.data.checksums import check_checksums
+
 
 @contextmanager
 def _without_native_messages() -> Iterator[None]:
@@ -61,11 +63,12 @@ def shuffle_memory(limit: int) -> Iterator[None]:
 
 
 def open_dataset(folder: Path) -> tuple[tfds.core.DatasetInfo, dict[str, Any]]:
-    """Opens a prepared dataset; any exception means that it is none.
+    """Opens a prepared dataset; any exception means that it is none, or that it is damaged.
 
     Returns:
         What TFDS knows about it, and the facts that `prepare` kept with it.
     """
+    check_checksums(folder)
     with silence():
         info = tfds.builder_from_directory(os.fspath(folder)).info
     return info, dict(cast(tfds.core.MetadataDict, info.metadata))

@@ -68,9 +68,13 @@ class RecordFiles:
             .rebatch(size)
             .prefetch(_PREFETCHED_BATCHES)
         )
+        missing = len(places)
         with self._damage_named():
             for batch in dataset.as_numpy_iterator():
+                missing -= len(batch["labels"])
+                _refuse_missing(missing if len(batch["labels"]) < size else 0)
                 yield _with_words(batch)
+            _refuse_missing(missing)
 
     def boxes(self) -> pd.DataFrame:
         """Returns the boxes of all records: image_name, finding, x, y, w and h.
@@ -86,12 +90,15 @@ class RecordFiles:
         dataset = tf.data.TFRecordDataset(list(self.paths), buffer_size=_BUFFER_BYTES).batch(64)
         dataset = dataset.map(lambda records: tf.io.parse_example(records, fields))
         names, findings, sides = [], [], [np.zeros((0, 4), np.float32)]
+        missing = sum(self.lengths)
         with self._damage_named():
             for batch in dataset:
+                missing -= len(batch["image_name"])
                 counts = batch["boxes/finding"].row_lengths().numpy()
                 names.extend(name.decode() for name in batch["image_name"].numpy().repeat(counts))
                 findings.extend(FINDINGS[index] for index in batch["boxes/finding"].values.numpy())
                 sides.append(batch["boxes/box"].values.numpy().reshape(-1, 4))
+            _refuse_missing(missing)
         table = pd.DataFrame(np.concatenate(sides).astype(np.float64), columns=["x", "y", "w", "h"])
         table.insert(0, "image_name", pd.Series(names, dtype="str"))
         table.insert(1, "finding", pd.Series(findings, dtype="str"))
@@ -159,6 +166,12 @@ class RecordFiles:
             if found != length:
                 return f"{path}: holds {found} of {length} records"
         return f"{self.paths[0]}: these record files cannot be read ({error})"
+
+
+def _refuse_missing(missing: int) -> None:
+    """Ends where files were cut between two records, which TensorFlow takes for their end."""
+    if missing:
+        raise tf.errors.DataLossError(None, None, f"{missing} records are missing")
 
 
 def _read_in_turns(paths: tf.Tensor, turn: int) -> tf.data.Dataset:

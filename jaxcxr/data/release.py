@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from jaxcxr.data.archives import ArchivedImage, find_archives, list_images
 from jaxcxr.data.png import png_size
 from jaxcxr.data.problems import Problem, raise_problems
 from jaxcxr.data.release_lists import describe_boxes, read_boxes, read_metadata, read_names
@@ -41,6 +42,7 @@ class Release:
             pixels of the PNG, origin top left).
         image_paths: File of each radiograph by name; empty where images were not asked for.
         missing: Names of `images` without a file (a partial download); empty likewise.
+        archived: Those of which an archive holds the file, where no folder does.
     """
 
     root: Path
@@ -48,12 +50,16 @@ class Release:
     boxes: pd.DataFrame
     image_paths: Mapping[str, Path]
     missing: tuple[str, ...] = ()
+    archived: Mapping[str, ArchivedImage] = dataclasses.field(default_factory=dict)
 
 
 def read_release(
     root: str | os.PathLike[str], *, require_images: bool = True, allow_missing: bool = False
 ) -> Release:
     """Reads and validates a release in the official layout (images/) or Kaggle's (images_001/…).
+
+    The archives images_001.tar.gz … are read as they are where the folders lack radiographs; a file
+    in a folder goes before one in an archive.
 
     Args:
         root: The release's folder.
@@ -63,8 +69,8 @@ def read_release(
     Raises:
         UserError: The folder or a list is missing; or the content contradicts itself: names in the
             split lists without metadata or file, metadata in no list, unknown findings, boxes
-            outside their image or without area, duplicate names, patients in both lists. All
-            problems are told at once.
+            outside their image or without area, duplicate names, patients in both lists; an archive
+            is damaged or holds what no release does. All problems are told at once.
     """
     root = Path(root).expanduser()
     metadata_path = _find_lists(root)
@@ -75,23 +81,30 @@ def read_release(
     problems += [*box_problems, *train_val_problems, *test_problems]
     problems += _compare_lists(metadata_path.name, images, train_val, test)
     paths: dict[str, Path] = {}
+    archived: dict[str, ArchivedImage] = {}
     missing: list[str] = []
     if require_images:
         paths, twice = _find_images(root)
         problems.append(Problem("images lie in two folders", twice))
         missing = [name for name in images["image_name"] if name not in paths]
+        if missing:
+            archived, archive_problems = _find_archived(root, missing)
+            problems += archive_problems
+            missing = [name for name in missing if name not in archived]
         if not allow_missing or len(missing) == len(images):
             problems.append(Problem("radiographs without a PNG file under images/", missing))
-    problems += _compare_boxes(boxes, images, paths)
+    problems += _compare_boxes(boxes, images, paths, archived)
     raise_problems(root, problems)
-    return Release(root, _with_lists(images, train_val, test), boxes, paths, tuple(missing))
+    images = _with_lists(images, train_val, test)
+    return Release(root, images, boxes, paths, tuple(missing), archived)
 
 
 def _find_lists(root: Path) -> Path:
     """Returns the metadata file's path, after making sure that all four lists are there."""
     holds = (
-        f"a ChestX-ray14 release holds images/, {METADATA_NAMES[0]} (or {METADATA_NAMES[1]}), "
-        f"{BOXES_NAME}, {TRAIN_VAL_NAME} and {TEST_NAME}"
+        "a ChestX-ray14 release holds images/ (or images_001.tar.gz …), "
+        f"{METADATA_NAMES[0]} (or {METADATA_NAMES[1]}), {BOXES_NAME}, {TRAIN_VAL_NAME} and "
+        f"{TEST_NAME}"
     )
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; {holds}")
@@ -120,6 +133,20 @@ def _find_images(root: Path) -> tuple[dict[str, Path], list[str]]:
                 twice.append(name)
             found.setdefault(name, folder / name)
     return found, twice
+
+
+def _find_archived(
+    root: Path, wanted: Sequence[str]
+) -> tuple[dict[str, ArchivedImage], list[Problem]]:
+    """Returns the wanted radiographs that archives hold, and what is wrong with archives."""
+    images, problems = list_images(find_archives(root))
+    found: dict[str, ArchivedImage] = {}
+    twice = []
+    for image in images:
+        if found.setdefault(image.image_name, image) is not image:
+            twice.append(f"{image.image_name} in {image.archive.name}")
+    problems.append(Problem("images lie twice in archives", twice))
+    return {name: found[name] for name in wanted if name in found}, problems
 
 
 def _png_names(folder: Path) -> Iterator[str]:
@@ -155,11 +182,14 @@ def _compare_lists(
 
 
 def _compare_boxes(
-    boxes: pd.DataFrame, images: pd.DataFrame, paths: Mapping[str, Path]
+    boxes: pd.DataFrame,
+    images: pd.DataFrame,
+    paths: Mapping[str, Path],
+    archived: Mapping[str, ArchivedImage],
 ) -> list[Problem]:
     unknown = ~boxes["image_name"].isin(images["image_name"])
     right, bottom = boxes["x"] + boxes["w"], boxes["y"] + boxes["h"]
-    width, height = _picture_sizes(boxes["image_name"], paths)
+    width, height = _picture_sizes(boxes["image_name"], paths, archived)
     # Annotators' rounding may reach half a pixel over the edge.
     outside = (boxes[["x", "y"]].min(axis="columns") < -0.5) | (
         (right > width + 0.5) | (bottom > height + 0.5)
@@ -173,14 +203,20 @@ def _compare_boxes(
     ]
 
 
-def _picture_sizes(names: pd.Series, paths: Mapping[str, Path]) -> tuple[np.ndarray, np.ndarray]:
+def _picture_sizes(
+    names: pd.Series, paths: Mapping[str, Path], archived: Mapping[str, ArchivedImage]
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns widths and heights in pixels, infinite where no readable file tells them."""
+    unknown = (np.inf, np.inf)
     sizes = {}
     for name in names.unique():
+        if name in archived:
+            sizes[name] = archived[name].png_size or unknown
+            continue
         try:
             sizes[name] = png_size(paths[name])
         except (KeyError, UserError):
-            sizes[name] = (np.inf, np.inf)
+            sizes[name] = unknown
     table = np.array([sizes[name] for name in names], np.float64).reshape(-1, 2)
     return table[:, 0], table[:, 1]
 

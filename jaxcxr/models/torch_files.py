@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from jaxcxr.errors import UserError
@@ -50,8 +50,10 @@ def write_torch_file(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None
     elif path.suffix in _PICKLED:
         torch = _torch(path)
         tensors = {name: torch.from_numpy(array.copy()) for name, array in contiguous.items()}
+        content = io.BytesIO()  # PyTorch meets a disk that is full with any error there is
+        torch.save(tensors, content)
         with written_aside(path) as aside:
-            torch.save(tensors, aside)
+            aside.write_bytes(content.getbuffer())
     else:
         raise UserError(f"{path} cannot be written: end its name in {', '.join(SUFFIXES)}")
 
@@ -59,7 +61,7 @@ def write_torch_file(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
         return safetensors.numpy.load_file(path)
-    except safetensors.SafetensorError as error:
+    except Exception as error:  # kinds of numbers that NumPy lacks end in an AttributeError
         raise UserError(f"{path} is no whole safetensors file ({error}); fetch it again") from error
 
 
@@ -72,7 +74,7 @@ def _read_pickled(path: Path) -> dict[str, np.ndarray]:
             f"{path} is refused: it holds more than tensors (perhaps code, which is never run); "
             "save the network's state_dict() and use that file"
         ) from error
-    except (RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # the unpickler meets damaged bytes with any exception there is
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path} is no whole PyTorch file ({reason}); fetch it again") from error
     if not isinstance(tensors, dict) or not all(map(torch.is_tensor, tensors.values())):

@@ -13,6 +13,10 @@ import jax
 import orbax.checkpoint as ocp
 
 from jaxcxr.errors import UserError
+from jaxcxr.files import reason_of, require_space
+
+_SPACE_BESIDE_ARRAYS = 1024**2
+"""Bytes on the disk that a folder takes beside its arrays', at most: half-filled blocks."""
 
 
 def save_weight_folder(
@@ -35,13 +39,15 @@ def save_weight_folder(
     aside = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
         aside.mkdir(parents=True)
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(dict(variables)))
+        require_space(aside, size + _SPACE_BESIDE_ARRAYS)
         (aside / "config.json").write_text(json.dumps({"model": config}, indent=2) + "\n")
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(aside / "weights", dict(variables))
         os.rename(aside, folder)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # TensorStore tells a full disk as a ValueError
         raise UserError(
-            f"{folder} cannot be written: {error.strerror or error}; name another place"
+            f"{folder} cannot be written: {reason_of(error)}; free space or name another place"
         ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -19,7 +20,7 @@ from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
 from jaxcxr.reporting import figures
 from jaxcxr.reporting.gallery import galleries
 from jaxcxr.reporting.inline import figure_uri, photograph_uri
-from jaxcxr.reporting.runs import RunFiles
+from jaxcxr.reporting.runs import RunFiles, without_home
 from jaxcxr.reporting.score_tables import MEAN, auc_table, localization_table
 from jaxcxr.reporting.settings import all_settings, main_settings
 
@@ -49,6 +50,7 @@ def report_page(runs: Sequence[RunFiles]) -> str:
         loader=jinja2.PackageLoader("jaxcxr.reporting"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -72,6 +74,11 @@ def report_page(runs: Sequence[RunFiles]) -> str:
         **_localization(runs),
         **_galleries(runs),
     )
+
+
+def _shown(value: Any) -> Any:
+    """Returns what the page says for a value; pieces of HTML stay as they are."""
+    return without_home(str(value)) if type(value) is str or isinstance(value, Path) else value
 
 
 def _overview(run: RunFiles) -> dict[str, Any]:

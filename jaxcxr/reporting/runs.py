@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,10 @@ from jaxcxr.errors import UserError
 from jaxcxr.evaluation.tables import IMAGE
 from jaxcxr.inference.scored_epochs import scored_epochs
 from jaxcxr.training.history import History
+
+_HOME = re.compile(
+    rf"(?<![\w.~/-])(?:{re.escape(str(Path.home()))}|/home/[^/\s,;:)]+|/Users/[^/\s,;:)]+|/root)(?![^/\s,;:)])"
+)
 
 _AGAIN = "run the program that writes it again"
 _BOX = {IMAGE: "image_name", "Finding Label": "finding"}
@@ -120,6 +125,11 @@ class RunFiles:
         )
 
 
+def without_home(text: str) -> str:
+    """Returns a text with ~ in place of people's home folders: a page goes to others."""
+    return _HOME.sub("~", text)
+
+
 def read_runs(workdirs: Sequence[str | os.PathLike[str]]) -> list[RunFiles]:
     """Reads runs, each under the name of its folder, or its whole path where names coincide.
 
@@ -135,7 +145,7 @@ def read_runs(workdirs: Sequence[str | os.PathLike[str]]) -> list[RunFiles]:
             raise UserError(f"{path} is named twice; name each run once")
     names = [folder.name for folder in folders]
     return [
-        _read_run(path, folder.name if names.count(folder.name) == 1 else str(path))
+        _read_run(path, folder.name if names.count(folder.name) == 1 else without_home(str(path)))
         for path, folder in zip(paths, folders, strict=True)
     ]
 

@@ -305,10 +305,10 @@ class TensorBoard(Callback):
             self.on_epoch_end(progress)
 
     def on_epoch_end(self, progress: Progress) -> None:
-        """Adds the last epoch's numbers to an event file.
+        """Writes the last epoch's numbers to an event file of their own.
 
         Raises:
-            UserError: It cannot be written.
+            UserError: It cannot be written; nothing of it is left.
         """
         if not leads():
             return
@@ -316,12 +316,16 @@ class TensorBoard(Callback):
 
         record = dict(progress.history.epochs[-1])
         epoch = int(record.pop("epoch"))
+        folder = Path(self.log_dir)
+        earlier = set(folder.glob("*"))
         try:
             writer = Writer(str(self.log_dir))
             for name, value in record.items():
                 writer.add_scalar(name, value, epoch)
             writer.close()
         except Exception as error:  # TensorFlow's file layer has exceptions of its own
+            for path in set(folder.glob("*")) - earlier:
+                path.unlink()
             raise UserError(
                 f"{self.log_dir} cannot be written: {error}; mend that and start the run again, "
                 "it goes on after the last checkpoint"

@@ -32,6 +32,7 @@ from tqdm import tqdm
 
 from jaxcxr.distributed import leads
 from jaxcxr.errors import UserError
+from jaxcxr.files import reason_of, require_space
 from jaxcxr.training.history import History, UnfinishedEpoch
 from jaxcxr.training.state import TrainState, Variables
 from jaxcxr.training.workdir import different_settings
@@ -40,6 +41,9 @@ FORMAT = 1
 """Version of the layout of a checkpoint."""
 
 KEEP_LATEST = 2
+
+_SPACE_BESIDE_ARRAYS = 1024**2
+"""Bytes on the disk that a checkpoint takes beside its arrays', at most: half-filled blocks."""
 
 _MANIFEST = "manifest.json"
 _ASIDE = ".partial-"
@@ -183,6 +187,8 @@ def _write(
     path = checkpoints.folder / str(position)
     try:
         checkpoints.folder.mkdir(parents=True, exist_ok=True)
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(items))
+        require_space(checkpoints.folder, size + _SPACE_BESIDE_ARRAYS)
         with _aside(checkpoints.folder) as aside:
             _write_items(aside / "items", items)
             os.rename(aside / "items", aside / "whole")
@@ -229,28 +235,26 @@ def _checkpointer() -> ocp.Checkpointer:
 
 @contextlib.contextmanager
 def _orbax_errors_only_raised() -> Iterator[None]:
-    """Keeps Orbax from printing the traceback of an error that it raises as well."""
-    logger = logging.getLogger("absl")
+    """Keeps Orbax from printing the traceback of an error that it raises as well.
+
+    After a failure that goes on: its threads and tasks tell of it whenever they end.
+    """
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
 
     def is_not_orbax(record: logging.LogRecord) -> bool:
-        return "orbax" not in record.pathname
+        return "orbax" not in record.pathname and "orbax" not in record.getMessage()
 
-    logger.addFilter(is_not_orbax)
-    try:
-        yield
-    finally:
+    for logger in loggers:
+        logger.addFilter(is_not_orbax)
+    yield
+    for logger in loggers:
         logger.removeFilter(is_not_orbax)
 
 
 def _cannot_be_written(path: Path, error: Exception) -> str:
-    code = re.search(r"os_error_code='(\d+)'", str(error))
-    if code:
-        reason = os.strerror(int(code[1]))
-    else:
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
     return (
-        f"{path} cannot be written: {reason}; mend that (free space, permission, the folder) and "
-        "start the run again, it goes on after the checkpoint before"
+        f"{path} cannot be written: {reason_of(error)}; mend that (free space, permission, "
+        "the folder) and start the run again, it goes on after the checkpoint before"
     )
 
 

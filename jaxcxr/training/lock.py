@@ -79,7 +79,7 @@ def acquire(workdir: str | Path) -> Lock:
     try:
         _write(descriptor)
     except OSError as error:
-        os.close(descriptor)
+        Lock(path, descriptor).release()
         raise UserError(f"{path} cannot be written: {error.strerror}; free space") from error
     return Lock(path, descriptor)
 
@@ -145,5 +145,7 @@ def _read(descriptor: int) -> dict[str, Any]:
 def _write(descriptor: int) -> None:
     since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
+    content = json.dumps(holder).encode() + b"\n"
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(holder).encode() + b"\n", 0)
+    if os.pwrite(descriptor, content, 0) < len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

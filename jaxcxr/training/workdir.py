@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 from jaxcxr.errors import UserError
-from jaxcxr.files import write_text
+from jaxcxr.files import remove_file, write_text
 
 Config = Any
 """An `ml_collections.ConfigDict`; type checkers cannot know its attributes."""
@@ -76,7 +76,7 @@ def claim_workdir(workdir: str | Path, config: Mapping[str, Any]) -> None:
             )
         if not different:
             return
-        (Path(workdir) / "run.json").unlink(missing_ok=True)
+        remove_file(Path(workdir) / "run.json")
     write_text(path, json.dumps(dict(config), indent=2) + "\n")
 
 

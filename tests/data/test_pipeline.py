@@ -1,3 +1,4 @@
+import hashlib
 import os
 import shutil
 import subprocess
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxcxr.data import load, order, read_png, read_release
+from jaxcxr.data import load, order, prepare, read_png, read_release
 from jaxcxr.data.pipeline import Split
 from jaxcxr.data.quiet_tensorflow import tf
 from jaxcxr.data.record_files import RecordFiles
@@ -211,18 +212,81 @@ class TestDamage:
         self.assert_named(copy)
 
     def test_a_file_that_ends_early_between_records(self, copy, record_file):
-        path = os.fspath(record_file)
-        records = [record.numpy() for record in tf.data.TFRecordDataset(path)]
-        with tf.io.TFRecordWriter(path) as writer:
-            for record in records[:-3]:
-                writer.write(record)
+        keep_records(record_file, 67)
         with pytest.raises(UserError, match="holds 67 of 70 records"):
             list(load(copy, 32).train.batches(8))
+
+    @pytest.mark.parametrize("kept", [0, 1, 2 * WINDOW, 65])
+    def test_a_file_cut_between_records(self, copy, record_file, kept):
+        """Where whole windows or batches are gone, and TensorFlow sees nothing wrong."""
+        keep_records(record_file, kept)
+        train = load(copy, 32).train
+        reads = {
+            "training": lambda: list(train.batches(5, seed=0)),
+            "evaluation": lambda: list(train.batches(64)),
+            "a shared batch": lambda: list(train.batches(10, process_index=1, process_count=2)),
+            "in memory": train.in_memory,
+            "boxes": train.boxes,
+        }
+        for read in reads.values():
+            with pytest.raises(UserError, match=rf"{RECORD_FILE}: holds {kept} of 70 records"):
+                read()
+
+    def test_every_flipped_byte_of_a_record_file_is_told(self, copy, record_file):
+        keep_records(record_file, 3)
+        files = RecordFiles((os.fspath(record_file),), (3,), 32)
+        whole = record_file.read_bytes()
+        lengths = range(16)  # of a record: 8 bytes, their checksum, then data and its checksum
+        somewhere = np.random.default_rng(0).integers(0, len(whole), 20)
+        for position in (*lengths, *somewhere, len(whole) - 1):
+            damaged = bytearray(whole)
+            damaged[position] ^= 0x10
+            record_file.write_bytes(damaged)
+            with pytest.raises(UserError, match=rf"{RECORD_FILE}: damaged record file"):
+                list(Split("train", files).batches(2))
+
+    @pytest.mark.parametrize("name", ["dataset_info.json", "features.json", "metadata.json"])
+    def test_every_flipped_byte_of_a_description_is_told(self, prepared, copy, name):
+        folder = copy / "chest_xray14/32/1.0.0"
+        whole = (folder / name).read_bytes()
+        for position in np.random.default_rng(0).integers(0, len(whole), 30):
+            damaged = bytearray(whole)
+            damaged[position] ^= 0x10
+            (folder / name).write_bytes(damaged)
+            with pytest.raises(UserError, match=f"{name} does not have its checksum"):
+                load(copy, 32)
+        with pytest.raises(UserError, match=f"remove this folder \\({name} does not have its"):
+            prepare(read_release(prepared[0].root), copy, image_size=32)
 
     def test_a_folder_without_description(self, copy):
         next(copy.rglob("features.json")).unlink()
         with pytest.raises(UserError, match=r"no readable dataset .*--image_size=32 again"):
             load(copy, 32)
+
+    def test_the_checksums_are_those_of_sha256sum(self, copy):
+        folder = copy / "chest_xray14/32/1.0.0"
+        listed = (folder / "SHA256SUMS").read_text().splitlines()
+        expected = {
+            f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}"
+            for path in folder.iterdir()
+            if path.suffix in (".json", ".txt")
+        }
+        assert len(expected) == 6
+        assert set(listed) == expected
+        (folder / "SHA256SUMS").write_text("\n".join(listed[1:]))
+        with pytest.raises(UserError, match="does not have its checksum"):
+            load(copy, 32)
+
+    def test_a_dataset_from_before_there_were_checksums(self, copy):
+        next(copy.rglob("SHA256SUMS")).unlink()
+        assert load(copy, 32).train.num_images == 70
+
+
+def keep_records(path: Path, count: int) -> None:
+    records = [record.numpy() for record in tf.data.TFRecordDataset(os.fspath(path))]
+    with tf.io.TFRecordWriter(os.fspath(path)) as writer:
+        for record in records[:count]:
+            writer.write(record)
 
 
 def test_reading_a_release_needs_no_tensorflow(prepared):

@@ -5,6 +5,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -145,6 +146,38 @@ def test_names_cannot_break_the_page(make_run):
     assert "alert(2)" in parsed.text
     assert not parsed.attributes("onerror")
     assert "<script>alert" in parsed.text
+
+
+def test_metadata_cannot_break_the_page(make_run):
+    """What the release's lists, the programs' tables and run.json bring along is text."""
+    attack = '"><img src=x onerror=alert(3)>'
+    workdir = make_run("run")
+    for path in (*workdir.rglob("*.csv"), workdir / "run.json"):
+        text = path.read_text().replace("00000001_000.png", attack.replace('"', ""))
+        path.write_text(text.replace("ward", attack.replace('"', "'")))
+    with np.load(workdir / "evaluation/cases.npz", allow_pickle=False) as cases:
+        arrays = dict(cases)
+    names = arrays["image_names"].astype(object)
+    names[:] = [name.replace("00000001_000.png", attack.replace('"', "")) for name in names]
+    np.savez(workdir / "evaluation/cases.npz", **{**arrays, "image_names": names.astype(str)})
+    parsed = Page(page_of([workdir]))
+    assert not parsed.open
+    assert not parsed.attributes("onerror")
+    assert [tag for tag, _ in parsed.elements].count("script") == 1
+    assert "alert(3)" in parsed.text
+
+
+@pytest.mark.parametrize("home", ["/home/someone", "/Users/someone", "/root", str(Path.home())])
+def test_home_folders_are_not_told(make_run, home):
+    workdir = make_run("run")
+    config = json.loads((workdir / "config.json").read_text())
+    config["initial_weights"] = f"{home}/weights/a.pt"
+    config["note"] = f"see {home}, and /srv{home}/b"
+    (workdir / "config.json").write_text(json.dumps(config))
+    parsed = Page(page_of([workdir]))
+    assert "~/weights/a.pt" in parsed.text
+    assert f"see ~, and /srv{home}/b" in parsed.text
+    assert f"{home}/weights" not in parsed.text
 
 
 @pytest.mark.parametrize("file", ["auc.csv", "localization.csv", "cases.npz"])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from jaxcxr.data.chest_xray14.records import Record, Source, read_record
+from jaxcxr.data.chest_xray14.records import ArchiveSource, Record, Source, read_record
 from jaxcxr.errors import UserError
 
 try:
@@ -16,16 +16,16 @@ except ImportError:
     beam = PipelineOptions = None
 
 
-def examples(sources: Iterable[Source], image_size: int) -> Any:
+def examples(sources: Iterable[Source | ArchiveSource], image_size: int) -> Any:
     """Returns the transform that gives each radiograph's name and record.
 
     Args:
-        sources: Whose files every worker can read.
+        sources: Whose files every worker can read; one worker reads an archive.
         image_size: Height and width to store, in pixels.
     """
     assert beam, "options_of has checked it"
-    return beam.Create(list(sources), reshuffle=True) | beam.Map(
-        functools.partial(_example, image_size=image_size)
+    return beam.Create(list(sources), reshuffle=True) | beam.FlatMap(
+        functools.partial(_examples, image_size=image_size)
     )
 
 
@@ -40,5 +40,6 @@ def options_of(words: Sequence[str]) -> Any:
     return PipelineOptions(list(words))
 
 
-def _example(source: Source, image_size: int) -> tuple[str, Record]:
-    return source.image_name, read_record(source, image_size)
+def _examples(source: Source | ArchiveSource, image_size: int) -> Iterator[tuple[str, Record]]:
+    for opened in source.opened():
+        yield opened.image_name, read_record(opened, image_size)

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from jaxcxr.data.checksums import write_checksums
 from jaxcxr.data.chest_xray14 import beam_pipeline
-from jaxcxr.data.chest_xray14.records import Record, Source, read_record, sources
+from jaxcxr.data.chest_xray14.records import ArchiveSource, Record, Source, read_record, sources
 from jaxcxr.data.png import DamagedImageError
 from jaxcxr.data.quiet_tensorflow import tfds
 from jaxcxr.data.release import Release
 from jaxcxr.data.splits import SPLITS
-from jaxcxr.data.variant import VERSION
+from jaxcxr.data.variant import SMALLEST, VERSION
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
 
@@ -71,12 +74,21 @@ class Plan:
     with_beam: bool = False
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def sources(self, split: str) -> tuple[int, Iterator[Source]]:
-        """Returns the number of radiographs of a split, and them."""
+    def sources(self, split: str) -> tuple[int, Iterator[Source | ArchiveSource]]:
+        """Returns the number of radiographs of a split, and where they are."""
         names = self.split.index[self.split == split]
         images = self.release.images
         chosen = images[images["image_name"].isin(names)]
-        return len(names), sources(chosen, self.release.boxes, self.release.image_paths)
+        return len(names), sources(chosen, self.release)
+
+
+class _CheckedInfo(tfds.core.DatasetInfo):
+    """What describes a dataset, with the checksums of the files that it is written to."""
+
+    def write_to_directory(self, dataset_info_dir: Any, all_metadata: bool = True) -> None:
+        """Writes the files as TFDS does, and their checksums."""
+        super().write_to_directory(dataset_info_dir, all_metadata)
+        write_checksums(Path(dataset_info_dir))
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -129,7 +141,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 ),
             }
         )
-        return tfds.core.DatasetInfo(
+        return _CheckedInfo(
             builder=self,
             description=_DESCRIPTION,
             citation=_CITATION,
@@ -155,7 +167,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         read = functools.partial(_attempt, image_size=self._image_size)
         made = 0
         with tqdm(total=count, desc=f"{split:>10}", unit=" images", disable=None) as bar:
-            for source, record in _in_parallel(read, todo):
+            for source, record in _in_parallel(read, _opened(todo)):
                 bar.update()
                 if isinstance(record, DamagedImageError):
                     self._damaged.append(record)
@@ -177,6 +189,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self._facts["skipped"] = [[damaged.path.name, damaged.reason] for damaged in self._damaged]
 
 
+def find_damaged(plan: Plan) -> list[DamagedImageError]:
+    """Decodes all radiographs of a plan and returns what is wrong with those that are damaged."""
+    read = functools.partial(_attempt, image_size=SMALLEST)
+    todo = itertools.chain.from_iterable(plan.sources(split)[1] for split in SPLITS)
+    answers = (answer for _, answer in _in_parallel(read, _opened(todo)))
+    return [answer for answer in answers if isinstance(answer, DamagedImageError)]
+
+
 def refuse_damaged(damaged: Sequence[DamagedImageError]) -> None:
     """Raises UserError naming all damaged files, if there are any."""
     if damaged:
@@ -186,6 +206,10 @@ def refuse_damaged(damaged: Sequence[DamagedImageError]) -> None:
             *map(str, damaged),
         ]
         raise UserError("\n  ".join(lines))
+
+
+def _opened(sources: Iterable[Source | ArchiveSource]) -> Iterator[Source]:
+    return itertools.chain.from_iterable(source.opened() for source in sources)
 
 
 def _attempt(source: Source, image_size: int) -> Record | DamagedImageError:

@@ -14,7 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from jaxcxr.data.archives import read_images
 from jaxcxr.data.png import decode_png
+from jaxcxr.data.release import Release
+from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
 
 Record = dict[str, Any]
@@ -25,26 +28,59 @@ class Source:
     """A radiograph's file, and what the release's lists say about it.
 
     Attributes:
-        path: The PNG file.
+        path: The PNG file, or the path of an archive and the file's name in it.
         facts: Every field of the record that does not come from the file.
+        content: The bytes of a file in an archive; None where `path` is to be read.
     """
 
     path: Path
     facts: Record
+    content: bytes | None = None
 
     @property
     def image_name(self) -> str:
         """Name of the radiograph, the key of its record."""
         return self.facts["image_name"]
 
+    def opened(self) -> Iterator[Source]:
+        """Yields the source itself, as an `ArchiveSource` yields those in it."""
+        yield self
 
-def sources(
-    images: pd.DataFrame, boxes: pd.DataFrame, paths: Mapping[str, Path]
-) -> Iterator[Source]:
-    """Yields the source of each row of `Release.images`, in its order."""
-    boxes_of = {str(name): rows for name, rows in boxes.groupby("image_name", sort=False)}
+
+@dataclasses.dataclass(frozen=True)
+class ArchiveSource:
+    """An archive, and what the lists say about the radiographs that are wanted of it.
+
+    Attributes:
+        path: The archive.
+        facts: As in `Source`, by the name of the file in the archive.
+    """
+
+    path: Path
+    facts: Mapping[str, Record]
+
+    def opened(self) -> Iterator[Source]:
+        """Reads the archive and yields the radiographs that are wanted, in its order.
+
+        Raises:
+            UserError: It is damaged, or not what it was when the release was read.
+        """
+        found = 0
+        for member, content in read_images(self.path):
+            if member in self.facts:
+                found += 1
+                yield Source(self.path / member, self.facts[member], content)
+        if found != len(self.facts):
+            raise UserError(f"{self.path} was changed while it was being read; start again")
+
+
+def sources(images: pd.DataFrame, release: Release) -> Iterator[Source | ArchiveSource]:
+    """Yields the sources of rows of `Release.images`: files in their order, then archives."""
+    boxes_of = {str(name): rows for name, rows in release.boxes.groupby("image_name", sort=False)}
     labels = images[list(FINDINGS)].to_numpy(np.uint8)
+    in_archives: dict[Path, dict[str, Record]] = {}
     for row, vector in zip(images.itertuples(index=False), labels, strict=True):
+        name = str(row.image_name)
         facts = {
             "image_name": row.image_name,
             "labels": vector,
@@ -53,18 +89,24 @@ def sources(
             "sex": row.sex,
             "view": row.view,
             "follow_up": row.follow_up,
-            "boxes": _box_records(boxes_of.get(str(row.image_name))),
+            "boxes": _box_records(boxes_of.get(name)),
         }
-        yield Source(paths[str(row.image_name)], facts)
+        if name in release.image_paths:
+            yield Source(release.image_paths[name], facts)
+        else:
+            image = release.archived[name]
+            in_archives.setdefault(image.archive, {})[image.member] = facts
+    for path, wanted in sorted(in_archives.items()):
+        yield ArchiveSource(path, wanted)
 
 
 def read_record(source: Source, image_size: int) -> Record:
     """Decodes one radiograph and returns its record.
 
     Raises:
-        UserError: The file is damaged; see `jaxcxr.data.png.read_png`.
+        DamagedImageError: The file is damaged; see `jaxcxr.data.png.read_png`.
     """
-    pixels, png_size = decode_png(source.path, image_size)
+    pixels, png_size = decode_png(source.path, image_size, source.content)
     return {
         "image": pixels[:, :, None],
         "png_size": np.array(png_size, np.int32),

@@ -1,0 +1,327 @@
+"""Disks that are full, read-only, closed or gone: one clear line, and nothing half-written.
+
+Each fault is made twice: on a small disk of its own where one can be mounted, and by limits of the
+operating system, which work everywhere.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import jaxcxr as cxr
+from jaxcxr.data import load, phantom, prepare, read_release
+from jaxcxr.errors import UserError
+from jaxcxr.evaluation import tables
+from jaxcxr.files import remove_file, write_text, written_aside
+from jaxcxr.models.torch_files import write_torch_file
+from jaxcxr.models.weight_folder import save_weight_folder
+from jaxcxr.reporting.figures import learning_curves
+from jaxcxr.training import lock, workdir
+from jaxcxr.training.callbacks import Progress
+from jaxcxr.training.history import History
+from tests.data.conftest import write_release
+from tests.disks import SmallDisk, no_permission, small_disk
+from tests.training.conftest import make_split
+
+REPOSITORY = Path(__file__).parents[1]
+TIMES = ["seconds", "images_per_second"]
+NOISE = np.random.default_rng(0)
+
+RECORD = {"loss": 1.0, "val_loss": 2.0, "learning_rate": 0.1, "images_per_second": 3.0}
+PROGRESS = Progress(None, History(({"epoch": 1, **RECORD},)), 3, {})  # pyright: ignore
+WEIGHTS = {"params": {"backbone": {"kernel": NOISE.random((100, 100), np.float32)}}}
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory):
+    return read_release(write_release(tmp_path_factory.mktemp("noise") / "release").root)
+
+
+def draw_figure(folder: Path, _) -> None:
+    with written_aside(folder / "roc.png") as aside:
+        learning_curves({"run": PROGRESS.history.to_frame()}).savefig(aside)
+
+
+def draw_overlay(folder: Path, _) -> None:
+    with written_aside(folder / "overlays/a.png") as aside:
+        Image.fromarray(NOISE.integers(0, 256, (99, 99, 3), np.uint8)).save(aside)
+
+
+def write_arrays(folder: Path, _) -> None:
+    with written_aside(folder / "cases.npz") as aside:
+        np.savez_compressed(aside, allow_pickle=False, images=NOISE.random(1000))
+
+
+def write_pickled(folder: Path, _) -> None:
+    pytest.importorskip("torch")
+    write_torch_file(folder / "weights.pt", WEIGHTS["params"]["backbone"])
+
+
+OUTPUTS = {
+    "prepared dataset": lambda folder, release: prepare(release, folder / "data", image_size=64),
+    "phantom": lambda folder, _: phantom.write_release(folder / "phantom", 8, 64, seed=0, jobs=1),
+    "config.json": lambda folder, _: workdir.claim_workdir(folder, {"note": "x" * 5000}),
+    "run.json": lambda folder, _: workdir.write_run_facts(folder, data={}),
+    "history.csv": lambda folder, _: cxr.CSVLogger(folder / "history.csv").on_epoch_end(PROGRESS),
+    "events": lambda folder, _: cxr.TensorBoard(folder / "events").on_epoch_end(PROGRESS),
+    "lock": lambda folder, _: lock.acquire(folder / "run").release(),
+    "weights": lambda folder, _: save_weight_folder(folder / "weights", {"a": 1}, WEIGHTS),
+    "safetensors": lambda folder, _: write_torch_file(
+        folder / "weights.safetensors", WEIGHTS["params"]["backbone"]
+    ),
+    "table": lambda folder, _: tables.write(pd.DataFrame(NOISE.random((500, 3))), folder / "a.csv"),
+    "report": lambda folder, _: write_text(folder / "report.html", "x" * 100_000),
+    "figure": draw_figure,
+    "overlay": draw_overlay,
+    "arrays": write_arrays,
+    "pt": write_pickled,
+}
+
+
+def fill(disk: SmallDisk) -> None:
+    """Leaves no byte free."""
+    if not disk.mounted:
+        disk.resize(10)
+        return
+    with open(disk.path / "ballast", "wb", buffering=0) as ballast:
+        try:
+            while ballast.write(bytes(4096)):
+                pass
+        except OSError:
+            return
+
+
+def empty(disk: SmallDisk) -> None:
+    disk.resize(None)
+    (disk.path / "ballast").unlink(missing_ok=True)
+
+
+def files_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob("*") if path.is_file() and path.name != "ballast"]
+
+
+@pytest.mark.parametrize("may_mount", [True, False], ids=["mounted", "limited"])
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_a_full_disk(tmp_path, release, output, may_mount):
+    with small_disk(tmp_path / "disk", 2**20, may_mount=may_mount) as disk:
+        fill(disk)
+        try:
+            with pytest.raises(UserError, match=r"cannot be (written|made): .*(space|large)"):
+                OUTPUTS[output](disk.path, release)
+        finally:
+            empty(disk)
+        assert files_in(disk.path) == []
+        OUTPUTS[output](disk.path, release)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("fault", ["read-only", "closed"])
+def test_a_disk_that_takes_nothing(tmp_path, release, output, fault):
+    with small_disk(tmp_path / "disk") as disk:
+        with (
+            disk.read_only() if fault == "read-only" else no_permission(disk.path),
+            pytest.raises(UserError, match=r"cannot be (written|made): .*(Read-only|denied)"),
+        ):
+            OUTPUTS[output](disk.path, release)
+        assert list(disk.path.iterdir()) == []
+        OUTPUTS[output](disk.path, release)
+
+
+def test_a_file_that_cannot_be_removed(tmp_path):
+    (tmp_path / "file").touch()
+    with no_permission(tmp_path), pytest.raises(UserError, match="cannot be removed: Permission"):
+        remove_file(tmp_path / "file")
+    remove_file(tmp_path / "file")
+    remove_file(tmp_path / "file")
+
+
+def test_what_is_prepared_can_be_read_from_a_read_only_disk(tmp_path):
+    folder = write_release(tmp_path / "release", patients=10)
+    folder.image("00000003_000.png").unlink()
+    release = read_release(folder.root, allow_missing=True)
+    with small_disk(tmp_path / "disk") as disk:
+        done = prepare(release, disk.path, image_size=16)
+        with disk.read_only():
+            again = prepare(release, disk.path, image_size=16)
+            assert again.reused
+            assert again.left_out == done.left_out == {"00000003_000.png": "no file"}
+            assert len(list(load(disk.path, 16).train.batches(4))) == 4
+
+
+class AfterAnEpoch(cxr.Callback):
+    """Lets something happen when the first epoch is saved."""
+
+    def __init__(self, run: Path, happen: Callable[[], object]):
+        self.checkpoints = run / "checkpoints"
+        self.happen = happen
+
+    def on_epoch_end(self, progress):
+        if len(progress.history) > 1:
+            return
+        deadline = time.monotonic() + 60
+        while os.listdir(self.checkpoints) != ["1"]:  # what is written aside has other names
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        self.happen()
+
+
+def train(model, run: Path, *first: cxr.Callback, data=None, **settings) -> cxr.Run:
+    return cxr.fit(
+        model,
+        data.train if data else make_split(64),
+        validation_data=data.validation if data else make_split(20, seed=1),
+        epochs=3,
+        batch_size=16,
+        optimizer=cxr.adam(1e-2),
+        verbose=False,
+        callbacks=[
+            cxr.ModelCheckpoint(run),
+            cxr.CSVLogger(run / "history.csv"),
+            cxr.TensorBoard(run / "tensorboard"),
+            *first,
+        ],
+        **settings,
+    )
+
+
+@pytest.fixture(scope="module")
+def tiny_model():
+    return cxr.Classifier(cxr.ResNet18(blocks=(1, 1), width=4), cxr.Baseline())
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_model, tmp_path_factory):
+    run = tmp_path_factory.mktemp("whole")
+    return train(tiny_model, run), run
+
+
+def assert_same(ours: cxr.Run, our_folder: Path, theirs: cxr.Run, their_folder: Path) -> None:
+    jax.tree.map(np.testing.assert_array_equal, ours.variables, theirs.variables)
+    a, b = (pd.read_csv(run / "history.csv") for run in (our_folder, their_folder))
+    pd.testing.assert_frame_equal(a.drop(columns=TIMES), b.drop(columns=TIMES))
+    a, b = (sorted(os.listdir(run / "checkpoints")) for run in (our_folder, their_folder))
+    assert a == b
+    a, b = (len(os.listdir(run / "tensorboard")) for run in (our_folder, their_folder))
+    assert a >= b
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of Orbax's tasks
+@pytest.mark.parametrize("fault", ["full", "limited", "closed"])
+def test_a_training_goes_on_when_there_is_space_again(tiny_model, whole, tmp_path, capfd, fault):
+    with small_disk(tmp_path / "disk", 16 * 2**20, may_mount=fault == "full") as disk:
+        run = disk.path / "run"
+        with contextlib.ExitStack() as stack:
+
+            def happen() -> None:
+                if fault == "closed":
+                    stack.enter_context(no_permission(run))
+                else:
+                    fill(disk)
+                    stack.callback(empty, disk)
+
+            with pytest.raises(UserError, match=r"run/(checkpoints/2|history.csv) cannot be wri"):
+                train(tiny_model, run, AfterAnEpoch(run, happen))
+        if fault == "closed" or disk.mounted:
+            assert "Traceback" not in capfd.readouterr().err
+        if fault != "closed":  # there it cannot be removed; the next run takes it over
+            assert "lock.json" not in os.listdir(run)
+        assert set(os.listdir(run / "checkpoints")) <= {"1", "2"}
+        assert len(pd.read_csv(run / "history.csv")) in (1, 2)
+        assert_same(train(tiny_model, run), run, *whole)
+
+
+def test_a_workdir_that_vanishes_is_told(tiny_model, tmp_path):
+    run = tmp_path / "run"
+    with pytest.raises(UserError, match=r"lock\.json is gone: the folder was removed"):
+        train(tiny_model, run, AfterAnEpoch(run, lambda: shutil.rmtree(run)))
+    assert not run.exists()
+
+
+@pytest.fixture(scope="module")
+def dataset(release, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("datasets")
+    prepare(release, folder, image_size=16)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole_of_dataset(tiny_model, dataset, tmp_path_factory):
+    run = tmp_path_factory.mktemp("whole_of_dataset")
+    return train(tiny_model, run, data=load(dataset, 16)), run
+
+
+SHARD = "chest_xray14-train.tfrecord-00000-of-00001"
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+DATA_FAULTS = {
+    "deleted": (lambda shard: shutil.rmtree(shard.parent), "the record file is gone"),
+    "flipped": (flip, "damaged record file"),
+    "emptied": (lambda shard: os.truncate(shard, 0), "holds 0 of 28 records"),
+}
+
+
+@pytest.mark.parametrize("fault", DATA_FAULTS)
+def test_a_training_stops_when_its_data_fail_and_goes_on_after(
+    tiny_model, dataset, whole_of_dataset, tmp_path, fault
+):
+    shutil.copytree(dataset, tmp_path / "data")
+    shard = next((tmp_path / "data").rglob(SHARD))
+    happen, message = DATA_FAULTS[fault]
+    with pytest.raises(UserError, match=f"{SHARD}: {message}"):
+        train(
+            tiny_model,
+            tmp_path / "run",
+            AfterAnEpoch(tmp_path / "run", lambda: happen(shard)),
+            data=load(tmp_path / "data", 16),
+        )
+    with pytest.raises(UserError, match=f"{SHARD}: |no such dataset"):
+        train(tiny_model, tmp_path / "held", data=load(tmp_path / "data", 16), placement="host")
+    shutil.rmtree(tmp_path / "data")
+    shutil.copytree(dataset, tmp_path / "data")
+    again = train(tiny_model, tmp_path / "run", data=load(tmp_path / "data", 16))
+    assert_same(again, tmp_path / "run", *whole_of_dataset)
+
+
+def launch(program: str, *arguments: object, **settings) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(REPOSITORY / f"launch/{program}.py"), *map(str, arguments)]
+    return subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, **settings)
+
+
+def test_what_a_program_prints_may_fill_the_disk(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = launch(
+            "make_phantom", f"--out={tmp_path}/a", "--images=8", "--image_size=64", "--jobs=1",
+            stdout=full,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: a file, or what the program prints, can")
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_a_sweep_without_space_for_its_logs(tmp_path, dataset):
+    with small_disk(tmp_path / "disk", 64 * 1024) as disk:
+        arguments = (f"--data_dir={dataset}", f"--out={disk.path}/sweep")
+        with disk.read_only():
+            done = launch("sweep", "--configs=configs/demo.py", *arguments, cwd=REPOSITORY)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert "error: " in done.stderr
+        assert not (disk.path / "sweep").exists()
