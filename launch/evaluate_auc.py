@@ -60,13 +60,14 @@ def main() -> None:
 def score_run(workdir: Path, data_dir: str) -> None:
     """Scores the network of a run; thresholds and temperatures come from its validation split."""
     from jaxcxr import data
-    from jaxcxr.inference.predictor import Predictor
+    from jaxcxr.inference.predictor import Predictor, require_all_findings
     from jaxcxr.inference.prepared import predict_split
     from jaxcxr.inference.scored_epochs import record_epoch
     from jaxcxr.training.workdir import read_config, trained_on_other_data
 
     distributed.connect()
     predictor = Predictor.from_run(workdir)
+    require_all_findings(predictor)
     prepared = data.load(data_dir, **read_config(workdir).data)
     if remark := trained_on_other_data(workdir, prepared.facts):
         print(f"note: {remark}")

@@ -88,12 +88,13 @@ def main() -> None:
 def score_run(workdir: Path, data_dir: str) -> None:
     """Scores the boxes and peaks of a network's heat maps."""
     from jaxcxr import data
-    from jaxcxr.inference.predictor import Predictor
+    from jaxcxr.inference.predictor import Predictor, require_all_findings
     from jaxcxr.inference.prepared import annotated_cases, draw_boxes
     from jaxcxr.inference.scored_epochs import record_epoch
     from jaxcxr.training.workdir import read_config, trained_on_other_data
 
     predictor = Predictor.from_run(workdir)
+    require_all_findings(predictor)
     prepared = data.load(data_dir, **read_config(workdir).data)
     if remark := trained_on_other_data(workdir, prepared.facts):
         print(f"note: {remark}")
