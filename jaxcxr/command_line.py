@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from jaxcxr import ctrl_c  # first, and so in every program: it takes Ctrl-C over while others load
+
+# isort: split
 import os
 import re
 import signal
@@ -19,7 +22,8 @@ def run(main: Callable[..., int | None], *, positional: str | None = None) -> No
     """Parses the absl flags, runs `main` and ends the process with the status it returns.
 
     A `UserError` becomes `error: …` on standard error and exit status 1, Ctrl-C exit status 130.
-    Any other exception is a bug of ours and keeps its traceback.
+    Any other exception is a bug of ours and keeps its traceback. See `jaxcxr.ctrl_c` for why a
+    program imports this module before any other.
 
     Args:
         main: Called without arguments; None counts as status 0.
@@ -29,15 +33,16 @@ def run(main: Callable[..., int | None], *, positional: str | None = None) -> No
 
     def guarded(arguments: Sequence[str]) -> int:
         try:
-            words = list(arguments[1:])
-            if positional is not None:
-                return main(words) or 0
-            if words:
-                raise UserError(
-                    f"unexpected argument {words[0]!r}: options are given as --name=value; "
-                    "--helpshort lists them"
-                )
-            return main() or 0
+            with ctrl_c.raised():
+                words = list(arguments[1:])
+                if positional is not None:
+                    return main(words) or 0
+                if words:
+                    raise UserError(
+                        f"unexpected argument {words[0]!r}: options are given as --name=value; "
+                        "--helpshort lists them"
+                    )
+                return main() or 0
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             _leave_others()

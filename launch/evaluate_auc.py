@@ -12,13 +12,16 @@ Writes predictions.csv, labels.csv, auc.csv, subgroups.csv and roc.png under WOR
 --out; of a run also operating_points.csv and calibration.csv, both chosen on its validation split.
 """
 
+from jaxcxr import command_line
+
+# isort: split
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from absl import flags
 
-from jaxcxr import command_line, distributed
+from jaxcxr import distributed
 from jaxcxr.data.release import read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import summary, tables
@@ -115,11 +118,11 @@ def write_scores(labels: pd.DataFrame, predictions: pd.DataFrame, out: Path) -> 
     scores = summary.by_group(score, labels, predictions)
     overall = scores.loc[scores["group"] == summary.EVERYONE]
     tables.write(scores, out / "subgroups.csv")
-    tables.write(overall.loc[:, summary.AUC_COLUMNS], out / "auc.csv")
     curves = summary.roc_curves(labels, predictions)
     aucs = dict(zip(overall["finding"], overall["auc"], strict=True))
     with written_aside(out / "roc.png") as aside:
         roc_figure(curves, {name: aucs[name] for name in curves}).savefig(aside)
+    tables.write(overall.loc[:, summary.AUC_COLUMNS], out / "auc.csv")  # last: all is there
     print(summary.auc_text(overall, predictions))
     print(f"written to {out}")
 

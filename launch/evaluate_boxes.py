@@ -13,6 +13,9 @@ published arithmetic with its faults (docs/scoring.md), localization_published.c
 WORKDIR/evaluation or --out; of a run also pointing_game.csv, and cases.npz for the report.
 """
 
+from jaxcxr import command_line
+
+# isort: split
 from pathlib import Path
 from typing import cast
 
@@ -20,7 +23,6 @@ import numpy as np
 import pandas as pd
 from absl import flags
 
-from jaxcxr import command_line
 from jaxcxr.data.release import read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
@@ -138,10 +140,10 @@ def write_scores(annotated: pd.DataFrame, predicted: pd.DataFrame, out: Path) ->
     tables.write(tables.box_table(annotated), out / "annotated_boxes.csv")
     outcome = score_boxes(annotated, predicted)
     table, sureness = localization_table(outcome), intervals(outcome, annotated)
-    tables.write(table, out / "localization.csv")
     tables.write(sureness, out / "localization_intervals.csv")
     published = localization_table(score_boxes(annotated, predicted, "published"))
     tables.write(published, out / "localization_published.csv")
+    tables.write(table, out / "localization.csv")  # last: all is there
     print(localization_text(table, sureness))
     silent = set(annotated["image_name"]) - set(predicted["image_name"])
     if silent:

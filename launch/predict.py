@@ -21,6 +21,9 @@ A file that cannot be read gets a line on standard error and does not stop the o
 status is 0 if any was read, 1 if none was.
 """
 
+from jaxcxr import command_line
+
+# isort: split
 import hashlib
 import logging
 import sys
@@ -33,7 +36,6 @@ from absl import flags
 from PIL import Image
 from tqdm import tqdm
 
-from jaxcxr import command_line
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.boxes import RegionChoice

@@ -13,6 +13,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from jaxcxr.errors import UserError
+from jaxcxr.files import aside_of
 
 
 def save_weight_folder(
@@ -32,7 +33,7 @@ def save_weight_folder(
     folder = Path(folder).absolute()
     if folder.exists():
         raise UserError(f"{folder} exists already; name a new folder or remove it")
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    aside = aside_of(folder)
     try:
         aside.mkdir(parents=True)
         (aside / "config.json").write_text(json.dumps({"model": config}, indent=2) + "\n")
