@@ -63,19 +63,25 @@ PROGRAMS = {
 UNFINISHED = (".partial", "incomplete.", "lock.json")
 """Parts of the names of what has no final name yet, or is there while a program runs."""
 
-OF_ITS_TIME = ("run.json", "log.txt", "tensorboard", "checkpoints", "report.html")
-"""What tells when it was written. The weights of the checkpoints show in the predictions."""
+OF_ITS_TIME = ("run.json", "log.txt", "tensorboard", "checkpoints", "report.html", ".tfrecord")
+"""What tells when it was written, and records: the fields of a Protocol Buffer come in any order.
+What is in checkpoints and records shows in the predictions.
+"""
+
+Contents = dict[str, "bytes | pd.DataFrame | dict[str, int]"]
 
 
-def contents(study: Path) -> dict[str, bytes | pd.DataFrame]:
+def contents(study: Path) -> Contents:
     """Returns what is in a study under its final name, but for times."""
-    files: dict[str, bytes | pd.DataFrame] = {}
+    files: Contents = {}
     for path in study.rglob("*"):
         name = str(path.relative_to(study))
         if path.is_dir() or any(part in name for part in (*UNFINISHED, *OF_ITS_TIME)):
             continue
         if path.name == "history.csv":
             files[name] = pd.read_csv(path, dtype=str).drop(columns=TIMES)
+        elif path.name == "epochs.json":
+            files[name] = json.loads(path.read_bytes())
         else:
             files[name] = path.read_bytes()
     return files
@@ -87,13 +93,15 @@ def names(study: Path) -> set[str]:
     return {name for name in paths if "tensorboard/" not in name and "checkpoints/" not in name}
 
 
-def unlike(study: Path, whole: dict[str, bytes | pd.DataFrame]) -> list[str]:
+def unlike(study: Path, whole: Contents) -> list[str]:
     """Returns the files that are not as they are, or grow to be, in the undisturbed study."""
     different = []
     for name, content in contents(study).items():
         expected = whole.get(name)
         if isinstance(content, pd.DataFrame) and isinstance(expected, pd.DataFrame):
             same = content.equals(expected.iloc[: len(content)])
+        elif isinstance(content, dict) and isinstance(expected, dict):
+            same = content.items() <= expected.items()
         else:
             same = content == expected
         different += [] if same else [name]
