@@ -7,6 +7,9 @@ records. The two take turns. Prints one JSON line with the medians in images/s, 
 rounds, and the ratio per core.
 """
 
+from jaxcxr import command_line
+
+# isort: split
 import json
 import os
 import statistics
@@ -20,7 +23,7 @@ from absl import flags
 from PIL import Image
 from tqdm import tqdm
 
-from jaxcxr import command_line, data
+from jaxcxr import data
 from jaxcxr.data.release import Release
 
 _RELEASE = flags.DEFINE_string("release", None, "Folder of a release.", required=True)

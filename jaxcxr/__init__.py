@@ -8,8 +8,7 @@ The names that most programs need, under one roof:
     model = cxr.Classifier(cxr.ResNet34(), cxr.Baseline())
     run = cxr.fit(model, data.train, validation_data=data.validation)
 
-They are imported when they are first used: `import jaxcxr` alone imports neither JAX nor
-TensorFlow.
+They are imported when they are first used: `import jaxcxr` alone imports no other package.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from jaxcxr.errors import UserError
-from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
 
 if TYPE_CHECKING:
     from jaxcxr import data, evaluation
     from jaxcxr.data.arrays import ArraySplit
+    from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
     from jaxcxr.inference.predictor import Predictor
     from jaxcxr.models import (
         AttentionGated,
@@ -52,6 +51,8 @@ if TYPE_CHECKING:
     from jaxcxr.training.optimizers import Adam, adam
 
 _HOMES = {
+    "BOXED_FINDINGS": "findings",
+    "FINDINGS": "findings",
     "ArraySplit": "data.arrays",
     "Predictor": "inference.predictor",
     "AttentionGated": "models",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from jaxcxr import ctrl_c  # first, and so in every program: it takes Ctrl-C over while others load
+
+# isort: split
 import contextlib
 import errno
 import os
@@ -25,7 +28,8 @@ def run(main: Callable[..., int | None], *, positional: str | None = None) -> No
 
     A `UserError` becomes `error: …` on standard error and exit status 1, and so does a disk that is
     full or read-only, be it that of standard output. Ctrl-C becomes exit status 130. Any other
-    exception is a bug of ours and keeps its traceback.
+    exception is a bug of ours and keeps its traceback. See `jaxcxr.ctrl_c` for why a program
+    imports this module before any other.
 
     Args:
         main: Called without arguments; None counts as status 0.
@@ -36,14 +40,15 @@ def run(main: Callable[..., int | None], *, positional: str | None = None) -> No
     def guarded(arguments: Sequence[str]) -> int:
         words = list(arguments[1:])
         try:
-            if words and positional is None:
-                raise UserError(
-                    f"unexpected argument {words[0]!r}: options are given as --name=value; "
-                    "--helpshort lists them"
-                )
-            status = (main() if positional is None else main(words)) or 0
-            sys.stdout.flush()
-            return status
+            with ctrl_c.raised():
+                if words and positional is None:
+                    raise UserError(
+                        f"unexpected argument {words[0]!r}: options are given as --name=value; "
+                        "--helpshort lists them"
+                    )
+                status = (main() if positional is None else main(words)) or 0
+                sys.stdout.flush()
+                return status
         except UserError as error:
             return _fail(str(error))
         except OSError as error:

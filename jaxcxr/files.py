@@ -1,16 +1,48 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all.
+
+What is not whole yet lies beside them under a name like `.auc.myhost.4711.partial.csv`. A process
+that is killed leaves it there; the next one that writes to the folder removes it.
+"""
 
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import re
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jaxcxr.errors import UserError
+from jaxcxr.processes import is_alive
+
+_HOST = socket.gethostname()[:20]  # file systems take 255 bytes of a name in all
+
+_REMAINS = re.compile(rf"\..+\.{re.escape(_HOST)}\.(\d+)\.partial(\.\w+)?")
+
+
+def aside_of(path: Path) -> Path:
+    """Returns the name beside `path` under which this process writes it.
+
+    What processes of this machine that are dead left beside `path` is removed.
+    """
+    _remove_remains(path.parent.absolute())
+    return path.with_name(f".{path.stem}.{_HOST}.{os.getpid()}.partial{path.suffix}")
+
+
+@functools.cache  # once for each folder: they may hold thousands of files
+def _remove_remains(folder: Path) -> None:
+    for path in folder.glob(".*.partial*"):
+        match = _REMAINS.fullmatch(path.name)
+        if match and not is_alive(int(match[1])):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    path.unlink()
 
 
 @contextmanager
@@ -30,7 +62,7 @@ def written_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _cannot_be_written(path, error) from error
-    aside = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    aside = aside_of(path)
     try:
         yield aside
         os.replace(aside, path)

@@ -7,9 +7,11 @@ patients) and the p-value of DeLong's test (patients as clusters), plain and cor
 the number of findings. --out also writes the table as CSV.
 """
 
+from jaxcxr import command_line
+
+# isort: split
 from absl import flags
 
-from jaxcxr import command_line
 from jaxcxr.data.release import read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables

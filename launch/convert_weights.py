@@ -12,6 +12,9 @@ torchvision's names and the head under `head.`.
 
 from __future__ import annotations
 
+from jaxcxr import command_line
+
+# isort: split
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +22,6 @@ from typing import Any
 
 from absl import flags
 
-from jaxcxr import command_line
 from jaxcxr.errors import UserError
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.models import BACKBONES, build_classifier, classifier_config

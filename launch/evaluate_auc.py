@@ -12,13 +12,16 @@ Writes predictions.csv, labels.csv, auc.csv, subgroups.csv and roc.png under WOR
 --out; of a run also operating_points.csv and calibration.csv, both chosen on its validation split.
 """
 
+from jaxcxr import command_line
+
+# isort: split
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from absl import flags
 
-from jaxcxr import command_line, distributed
+from jaxcxr import distributed
 from jaxcxr.data.release import read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import summary, tables
@@ -60,13 +63,14 @@ def main() -> None:
 def score_run(workdir: Path, data_dir: str) -> None:
     """Scores the network of a run; thresholds and temperatures come from its validation split."""
     from jaxcxr import data
-    from jaxcxr.inference.predictor import Predictor
+    from jaxcxr.inference.predictor import Predictor, require_all_findings
     from jaxcxr.inference.prepared import predict_split
     from jaxcxr.inference.scored_epochs import record_epoch
     from jaxcxr.training.workdir import read_config, trained_on_other_data
 
     distributed.connect()
     predictor = Predictor.from_run(workdir)
+    require_all_findings(predictor)
     prepared = data.load(data_dir, **read_config(workdir).data)
     if remark := trained_on_other_data(workdir, prepared.facts):
         print(f"note: {remark}")
@@ -114,11 +118,11 @@ def write_scores(labels: pd.DataFrame, predictions: pd.DataFrame, out: Path) -> 
     scores = summary.by_group(score, labels, predictions)
     overall = scores.loc[scores["group"] == summary.EVERYONE]
     tables.write(scores, out / "subgroups.csv")
-    tables.write(overall.loc[:, summary.AUC_COLUMNS], out / "auc.csv")
     curves = summary.roc_curves(labels, predictions)
     aucs = dict(zip(overall["finding"], overall["auc"], strict=True))
     with written_aside(out / "roc.png") as aside:
         roc_figure(curves, {name: aucs[name] for name in curves}).savefig(aside)
+    tables.write(overall.loc[:, summary.AUC_COLUMNS], out / "auc.csv")  # last: all is there
     print(summary.auc_text(overall, predictions))
     print(f"written to {out}")
 

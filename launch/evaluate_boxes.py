@@ -13,6 +13,9 @@ published arithmetic with its faults (docs/scoring.md), localization_published.c
 WORKDIR/evaluation or --out; of a run also pointing_game.csv, and cases.npz for the report.
 """
 
+from jaxcxr import command_line
+
+# isort: split
 from pathlib import Path
 from typing import cast
 
@@ -20,7 +23,6 @@ import numpy as np
 import pandas as pd
 from absl import flags
 
-from jaxcxr import command_line
 from jaxcxr.data.release import read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
@@ -88,12 +90,13 @@ def main() -> None:
 def score_run(workdir: Path, data_dir: str) -> None:
     """Scores the boxes and peaks of a network's heat maps."""
     from jaxcxr import data
-    from jaxcxr.inference.predictor import Predictor
+    from jaxcxr.inference.predictor import Predictor, require_all_findings
     from jaxcxr.inference.prepared import annotated_cases, draw_boxes
     from jaxcxr.inference.scored_epochs import record_epoch
     from jaxcxr.training.workdir import read_config, trained_on_other_data
 
     predictor = Predictor.from_run(workdir)
+    require_all_findings(predictor)
     prepared = data.load(data_dir, **read_config(workdir).data)
     if remark := trained_on_other_data(workdir, prepared.facts):
         print(f"note: {remark}")
@@ -137,10 +140,10 @@ def write_scores(annotated: pd.DataFrame, predicted: pd.DataFrame, out: Path) ->
     tables.write(tables.box_table(annotated), out / "annotated_boxes.csv")
     outcome = score_boxes(annotated, predicted)
     table, sureness = localization_table(outcome), intervals(outcome, annotated)
-    tables.write(table, out / "localization.csv")
     tables.write(sureness, out / "localization_intervals.csv")
     published = localization_table(score_boxes(annotated, predicted, "published"))
     tables.write(published, out / "localization_published.csv")
+    tables.write(table, out / "localization.csv")  # last: all is there
     print(localization_text(table, sureness))
     silent = set(annotated["image_name"]) - set(predicted["image_name"])
     if silent:

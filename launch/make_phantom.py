@@ -6,11 +6,13 @@ Writes images/*.png and the four metadata files. The radiographs are drawings: n
 says anything about patients.
 """
 
+from jaxcxr import command_line
+
+# isort: split
 from pathlib import Path
 
 from absl import flags
 
-from jaxcxr import command_line
 from jaxcxr.data.phantom import write_release
 
 _OUT = flags.DEFINE_string("out", None, "Folder of the release.", required=True)

@@ -21,6 +21,9 @@ A file that cannot be read gets a line on standard error and does not stop the o
 status is 0 if any was read, 1 if none was.
 """
 
+from jaxcxr import command_line
+
+# isort: split
 import hashlib
 import logging
 import sys
@@ -33,7 +36,6 @@ from absl import flags
 from PIL import Image
 from tqdm import tqdm
 
-from jaxcxr import command_line
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.boxes import RegionChoice
@@ -45,7 +47,7 @@ from jaxcxr.inference.flip_averaging import Look, flip_averaged
 from jaxcxr.inference.gradcam import grad_cam, grad_cam_plus_plus
 from jaxcxr.inference.images import find_radiographs, lies_in
 from jaxcxr.inference.operating_points import read_operating_points
-from jaxcxr.inference.predictor import Predictor
+from jaxcxr.inference.predictor import Predictor, require_all_findings
 from jaxcxr.reporting.figures import overlay
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.", required=True)
@@ -81,6 +83,7 @@ def main(arguments: list[str]) -> None:
     paths = find_radiographs(arguments, but_not_in=out)
     logging.getLogger("pydicom").setLevel(logging.ERROR)  # its remarks on files that it reads
     predictor = Predictor.from_run(_WORKDIR.value)
+    require_all_findings(predictor)
     points = read_operating_points(_WORKDIR.value)
     regions = cast(RegionChoice, _REGIONS.value)
     skipped: dict[str, str] = {}

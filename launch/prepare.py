@@ -6,9 +6,11 @@ Writes a TFDS folder, DATA_DIR/chest_xray14/256/1.0.0, in one piece; called agai
 dataset is there. What was left out is listed in skipped.csv beside the records.
 """
 
+from jaxcxr import command_line
+
+# isort: split
 from absl import flags
 
-from jaxcxr import command_line
 from jaxcxr.data.release import read_release
 from jaxcxr.data.splits import WAYS
 from jaxcxr.data.variant import LARGEST, SMALLEST

@@ -7,9 +7,11 @@ launch/evaluate_boxes.py wrote under its evaluation/. What is not there yet the 
 Prints the main scores, too.
 """
 
+from jaxcxr import command_line
+
+# isort: split
 from absl import flags
 
-from jaxcxr import command_line
 from jaxcxr.reporting.report import write_report
 from jaxcxr.reporting.runs import read_runs
 from jaxcxr.reporting.terminal import scores_text

@@ -10,20 +10,28 @@ The paper's search for a learning rate, and three networks with five seeds each:
 Called again, it goes on where it was stopped. On several machines with a shared folder start it
 with --shard 1/4 to 4/4; --jobs starts several runs side by side on one. Each run gets a folder with
 its log; sweep.csv and the terminal get the table, best validation loss first.
+
+SIGTERM or Ctrl-C ends the steps under way and saves them; the sweep says how to go on and ends with
+status 0, or with --stopped_status. A second signal ends at once.
 """
 
-import subprocess
+from jaxcxr import command_line
+
+# isort: split
+import shlex
+import signal
 import sys
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from absl import flags
 from tqdm import tqdm
 
-from jaxcxr import command_line
 from jaxcxr.errors import UserError
 from jaxcxr.files import make_folder, written_aside
+from jaxcxr.processes import Programs
+from jaxcxr.training.signals import SignalWatch
 from jaxcxr.training.sweep import (
     LEARNING_RATES,
     Trial,
@@ -48,14 +56,21 @@ _JOBS = flags.DEFINE_integer("jobs", 1, "Runs side by side.", lower_bound=1)
 _SHARD = flags.DEFINE_string("shard", "1/1", "This machine's part, as 1/4.")
 _SET = flags.DEFINE_multi_string("set", [], "More settings for every run, as epochs=3.")
 
+_STOPPED_STATUS = flags.DEFINE_integer(
+    "stopped_status", 0, "Exit status of a sweep that SIGTERM or Ctrl-C stopped before its end."
+)
+
 _LAUNCH = Path(__file__).parent
 _STATUS = "status"
 _USAGE = f"{_STATUS} 2:"
 """How programs end that do not know a flag or a setting: no other run will do better."""
 
+_STOPPED = 128 + signal.SIGTERM
+"""How a training ends that a signal stopped: it is not to be scored."""
 
-def main() -> None:
-    """Runs this machine's trials and tells what all finished ones gave."""
+
+def main() -> int:
+    """Runs this machine's trials, tells what all finished ones gave; returns the exit status."""
     values = split_values(_VALUES.value)
     if _KEY.value == "optimizer.learning_rate" and not values:
         values = [str(rate) for rate in LEARNING_RATES]
@@ -65,13 +80,18 @@ def main() -> None:
         if not Path(config).is_file():
             raise UserError(f"--configs names {config}, which is no file; configs/ holds them")
     todo = [trial for trial in mine if not is_finished(folder_of(trial), asked(trial))]
-    failed = run_trials(todo)
+    failed, stopped_by = run_trials(todo)
     summary = summarize(Path(_OUT.value), trials)
     with written_aside(Path(_OUT.value) / "sweep.csv") as aside:
         summary.to_csv(aside, index=False)
     print(summary_text(summary))
+    if stopped_by is not None:
+        go_on = shlex.join(["python", *sys.argv])
+        print(f"stopped by {stopped_by}; what was done is saved; go on with: {go_on}")
+        return _STOPPED_STATUS.value
     if failed:
         raise UserError(f"{len(failed)} of {len(mine)} runs failed:\n" + "\n".join(failed))
+    return 0
 
 
 def folder_of(trial: Trial) -> Path:
@@ -87,39 +107,58 @@ def asked(trial: Trial) -> dict[str, str]:
     return {"config": trial.config, "data_dir": data_dir, **settings}
 
 
-def run_trials(trials: Sequence[Trial]) -> list[str]:
-    """Trains and scores runs; returns what went wrong. A wrong setting ends all at once."""
-    failed = []
+def run_trials(trials: Sequence[Trial]) -> tuple[list[str], str | None]:
+    """Trains and scores runs.
+
+    Returns:
+        What went wrong; a wrong setting ends all at once. And the signal that ended all, if any.
+    """
+    failed: list[str] = []
+    watch, programs = SignalWatch(), Programs()
+    watch.start()
     with ThreadPoolExecutor(_JOBS.value) as pool:
-        runs = [pool.submit(run_trial, trial) for trial in trials]
-        for run in tqdm(as_completed(runs), "runs", total=len(runs), unit="run", disable=None):
-            if failure := run.result():
+        try:
+            runs = {pool.submit(run_trial, trial, programs) for trial in trials}
+            for failure in results_of(runs, watch):
                 tqdm.write(failure, file=sys.stderr)
                 failed.append(failure)
                 if _USAGE in failure:
-                    pool.shutdown(cancel_futures=True)
                     break
-    return failed
+        finally:
+            programs.stop()
+            pool.shutdown(cancel_futures=True)
+            watch.stop()
+    return failed, watch.received
 
 
-def run_trial(trial: Trial) -> str | None:
+def results_of(runs: set[Future[str | None]], watch: SignalWatch) -> Iterator[str]:
+    """Yields what went wrong in each run that failed, until all are done or a signal comes."""
+    with tqdm(total=len(runs), desc="runs", unit="run", disable=None) as bar:
+        while runs and watch.received is None:
+            done, runs = wait(runs, timeout=1, return_when=FIRST_COMPLETED)
+            bar.update(len(done))
+            yield from filter(None, (run.result() for run in done))
+
+
+def run_trial(trial: Trial, programs: Programs) -> str | None:
     """Trains and scores one run; returns what went wrong, if anything."""
     workdir = folder_of(trial)
     make_folder(workdir)
     place = [f"--workdir={workdir}", f"--data_dir={_DATA_DIR.value}"]
     settings = [f"--config.{setting}" for setting in _SET.value]
-    programs = [
-        ["train.py", f"--config={trial.config}", *trial.overrides, *settings, *place],
+    train = ["train.py", f"--config={trial.config}", *trial.overrides, *settings, *place]
+    for program, *arguments in (
+        [*train, f"--stopped_status={_STOPPED}"],
         ["evaluate_auc.py", *place],
         ["evaluate_boxes.py", *place],
-    ]
-    for program, *arguments in programs:
+    ):
         try:
             with open(workdir / "log.txt", "a", encoding="utf-8") as log:
-                command = [sys.executable, str(_LAUNCH / program), *arguments]
-                status = subprocess.run(command, stdout=log, stderr=log, check=False).returncode
+                status = programs.call([sys.executable, str(_LAUNCH / program), *arguments], log)
         except OSError as error:
             return f"{workdir}: {program} could not be started: {error.strerror}"
+        if status is None:
+            return None
         if status != 0:
             lines = (workdir / "log.txt").read_text(encoding="utf-8").strip().splitlines()
             errors = [line for line in lines if line.startswith("error: ")] or lines

@@ -9,6 +9,9 @@ SIGTERM or Ctrl-C ends the step under way, saves it, says how to go on and ends 
 with --stopped_status: 143 is what some schedulers expect. A second signal ends at once.
 """
 
+from jaxcxr import command_line
+
+# isort: split
 import shlex
 import sys
 from pathlib import Path
@@ -16,7 +19,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from jaxcxr import command_line, data, distributed
+from jaxcxr import data, distributed
 from jaxcxr.training.experiment import Experiment
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.")

@@ -1,5 +1,6 @@
-"""What launch/train.py says to a person who mistypes."""
+"""What launch programs say to a person who mistypes, or who changes their mind at once."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
+LAUNCH = REPOSITORY / "launch"
 
 
 def train(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -49,3 +51,38 @@ def test_missing_flags_are_named():
     assert done.returncode == 2
     assert "--data_dir" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "program", sorted((REPOSITORY / "launch").glob("*.py")), ids=lambda p: p.stem
+)
+def test_ctrl_c_while_packages_load_is_quiet(program):
+    """It is taken over before the first package loads that takes its time."""
+    command = [sys.executable, "-X", "importtime", str(LAUNCH / program), "--nosuch"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            module = line.rpartition("|")[2].strip()
+            assert not module.startswith(("absl", "numpy", "pandas", "jax."))
+            if module == "jaxcxr.ctrl_c":
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == -signal.SIGINT
+    assert "Traceback" not in rest
+
+
+def test_ctrl_c_at_work_is_caught_and_a_deaf_process_stays_deaf():
+    code = (
+        "import signal, sys\n"
+        "if sys.argv[1] == 'deaf': signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from jaxcxr import ctrl_c\n"
+        "try:\n"
+        "    with ctrl_c.raised(): signal.raise_signal(signal.SIGINT)\n"
+        "    print('deaf')\n"
+        "except KeyboardInterrupt: print('caught')\n"
+        "assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler\n"
+    )
+    for how, said in (("deaf", "deaf"), ("usual", "caught")):
+        command = [sys.executable, "-c", code, how]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == said

@@ -1,5 +1,9 @@
 """Files appear whole or not at all."""
 
+import re
+import subprocess
+import sys
+
 import pytest
 
 from jaxcxr.errors import UserError
@@ -27,6 +31,33 @@ def test_failure_leaves_the_earlier_file_and_no_remains(tmp_path):
         write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from jaxcxr.files import aside_of, written_aside
+folder = aside_of(Path(sys.argv[1], "release"))
+folder.mkdir()
+(folder / "a.png").write_text("half")
+with written_aside(Path(sys.argv[1], "b.txt")) as aside:
+    aside.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path):
+    path = tmp_path / "b.txt"
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    left = sorted(tmp_path.iterdir())
+    assert len(left) == 2
+    assert path not in left
+    theirs = tmp_path / ".b.another-host.1.partial.txt"  # whether it still writes is not known here
+    ours = left[0].with_name(re.sub(r"\d+(?=\.partial)", "1", left[0].name))  # a living process
+    for kept in (theirs, ours):
+        kept.write_text("half")
+    write_text(path, "new")
+    assert sorted(tmp_path.iterdir()) == sorted([path, theirs, ours])
 
 
 def test_place_that_cannot_be_written_is_named(tmp_path):

@@ -93,7 +93,7 @@ class RecordFiles:
         missing = sum(self.lengths)
         with self._damage_named():
             for batch in dataset:
-                missing -= len(batch["image_name"])
+                missing -= len(batch["image_name"].numpy())
                 counts = batch["boxes/finding"].row_lengths().numpy()
                 names.extend(name.decode() for name in batch["image_name"].numpy().repeat(counts))
                 findings.extend(FINDINGS[index] for index in batch["boxes/finding"].values.numpy())

@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcxr.errors import UserError
+from jaxcxr.findings import FINDINGS
 from jaxcxr.models import (
     Classifier,
     Prediction,
@@ -113,3 +114,17 @@ class Predictor:
         placed = jax.device_put(images, NamedSharding(self._mesh, over_devices))
         probabilities, heatmaps = self._apply(self.variables, placed)
         return np.asarray(probabilities), np.asarray(heatmaps)
+
+
+def require_all_findings(predictor: Predictor) -> None:
+    """Refuses a network that was trained on other findings than `jaxcxr.findings.FINDINGS`.
+
+    Raises:
+        UserError: It has another number of them.
+    """
+    number = predictor.model.head.num_classes
+    if number != len(FINDINGS):
+        raise UserError(
+            f"the run's network tells of {number} findings; tables and overlays are of the "
+            f"{len(FINDINGS)} of jaxcxr.findings. Call jaxcxr.Predictor in Python for others"
+        )

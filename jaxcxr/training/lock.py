@@ -16,6 +16,7 @@ from typing import Any
 
 from jaxcxr.errors import UserError
 from jaxcxr.files import make_folder
+from jaxcxr.processes import is_alive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,18 +94,8 @@ def _try_to_lock(descriptor: int, holder: Mapping[str, Any]) -> bool:
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
             raise
-        return not _is_alive(holder.get("pid", 0))
+        return not is_alive(holder.get("pid", 0))
     return True
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid > 0
 
 
 def _problem(path: Path, holder: Mapping[str, Any], *, free: bool) -> str | None:

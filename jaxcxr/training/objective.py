@@ -9,6 +9,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, Mode, normalize
 from jaxcxr.models.normalization import in_part
 from jaxcxr.training.augmentation import Augmentation, augment
@@ -59,10 +60,7 @@ class Objective:
             mutable=["batch_stats", "side_logits"],
         )
         supervised = jax.tree.leaves(updated.get("side_logits")) or [prediction.logits]
-        shares = [
-            self.loss(logits.astype(jnp.float32), batch["labels"], batch["mask"], axis_name=DEVICES)
-            for logits in supervised
-        ]
+        shares = [share_of_loss(self.loss, logits, batch) for logits in supervised]
         return jnp.stack(shares).mean(), updated["batch_stats"]
 
     def with_gradients(self, state: TrainState, batch: Batch) -> tuple[jax.Array, Any, Any]:
@@ -72,6 +70,21 @@ class Objective:
         (share, batch_stats), gradients = gradient(state.params, state, images, batch)
         total, gradients = jax.lax.psum((share, gradients), DEVICES)
         return total, gradients, batch_stats
+
+
+def share_of_loss(loss: Loss, logits: jax.Array, batch: Batch) -> jax.Array:
+    """Returns the device's share of the loss of its logits (B, K).
+
+    Raises:
+        UserError: The labels are of another number of findings; it is raised when JAX traces.
+    """
+    labels = batch["labels"]
+    if labels.shape != logits.shape:
+        raise UserError(
+            f"the network has logits of {logits.shape[-1]} findings, the radiographs have labels "
+            f"of {labels.shape[-1]}; set the head's num_classes to the number of the labels"
+        )
+    return loss(logits.astype(jnp.float32), labels, batch["mask"], axis_name=DEVICES)
 
 
 def trained_gradients(gradients: Any, frozen: Sequence[str]) -> dict[str, jax.Array]:

@@ -25,6 +25,7 @@ from jaxcxr.training.objective import (
     ComputeDtype,
     Loss,
     Objective,
+    share_of_loss,
     trained_gradients,
 )
 from jaxcxr.training.state import TrainState, Variables
@@ -225,7 +226,7 @@ def make_loss_step(
 
     def device_step(variables: Variables, batch: Batch) -> tuple[jax.Array, jax.Array]:
         prediction = cast(Prediction, model.apply(variables, normalize(batch["image"])))
-        share = loss(prediction.logits, batch["labels"], batch["mask"], axis_name=DEVICES)
+        share = share_of_loss(loss, prediction.logits, batch)
         return jax.lax.psum((share, batch["mask"].sum(dtype=jnp.int32)), DEVICES)
 
     everywhere, by_rows = PartitionSpec(), PartitionSpec(DEVICES)

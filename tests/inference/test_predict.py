@@ -186,3 +186,15 @@ def test_stage_is_of_grad_cam(workdir, folder):
     done = predict(f"--workdir={workdir}", "--out=out", "--stage=2", "scans", cwd=folder)
     assert done.returncode == 1
     assert "--heatmap=grad_cam" in done.stderr
+
+
+def test_a_network_of_other_findings_is_refused(tmp_path, folder):
+    model = cxr.Classifier(cxr.ResNet18(blocks=(1, 1), width=4), cxr.Baseline(num_classes=5))
+    claim_workdir(tmp_path, {"model": classifier_config(model), "data": {"image_size": SIZE}})
+    state = create_state(initial_variables(model, SIZE, seed=0), optax.identity())
+    with open_checkpoints(tmp_path) as opened:
+        save(opened, state, History(({"epoch": 1, "loss": 1.0},)))
+    done = predict(f"--workdir={tmp_path}", f"--out={tmp_path / 'out'}", folder / "scans/wide.jpg")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the run's network tells of 5 findings")
+    assert not (tmp_path / "out").exists()

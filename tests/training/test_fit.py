@@ -321,6 +321,18 @@ def test_damaged_or_foreign_checkpoints_are_named(tiny_model, tmp_path):
     gc.collect()
 
 
+def test_a_network_of_another_number_of_findings_is_named(tiny_model):
+    five = make_split(32)
+    five = cxr.ArraySplit(five.image, five.labels[:, :5])
+    with pytest.raises(cxr.UserError, match="14 findings, the radiographs have labels of 5"):
+        cxr.fit(tiny_model, five, epochs=1, batch_size=16, verbose=False)
+    with pytest.raises(cxr.UserError, match="14 findings, the radiographs have labels of 5"):
+        cxr.fit(tiny_model, make_split(16), validation_data=five, epochs=1, batch_size=16)
+    of_five = cxr.Classifier(tiny_model.backbone, cxr.Baseline(num_classes=5))
+    run = cxr.fit(of_five, five, epochs=1, batch_size=16, verbose=False)
+    assert run.variables["params"]["head"]["classifier"]["bias"].shape == (5,)
+
+
 def test_labels_are_zeros_and_ones():
     with pytest.raises(cxr.UserError, match="other than 0 and 1"):
         cxr.ArraySplit(np.zeros((2, 8, 8, 1), np.uint8), np.full((2, 14), np.nan))

@@ -46,15 +46,13 @@ def place(tmp_path_factory):
 
 
 def start(place, workdir, *arguments):
+    config = f"--config={place / 'long.py'}"
+    return launch("train", config, f"--data_dir={place}", f"--workdir={workdir}", *arguments)
+
+
+def launch(program, *arguments):
     return subprocess.Popen(
-        [
-            sys.executable,
-            str(REPOSITORY / "launch/train.py"),
-            f"--config={place / 'long.py'}",
-            f"--data_dir={place}",
-            f"--workdir={workdir}",
-            *arguments,
-        ],
+        [sys.executable, str(REPOSITORY / f"launch/{program}.py"), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -103,6 +101,23 @@ def test_a_signal_saves_and_says_how_to_go_on(place, tmp_path, number, arguments
     assert f"{epochs} of {epochs + 1} epochs" in done.stdout
     history = pd.read_csv(tmp_path / "run/history.csv")
     assert list(history["epoch"]) == list(range(1, epochs + 2))
+
+
+def test_a_signal_stops_a_sweep_and_scores_nothing_half_trained(place, tmp_path):
+    sweep = tmp_path / "sweep"
+    words = [f"--configs={place / 'long.py'}", f"--data_dir={place}", f"--out={sweep}"]
+    process = launch("sweep", *words, "--seeds=3", "--stopped_status=143")
+    run = sweep / "long/as_configured/seed_0"
+    wait_for(run / "history.csv", process)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, errors
+    assert output.splitlines()[-1].startswith("stopped by SIGINT; what was done is saved; go on")
+    assert "stopped by SIGTERM after" in (run / "log.txt").read_text().splitlines()[-1]
+    assert not (run / "lock.json").exists()
+    assert not (run / "evaluation").exists()
+    assert [path.name for path in run.parent.iterdir()] == ["seed_0"]
+    assert not list(sweep.rglob("sweep_result.json"))
 
 
 def test_a_second_signal_ends_at_once():
