@@ -37,6 +37,8 @@ $(VENV)/installed-test: $(VENV)/installed
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
+# Large pages for glibc, where the kernel asks to be told: a training step on a CPU is faster.
+demo: export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 demo: $(VENV)/installed
 	$(RUN) launch/make_phantom.py --out $(DEMO)/release --images 3000 --image_size 128 --seed 0
 	$(RUN) launch/prepare.py --release $(DEMO)/release --data_dir $(DEMO)/datasets --image_size 96

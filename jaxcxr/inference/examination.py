@@ -104,7 +104,8 @@ def examine(
             try:
                 return name, read_radiograph(path)
             except UserError as error:
-                reason = str(error).removeprefix(f"{path}: ")
+                told = str(UserError(f"{path}: "))  # as the message has it: nothing unprintable
+                reason = str(error).removeprefix(told)
                 refuse(_printable(str(path)), _printable(reason))
                 return None
 
