@@ -61,6 +61,7 @@ def read_pixels(path: Path, check_size: Callable[[int, int], None]) -> np.ndarra
         # The header may say 64×64 and the JPEG inside 30,000×30,000; Pillow only warns of it.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         meta = read_file_meta_info(path)
+        _check_beginning(path, meta)
         if meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
             dataset = _inflate(path, meta)
             _check_header(dataset, check_size)
@@ -70,6 +71,19 @@ def read_pixels(path: Path, check_size: Callable[[int, int], None]) -> np.ndarra
         if dataset.file_meta.TransferSyntaxUID in JPEGTransferSyntaxes:
             check_scans(dataset.PixelData)
         return _display(dataset)
+
+
+def _check_beginning(path: Path, meta: Dataset) -> None:
+    """Refuses elements of group 0000, which files have none of (DICOM PS3.10, 7.2).
+
+    pydicom would read them all before it asks `_counter`; zeros in place of a file are millions.
+    """
+    if "FileMetaInformationGroupLength" not in meta:
+        return
+    with path.open("rb") as file:
+        file.seek(_BEFORE_GROUP + meta.FileMetaInformationGroupLength)
+        if file.read(2) == b"\0\0":
+            raise UserError("damaged, zeros where its elements begin; copy it again")
 
 
 def _read(path: Path, *, up_to_pixels: bool = False) -> Dataset:

@@ -1,5 +1,6 @@
 """DICOM files of the kinds that X-ray departments send, against the standard's formulas."""
 
+import time
 import zlib
 from contextlib import suppress
 
@@ -316,6 +317,18 @@ def test_zeros_in_place_of_elements_are_refused(write_dicom, syntax):
         path.write_bytes(content[:end] + raw_deflate(zeros))
     with pytest.raises(UserError, match="more than 10,000 elements"):
         read_radiograph(path)
+
+
+def test_zeros_behind_the_file_meta_are_refused_at_once(write_dicom):
+    """pydicom takes them for elements of a command and reads all 2,500,000."""
+    path = write_dicom(ramp(8), 8)
+    content = path.read_bytes()
+    end = 144 + int.from_bytes(content[140:144], "little")
+    path.write_bytes(content[:end] + bytes(20_000_000))
+    began = time.process_time()
+    with pytest.raises(UserError, match="zeros where its elements begin"):
+        read_radiograph(path)
+    assert time.process_time() - began < 1
 
 
 def raw_deflate(data):
