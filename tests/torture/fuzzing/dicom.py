@@ -163,8 +163,8 @@ def edited(rng: Rng, folder: Path) -> Trial:
         else:
             value = choices[rng.integers(0, len(choices))]
             setattr(dataset, keyword, value)
-    if dataset.file_meta.TransferSyntaxUID.is_compressed and dataset.get("PixelData"):
-        dataset.PixelData = encapsulate([dataset.PixelData])
+    if dataset.file_meta.TransferSyntaxUID.is_compressed and "PixelData" in dataset:
+        dataset.PixelData = encapsulate([dataset.PixelData or b"\0\0"])
     buffer = BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
     return trial(folder, "elements edited", buffer.getvalue(), is_gray)
