@@ -6,7 +6,8 @@ benchmarks/README.md). On CPUs three cases go their own ways:
 - 3×3 convolutions at stride 1 of 64 channels or more: half the multiplications, by
   `jaxcxr.models.winograd`;
 - the gradient of a kernel that sees few channels, the stem's: a product of matrices, row by row;
-- maps as small as 2×2, where XLA's convolution is a hundred times slower: one product of matrices.
+- maps as small as 2×2, where XLA's convolution is a hundred times slower: a product of
+  matrices for each position in the kernel, of the values it meets.
 
 On other devices `convolve` is `jax.lax.conv_general_dilated` itself.
 """
@@ -71,7 +72,7 @@ def _on_cpu(stride: int, pad: int, x: jax.Array, kernel: jax.Array) -> jax.Array
     size = kernel.shape[0]
     height, width = (_returned(side, size, stride, pad) for side in x.shape[1:3])
     if height * width <= _SMALL_MAP or size == 1:
-        return _patches(x, size, stride, pad) @ kernel.reshape(-1, kernel.shape[-1])
+        return _tap_by_tap(x, kernel, stride, pad)
     if (size, stride, pad) == (3, 1, 1) and winograd.pays(x, kernel):
         return winograd.convolve_3x3(x, kernel)
     return _with_fast_kernel_gradient(x, kernel, stride, pad)
@@ -81,17 +82,34 @@ def _returned(side: int, size: int, stride: int, pad: int) -> int:
     return (side + 2 * pad - size) // stride + 1
 
 
-def _patches(x: jax.Array, size: int, stride: int, pad: int) -> jax.Array:
-    """Returns (B, h, w, size · size · C), what the kernel sees at each position it stops."""
-    height, width = (_returned(side, size, stride, pad) for side in x.shape[1:3])
-    padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    rows, columns = (stride * (count - 1) + 1 for count in (height, width))
-    seen = [
-        padded[:, down : down + rows : stride, right : right + columns : stride]
-        for down in range(size)
-        for right in range(size)
-    ]
-    return seen[0] if size == 1 else jnp.concatenate(seen, -1)
+def _tap_by_tap(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
+    """Sums one product of matrices for each position in the kernel, of what it meets of the map.
+
+    On a 2×2 map a 3×3 kernel meets 16 values in all; a convolution would multiply 36, most by zero.
+    """
+    rows, columns = (_met(side, kernel.shape[0], stride, pad) for side in x.shape[1:3])
+    total: Any = 0
+    for down, (around_rows, seen_rows) in rows.items():
+        for right, (around_columns, seen_columns) in columns.items():
+            product = x[:, seen_rows, seen_columns] @ kernel[down, right]
+            total += jnp.pad(product, ((0, 0), around_rows, around_columns, (0, 0)))
+    return total
+
+
+def _met(side: int, size: int, stride: int, pad: int) -> dict[int, tuple[tuple[int, int], slice]]:
+    """Returns which values of a row each position in the kernel meets, if any.
+
+    With them, how many results before and after find it beside the map.
+    """
+    met, count = {}, _returned(side, size, stride, pad)
+    for position in range(size):
+        offset = position - pad
+        within = [i for i in range(count) if 0 <= stride * i + offset < side]
+        if within:
+            first, last = within[0], within[-1]
+            seen = slice(stride * first + offset, stride * last + offset + 1, stride)
+            met[position] = (first, count - 1 - last), seen
+    return met
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))

@@ -96,7 +96,8 @@ def test_transforms_are_exact_in_rational_numbers():
         ((16, 16, 16, 256), 256, True),
         ((16, 64, 64, 3), 64, False),  # few channels
         ((128, 14, 14, 128), 32, False),
-        ((32, 4, 4, 256), 256, False),  # small
+        ((32, 4, 4, 256), 256, True),  # a tile for a row
+        ((8, 4, 4, 128), 128, False),  # small
         ((64, 40, 5, 64), 64, False),  # a third of the tiles lies beside the map
     ],
     ids=str,
