@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
-LOWEST := $(VENV)-lowest
 DEMO := demo
 
 # Compiled networks are kept between runs.
@@ -11,13 +10,14 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.5
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test test-torch test-lowest torture lint lock clean
+.PHONY: help demo test test-torch test-newest test-lowest torture lint lock clean
 
 help:
 	@echo "make demo   train and score a small network on synthetic radiographs, write a report"
 	@echo "make test   all tests that need neither PyTorch nor a GPU"
 	@echo "make test-torch  the comparisons with PyTorch; installs it into .venv first"
 	@echo "make torture  kills a training 50 times, gives the readers 20,000 damaged inputs; an hour"
+	@echo "make test-newest PYTHON=python3.13  the tests with the newest packages, on a Python of choice"
 	@echo "make test-lowest  the tests with the oldest packages that pyproject.toml allows (Python 3.11, 3.12)"
 	@echo "make lint   ruff and pyright"
 	@echo "make lock   renew constraints.txt from pyproject.toml"
@@ -64,15 +64,26 @@ torture: $(VENV)/installed-test
 	$(RUN) -m tests.torture.fuzz --inputs 20000 --seed 0 > .cache/torture/fuzz.json; \
 	  status=$$?; cat .cache/torture/fuzz.json; exit $$status
 
-# An environment of its own; newer Pythons have no wheels of packages that old.
-test-lowest: $(LOWEST)/installed
-	$(LOWEST)/bin/python -m pytest --numprocesses=auto --dist=loadfile
+# Environments of their own, without constraints.txt.
+test-newest: $(VENV)-newest-$(notdir $(PYTHON))/installed
+	$(<D)/bin/python -m pytest --numprocesses=auto --dist=loadfile
 
-$(LOWEST)/installed: pyproject.toml | $(VENV)/bin/python
-	$(RUN) -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv venv --quiet --clear --python $(RUN) $(LOWEST)
-	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[test]'
+# Newer Pythons have no wheels of packages that old.
+test-lowest: $(VENV)-lowest/installed
+	$(<D)/bin/python -m pytest --numprocesses=auto --dist=loadfile
+
+$(VENV)-newest-%/installed: pyproject.toml | $(BIN)/uv
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --editable '.[test]'
 	@touch $@
+
+$(VENV)-lowest/installed: pyproject.toml | $(BIN)/uv
+	$(BIN)/uv venv --quiet --clear --python $(RUN) $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --resolution lowest-direct --editable '.[test]'
+	@touch $@
+
+$(BIN)/uv: | $(VENV)/bin/python
+	$(RUN) -m pip install --quiet --disable-pip-version-check uv
 
 test: lint
 	$(RUN) -m pytest --numprocesses=auto --dist=loadfile
@@ -82,8 +93,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-lock: $(VENV)/bin/python
-	$(RUN) -m pip install --quiet uv
+lock: | $(BIN)/uv
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --fork-strategy fewest \
 	  --extra test --quiet --upgrade --custom-compile-command "make lock" --output-file constraints.txt
 

@@ -66,11 +66,12 @@ def list_images(archives: Sequence[Path]) -> tuple[list[ArchivedImage], list[Pro
     """Reads archives to their ends, several at a time, under a progress bar.
 
     Returns:
-        The PNG files in them; and what is wrong with archives: those that are damaged or hold what
-        no release does.
+        The PNG files in them, of a damaged one those before the damage; and what is wrong with
+        archives: those that are damaged or hold what no release does.
     """
+    refused = []
 
-    def read(path: Path) -> list[ArchivedImage] | str:
+    def read(path: Path) -> list[ArchivedImage]:
         images = []
         try:
             for member, content in read_images(path):
@@ -79,17 +80,15 @@ def list_images(archives: Sequence[Path]) -> tuple[list[ArchivedImage], list[Pro
                 )
                 bar.update()
         except UserError as error:
-            return str(error)
+            refused.append(str(error))
         return images
 
     with (
         tqdm(desc="reading archives", unit=" images", disable=None) as bar,
         ThreadPoolExecutor(os.cpu_count()) as pool,
     ):
-        answers = list(pool.map(read, archives))
-    refused = [answer for answer in answers if isinstance(answer, str)]
-    found = [image for answer in answers if not isinstance(answer, str) for image in answer]
-    return found, [Problem("archives that cannot be read", refused)]
+        found = [image for images in pool.map(read, archives) for image in images]
+    return found, [Problem("archives that cannot be read", sorted(refused))]
 
 
 def read_images(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -115,6 +114,10 @@ def read_images(path: Path) -> Iterator[tuple[str, bytes]]:
                 stream.allow(LARGEST)
             if stream.holds_more():
                 raise tarfile.ReadError("what follows is no member")
+    except gzip.BadGzipFile as error:
+        raise UserError(
+            f"{path}: {error}, after {last}: damaged, or not compressed by gzip; download it again"
+        ) from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"{path}: {reason}, after {last}; download it again") from error

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -74,11 +75,7 @@ def read_release(
     """
     root = Path(root).expanduser()
     metadata_path = _find_lists(root)
-    images, problems = read_metadata(metadata_path)
-    boxes, box_problems = read_boxes(root / BOXES_NAME)
-    train_val, train_val_problems = read_names(root / TRAIN_VAL_NAME)
-    test, test_problems = read_names(root / TEST_NAME)
-    problems += [*box_problems, *train_val_problems, *test_problems]
+    (images, boxes, train_val, test), problems = _read_lists(root, metadata_path)
     problems += _compare_lists(metadata_path.name, images, train_val, test)
     paths: dict[str, Path] = {}
     archived: dict[str, ArchivedImage] = {}
@@ -92,7 +89,9 @@ def read_release(
             problems += archive_problems
             missing = [name for name in missing if name not in archived]
         if not allow_missing or len(missing) == len(images):
-            problems.append(Problem("radiographs without a PNG file under images/", missing))
+            problems.append(
+                Problem("radiographs without a PNG file in images/ or an archive", missing)
+            )
     problems += _compare_boxes(boxes, images, paths, archived)
     raise_problems(root, problems)
     images = _with_lists(images, train_val, test)
@@ -117,6 +116,32 @@ def _find_lists(root: Path) -> Path:
     if lacking:
         raise UserError(f"{root} lacks {', '.join(lacking)}; {holds}")
     return metadata[0]
+
+
+def _read_lists(root: Path, metadata_path: Path) -> tuple[list[Any], list[Problem]]:
+    """Returns what the four lists hold, and what is wrong in them.
+
+    Raises:
+        UserError: One cannot be read at all, so that they cannot be compared.
+    """
+    readers: list[tuple[Callable[[Path], tuple[Any, list[Problem]]], Path]] = [
+        (read_metadata, metadata_path),
+        (read_boxes, root / BOXES_NAME),
+        (read_names, root / TRAIN_VAL_NAME),
+        (read_names, root / TEST_NAME),
+    ]
+    lists, problems, refused = [], [], []
+    for read, path in readers:
+        try:
+            content, wrong = read(path)
+        except UserError as error:
+            refused.append(str(error))
+        else:
+            lists.append(content)
+            problems += wrong
+    if refused:
+        raise_problems(root, [Problem("lists that cannot be read", refused), *problems])
+    return lists, problems
 
 
 def _find_images(root: Path) -> tuple[dict[str, Path], list[str]]:

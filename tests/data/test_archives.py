@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 import shutil
 import struct
 import tarfile
@@ -118,6 +119,25 @@ def test_a_partial_download_of_archives(packed):
     with pytest.raises(UserError, match=r"radiographs without a PNG file .*\(13\)"):
         read_release(folder.root)
     assert len(read_release(folder.root, allow_missing=True).missing) == 13
+
+
+def test_a_damaged_archive_lacks_only_what_follows_the_damage(packed):
+    folder, paths = packed
+    content = paths[0].read_bytes()
+    paths[0].write_bytes(content[: len(content) // 2])
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        held = sum(member.isfile() for member in archive)
+    with pytest.raises(UserError, match="archives that cannot be read") as raised:
+        read_release(folder.root)
+    lost = int(re.search(r"without a PNG file .*\((\d+)\)", str(raised.value))[1])
+    assert 0 < lost < held
+
+
+def test_an_archive_that_is_not_compressed_is_told(packed):
+    folder, paths = packed
+    paths[0].write_bytes(gzip.decompress(paths[0].read_bytes()))
+    with pytest.raises(UserError, match=r"images_001\.tar\.gz: .*not compressed by gzip"):
+        read_release(folder.root)
 
 
 def test_a_radiograph_in_two_archives_is_told(packed):

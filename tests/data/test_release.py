@@ -123,7 +123,7 @@ def test_lists_alone_suffice_without_images(make_release):
     release = read_release(folder.root, require_images=False)
     assert len(release.images) == 40
     assert not release.image_paths
-    with pytest.raises(UserError, match=r"without a PNG file under images/ \(40\)"):
+    with pytest.raises(UserError, match=r"without a PNG file in images/ or an archive \(40\)"):
         read_release(folder.root)
     with pytest.raises(UserError, match="without a PNG file"):
         read_release(folder.root, allow_missing=True)
@@ -222,9 +222,23 @@ DAMAGES = {
     ),
     "missing file": (
         lambda f: f.image("00000007_000.png").unlink(),
-        r"radiographs without a PNG file under images/ \(1\): 00000007_000.png",
+        r"radiographs without a PNG file in images/ or an archive \(1\): 00000007_000.png",
     ),
 }
+
+
+def test_lists_that_cannot_be_read_are_told_with_all_else(make_release):
+    folder = make_release()
+    (folder.root / "test_list.txt").write_bytes(b"\xff\xfe")
+    (folder.root / "BBox_List_2017.csv").write_bytes(b"\0")
+    folder.edit(folder.metadata, ",1,21,M,PA", ",1,21,X,PA")
+    with pytest.raises(UserError) as raised:
+        read_release(folder.root)
+    message = str(raised.value)
+    assert "2 problems" in message
+    assert all(
+        name in message for name in ("test_list.txt", "BBox_List_2017.csv", "values of sex other")
+    )
 
 
 @pytest.mark.parametrize("name", DAMAGES)

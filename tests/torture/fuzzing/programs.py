@@ -41,7 +41,7 @@ def trial(program: str, *words: str | os.PathLike[str], out: Path | None = None)
         if done.returncode and out is not None and out.exists():
             raise RuntimeError(f"left behind: {sorted(out.iterdir())}")
         if done.returncode:
-            raise UserError(done.stderr.strip()[-2000:])
+            raise UserError(done.stderr[done.stderr.rfind("error:") :].strip())
         return done.returncode
 
     return Trial(f"launch/{program}.py", read, None, False, "error:")
