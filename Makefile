@@ -64,6 +64,10 @@ torture: $(VENV)/installed-test
 	$(RUN) -m tests.torture.fuzz --inputs 20000 --seed 0 > .cache/torture/fuzz.json; \
 	  status=$$?; cat .cache/torture/fuzz.json; exit $$status
 
+# The networks of the tests are tiny: compiling them takes longer than running them. make test-torch,
+# the demo and the tortures run what users run.
+test test-newest test-lowest: export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
+
 # Environments of their own, without constraints.txt.
 test-newest: $(VENV)-newest-$(notdir $(PYTHON))/installed
 	$(<D)/bin/python -m pytest --numprocesses=auto --dist=loadfile
