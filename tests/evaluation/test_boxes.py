@@ -137,8 +137,9 @@ def test_boxes_grow_with_the_image(x, y, wide, high):
     scaled = 255 * (heatmap - heatmap.min()) / np.ptp(heatmap)
     ends = np.concatenate([scaled.max(axis)[[0, -1]] for axis in (0, 1)])
     assume((np.abs(ends - 180) > 1).all())
-    small = geometry.heatmap_boxes(heatmap, 128, 128).boxes
-    large = geometry.heatmap_boxes(heatmap, 1024, 1024).boxes / 8
+    # An odd number of pixels for each cell: one lies on its centre, and so on the greatest heat.
+    small = geometry.heatmap_boxes(heatmap, 120, 120).boxes
+    large = geometry.heatmap_boxes(heatmap, 1080, 1080).boxes / 9
     # Both edges of the small box lie within one of its pixels of where the heat crosses the cut.
     np.testing.assert_allclose(large, small, atol=2)
 

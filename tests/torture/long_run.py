@@ -8,7 +8,8 @@ validation of each epoch. Resident memory, open files and threads are read after
 first quarter of the epochs is warm-up: compilers and allocators take what they keep.
 
 Prints one line of JSON; ends with status 1 where something grew: resident memory by more than 5 %
-from the end of the warm-up to the end, files or threads at all, or the least processor time of an
+from the end of the warm-up to the end, files or threads by half as many as one lost in each epoch
+would be, or the least processor time of an
 epoch of the last quarter beyond 1.25 times that of the second quarter.
 """
 
@@ -95,10 +96,6 @@ def train(data, workdir: Path, placement: str, steps: int) -> list[Sample]:
     return watch.samples
 
 
-_MAY_COME_LATE = 2
-"""Files or threads that a pool may open after the warm-up."""
-
-
 def growth(samples: list[Sample]) -> dict[str, float]:
     """Returns what grew from the second quarter to the last; the first one is the warm-up.
 
@@ -128,9 +125,10 @@ def growth(samples: list[Sample]) -> dict[str, float]:
 def grew(result: dict[str, float]) -> bool:
     """Tells whether a training would not go on like that for ever.
 
-    One lost in every epoch would be as many as half of the epochs.
+    One file or thread lost in every epoch would be as many as half of the epochs; a busy machine
+    makes pools of threads grow after the warm-up, by a few.
     """
-    flat = max(result["files"], result["threads"]) <= _MAY_COME_LATE
+    flat = max(result["files"], result["threads"]) < result["epochs"] / 4
     return not flat or result["memory_percent"] > 5 or result["slower"] > 1.25
 
 
