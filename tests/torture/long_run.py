@@ -9,8 +9,8 @@ first quarter of the epochs is warm-up: compilers and allocators take what they 
 
 Prints one line of JSON; ends with status 1 where something grew: resident memory by more than 5 %
 from the end of the warm-up to the end, files or threads by half as many as one lost in each epoch
-would be, or the least processor time of an
-epoch of the last quarter beyond 1.25 times that of the second quarter.
+would be, or the least processor time of an epoch of the last quarter beyond 1.25 times that of the
+second quarter.
 """
 
 from __future__ import annotations
