@@ -14,7 +14,7 @@ def compiler_options(mesh: Mesh) -> dict[str, str]:
 
     On CPUs XLA would start whatever is ready, in the order that gives the most to do at a time:
     every map then waits long for its use. In program order, a training step of ResNet-34 at 256×256
-    takes 737 MB of temporary memory instead of 1,269 MB (see benchmarks/README.md for its speed).
+    took 737 MB of temporary memory instead of 1,269 MB, at the same speed (benchmarks/README.md).
     """
     on_cpus = mesh.devices.flat[0].platform == "cpu"
     if not on_cpus or version.__version_info__ < _FIRST_WITH_SCHEDULERS:
