@@ -45,7 +45,7 @@ class Head(nn.Module):
             stages: Per stage (B, h, w, C), each half as high and wide as the one before.
             mode: Training or inference.
         """
-        raise NotImplementedError
+        raise NotImplementedError("each head has its own")
 
     def link(self, stage: int, before: jax.Array, after: jax.Array, mode: Mode) -> jax.Array:
         """Returns what stage `stage` (from 0) hands on; most heads leave its output as it is.
