@@ -1,13 +1,14 @@
 """Convolutions that are fast on CPUs, too.
 
 XLA's convolution comes near to the arithmetic limit of a CPU, but not everywhere (jaxlib 0.10, see
-benchmarks/README.md). On CPUs three cases go their own ways:
+benchmarks/README.md). On CPUs four cases go their own ways:
 
 - 3×3 convolutions at stride 1 of 64 channels or more: half the multiplications, by
   `jaxcxr.models.winograd`;
 - the gradient of a kernel that sees few channels, the stem's: a product of matrices, row by row;
 - maps as small as 2×2, where XLA's convolution is a hundred times slower: a product of
-  matrices for each position in the kernel, of the values it meets.
+  matrices for each position in the kernel, of the values it meets;
+- bfloat16: in float32, rounded at the end. XLA's own takes half as long again, or twice as long.
 
 On other devices `convolve` is `jax.lax.conv_general_dilated` itself.
 """
@@ -69,6 +70,9 @@ def _plain(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
 
 
 def _on_cpu(stride: int, pad: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    if x.dtype == jnp.bfloat16:
+        exact = _on_cpu(stride, pad, x.astype(jnp.float32), kernel.astype(jnp.float32))
+        return exact.astype(jnp.bfloat16)
     size = kernel.shape[0]
     height, width = (_returned(side, size, stride, pad) for side in x.shape[1:3])
     if height * width <= _SMALL_MAP or size == 1:

@@ -64,6 +64,18 @@ def test_large_maps_are_multiplied_some_images_at_a_time():
     np.testing.assert_allclose(*gradients, rtol=1e-4)
 
 
+def test_bfloat16_is_rounded_once():
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, 8, 8, 16)), jnp.bfloat16)
+    kernel = jnp.asarray(rng.normal(size=(3, 3, 16, 8)), jnp.bfloat16)
+    exact = plain(x.astype(jnp.float32), kernel.astype(jnp.float32), 1, 1)
+    result = ours(x, kernel, 1, 1)
+    assert result.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(result, exact.astype(jnp.bfloat16))
+    gradients = jax.grad(lambda x, k: ours(x, k, 1, 1).sum().astype(jnp.float32), (0, 1))(x, kernel)
+    assert [gradient.dtype for gradient in gradients] == [jnp.bfloat16] * 2
+
+
 def test_other_devices_keep_the_plain_convolution():
     x, kernel = jnp.zeros((1, 8, 8, 8)), jnp.zeros((3, 3, 8, 8))
     text = jax.jit(lambda: ours(x, kernel, 1, 1)).trace().lower(lowering_platforms=("cuda",))

@@ -181,12 +181,13 @@ def test_bfloat16_is_of_the_layers_alone(tiny_model):
 
 
 @pytest.mark.parametrize("head", [cxr.Baseline(), cxr.SpaceAttention(), cxr.AttentionGated()])
-def test_every_convolution_of_a_bfloat16_network_is_one(head):
+def test_every_convolution_of_a_bfloat16_network_is_one_on_a_gpu(head):
     model = cxr.Classifier(cxr.ResNet18(width=4, blocks=(1, 1, 1)), head)
     objective = Objective(model, weighted_cross_entropy, (), None, 0, "bfloat16")
     variables = jax.eval_shape(lambda: initial_variables(model, 32, seed=0))
     images = objective.images(None, {"image": np.zeros((2, 32, 32, 1), np.uint8)})
-    text = jax.jit(model.apply).lower(variables, images).as_text()
+    traced = jax.jit(model.apply).trace(variables, images)
+    text = traced.lower(lowering_platforms=("cuda",)).as_text()
     convolutions = [line for line in text.splitlines() if "stablehlo.convolution" in line]
     assert convolutions
     assert all(line.rstrip().endswith("bf16>") for line in convolutions)
