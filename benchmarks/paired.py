@@ -48,6 +48,7 @@ def measure(
     for name, prepare in (("ours", ours), ("peer", peer)):
         ends[name], far = context.Pipe()
         context.Process(target=_serve, args=(far, prepare, arguments), daemon=True).start()
+        far.close()  # so that the end of a process that fails is seen
         _seconds(ends[name])  # warm-up
     rates: dict[str, list[float]] = {name: [] for name in ends}
     for _ in range(rounds):
