@@ -26,7 +26,12 @@ def measured_first_centre(model: Classifier) -> float:
     image = jnp.ones(shape)
     cells = jax.eval_shape(model.apply, variables, image).heatmaps.shape[1]
     middle = cells // 2
-    reach = jax.grad(lambda image: model.apply(variables, image).heatmaps[0, middle, middle, 0])
+
+    @jax.jit
+    @jax.grad
+    def reach(image):
+        return model.apply(variables, image).heatmaps[0, middle, middle, 0]
+
     weights = np.abs(reach(image)[0]).sum((1, 2))
     centroid = (weights * np.arange(IMAGE_SIZE)).sum() / weights.sum()
     return centroid - middle * IMAGE_SIZE / cells

@@ -55,8 +55,8 @@ def test_step_is_the_plain_gradient_step(tiny_model):
         )
         return weighted_cross_entropy(prediction.logits, batch["labels"])
 
-    expected_loss, gradient = jax.value_and_grad(loss_of)(variables["params"])
-    updates, _ = transformation.update(
+    expected_loss, gradient = jax.jit(jax.value_and_grad(loss_of))(variables["params"])
+    updates, _ = jax.jit(transformation.update)(
         gradient, transformation.init(variables["params"]), variables["params"]
     )
     expected = jax.tree.map(lambda p, u: np.asarray(p + u), variables["params"], updates)
