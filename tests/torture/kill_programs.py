@@ -30,6 +30,7 @@ from pathlib import Path
 
 import pandas as pd
 from kill_training import CALLS, TIMES, kill_self_at
+from tqdm import tqdm
 
 LAUNCH = Path(__file__).parents[2] / "launch"
 
@@ -162,7 +163,7 @@ def torture(kills: int, seed: int, programs: list[str], place: Path) -> dict[str
     (place / "again").rename(study)  # the same paths for the same results
     how: Counter[str] = Counter()
     done: Counter[str] = Counter()
-    failures = []
+    failures, shown = [], tqdm(total=kills, unit="kill")
     for index, program in enumerate(programs):
         due = kills * (index + 1) // len(programs)
         for _ in range(10 * kills):
@@ -172,6 +173,7 @@ def torture(kills: int, seed: int, programs: list[str], place: Path) -> dict[str
             if start(study, program, kill) < 0:
                 done[program] += 1
                 how[kind(kill)] += 1
+                shown.update()
             if different := unlike(study, whole):
                 failures.append({program: f"{different} after {kill}"})
         status = start(study, program)
@@ -179,6 +181,7 @@ def torture(kills: int, seed: int, programs: list[str], place: Path) -> dict[str
         if status != 0 or problems:
             tail = (place / "log.txt").read_text().splitlines()[-3:]
             failures.append({program: problems, "status": status, "log": tail})
+    shown.close()
     missing = sorted(whole.keys() - contents(study).keys())
     return {
         "kills": done.total(),

@@ -28,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 CALLS = ("rename", "replace", "fsync", "open", "unlink", "rmdir", "mkdir")
 TIMES = ["seconds", "images_per_second"]
@@ -146,6 +147,7 @@ def torture(kills: int, seed: int, place: Path) -> dict[str, object]:
     lasts = time.monotonic() - began
     how: Counter[str] = Counter()
     failures, rounds, steps, expected = [], 0, 0, (whole / "steps").stat().st_size
+    shown = tqdm(total=kills, unit="kill")
     while sum(how.values()) < kills:
         ours = place / f"round_{rounds}"
         ours.mkdir()
@@ -164,12 +166,14 @@ def torture(kills: int, seed: int, place: Path) -> dict[str, object]:
             if status >= 0:
                 break
             how[kind] += 1
+            shown.update()
         if status != 0:
             failures.append({"round": rounds - 1, "status": status, "log": tail(ours)})
         else:
             steps += (ours / "steps").stat().st_size - expected
             different = differences(ours, whole)
             failures += [{"round": rounds - 1, "different": different}] if different else []
+    shown.close()
     return {
         "kills": sum(how.values()),
         "how": dict(sorted(how.items())),
