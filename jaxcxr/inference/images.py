@@ -188,7 +188,9 @@ def _read_image(path: Path, decoder: type[PngImageFile | JpegImageFile]) -> np.n
         else:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 check_scans(content)
-        return _to_gray(ImageOps.exif_transpose(image), _bits_per_sample(path, image))
+        gray = _to_gray(image, _bits_per_sample(path, image))
+        image.close()  # its pixels take four times the memory of the gray ones
+        return _upright(gray, image)
 
 
 def _bits_per_sample(path: Path, image: Image.Image) -> int:
@@ -205,6 +207,13 @@ def _to_gray(image: Image.Image, bits: int) -> np.ndarray:
     if bits > 8 and gray.max() < 128:  # Pillow keeps only the upper 8 bits of 16-bit colours
         raise UserError("16-bit colours of which the upper bits are unused; save it as 16-bit gray")
     return gray
+
+
+def _upright(gray: np.ndarray, image: Image.Image) -> np.ndarray:
+    """Returns an image's gray values (H, W) turned as its file asks for."""
+    stored = Image.fromarray(gray)
+    stored.info = image.info
+    return np.array(ImageOps.exif_transpose(stored))
 
 
 def _check_size(width: int, height: int) -> None:
