@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,12 @@ HEADS = {
     "space_attention": "SpaceAttention",
     "attention_gated": "AttentionGated",
 }
+
+
+def require_torch() -> None:
+    """Ends the program where PyTorch, the peer, is missing."""
+    if importlib.util.find_spec("torch") is None:
+        raise SystemExit("error: PyTorch is missing: pip install -e '.[torch]'")
 
 
 def batch(image_size: int, batch_size: int) -> dict[str, np.ndarray]:

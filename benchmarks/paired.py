@@ -72,8 +72,11 @@ _REST_SECONDS = 0.5
 
 def _seconds(end: Connection) -> float:
     time.sleep(_REST_SECONDS)
-    end.send("work")
-    return end.recv()
+    try:
+        end.send("work")
+        return end.recv()
+    except (EOFError, OSError):
+        raise SystemExit("error: one of the two ways failed; see above") from None
 
 
 def _serve(end: Connection, prepare: Callable[..., Work], arguments: dict[str, Any]) -> None:

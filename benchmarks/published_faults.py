@@ -5,7 +5,7 @@ python benchmarks/published_faults.py WORKDIR
 Reads what launch/evaluate_boxes.py wrote under WORKDIR/evaluation.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,11 @@ WAYS = {
 
 def main() -> None:
     """Prints the mean accuracy over findings for each fault alone and for all."""
-    folder = Path(sys.argv[1]) / "evaluation"
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("workdir", type=Path, help="folder of a run with scored boxes")
+    folder = parser.parse_args().workdir / "evaluation"
+    if not (folder / "cases.npz").is_file():
+        parser.error(f"{folder}/cases.npz: no such file; run launch/evaluate_boxes.py first")
     with np.load(folder / "cases.npz") as cases:
         sizes = pd.DataFrame(cases["png_size"], columns=["width", "height"])
         sizes["image_name"] = cases["image_names"]

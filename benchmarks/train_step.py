@@ -21,6 +21,7 @@ _ROUNDS = flags.DEFINE_integer("rounds", 7, "How often each is measured.")
 
 def main(_: list[str]) -> None:
     """Measures and prints one JSON line."""
+    networks.require_torch()
     arguments = {
         "name": _NETWORK.value,
         "image_size": _IMAGE_SIZE.value,

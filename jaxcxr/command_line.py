@@ -107,11 +107,13 @@ def experiment_config(flag: flags.FlagHolder[Any]) -> Any:
     """Returns the `ml_collections.ConfigDict` of a config-file flag.
 
     Raises:
-        UserError: There is no such file.
+        UserError: There is no such file, or it cannot be read.
     """
     path = config_flags.get_config_filename(flags.FLAGS[flag.name])
     if not os.path.isfile(path):
         raise UserError(f"--{flag.name}={path}: no such file; configs/ holds the experiments")
+    if not os.access(path, os.R_OK):
+        raise UserError(f"--{flag.name}={path}: no permission to read it")
     return flag.value
 
 
@@ -119,11 +121,15 @@ def _parse(argv: Sequence[str]) -> list[str]:
     try:
         _check_names(argv)
         return flags.FLAGS([_with_home(word) for word in argv])
+    except SystemExit:  # absl's, after --help; with status 1
+        sys.exit(0)
     except flags.Error as error:
         problem = str(error)
     except (AttributeError, KeyError) as error:  # how ml_collections says that a setting is unknown
-        words = re.sub(r"\\\\n|[\\\\'\"]", " ", str(error)).split()
+        words = re.sub(r"\\n|[\\'\"]", " ", str(error)).split()
         problem = f"the config has no setting {' '.join(words)}"
+        if "get_config" in words:
+            problem = "the file of --config defines no get_config(); see configs/"
     except OSError as error:  # how it says that a config file cannot be loaded
         problem = str(error).strip().splitlines()[-1].strip()
     print(f"error: {problem}\n{argv[0]} --helpshort lists the options", file=sys.stderr)

@@ -53,7 +53,9 @@ from jaxcxr.reporting.figures import overlay
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.", required=True)
 _OUT = flags.DEFINE_string("out", None, "Where to write.", required=True)
 _FINDINGS = flags.DEFINE_list("findings", [], "Findings to show of every image, or all.")
-_THRESHOLD = flags.DEFINE_float("threshold", 180, "Where heat maps of 0..255 are cut to boxes.")
+_THRESHOLD = flags.DEFINE_float(
+    "threshold", 180, "Where heat maps of 0..255 are cut to boxes.", lower_bound=0, upper_bound=254
+)
 _REGIONS = flags.DEFINE_enum("regions", "largest", ["largest", "all"], "Which hot regions count.")
 _HEATMAP = flags.DEFINE_enum(
     "heatmap", "network", ["network", "grad_cam", "grad_cam++"], "Where heat maps come from."
@@ -86,6 +88,7 @@ def main(arguments: list[str]) -> None:
     require_all_findings(predictor)
     points = read_operating_points(_WORKDIR.value)
     regions = cast(RegionChoice, _REGIONS.value)
+    look = choose_look(predictor)
     skipped: dict[str, str] = {}
 
     def refuse(path: str, reason: str) -> None:
@@ -96,7 +99,7 @@ def main(arguments: list[str]) -> None:
     parts: list[tuple[pd.DataFrame, pd.DataFrame]] = []
     try:
         for examination in examine(
-            choose_look(predictor),
+            look,
             predictor.image_size,
             paths,
             batch_size=_BATCH_SIZE.value,

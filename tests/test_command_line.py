@@ -21,6 +21,7 @@ def train(*arguments: str) -> subprocess.CompletedProcess[str]:
     [
         (["--config.nonsense=1"], "the config has no setting nonsense"),
         (["--config.optimizer.learning_rat=1"], "Did you mean learning_rate"),
+        (["--config.epoch=3"], "no setting epoch Did you mean epochs"),
         (["--config.batch_size=many"], "--config.batch_size=many: invalid literal"),
         (["--config.=1"], "--config. names no setting"),
         (["--config.a.b.c=1"], "the config has no setting"),
@@ -51,6 +52,19 @@ def test_missing_flags_are_named():
     assert done.returncode == 2
     assert "--data_dir" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_config_that_is_none_is_named():
+    done = train("--config=jaxcxr/errors.py", "--data_dir=nothing", "--workdir=nothing")
+    assert done.returncode == 2
+    assert "defines no get_config()" in done.stderr
+
+
+def test_help_is_no_mistake():
+    command = [sys.executable, "launch/compare.py", "--helpshort"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "--release" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -84,8 +86,8 @@ def take_shard(trials: Sequence[Trial], shard: str) -> list[Trial]:
 
 
 def split_values(text: str) -> list[str]:
-    """Returns the values that commas part; those within brackets do not: ``(2, 2),(3, 4)``."""
-    return [value.strip() for value in re.split(r",(?![^(]*\))", text) if value.strip()]
+    """Returns the values that commas part; those within brackets do not: ``(2, 2),[3, 4]``."""
+    return [value.strip() for value in re.split(r",(?![^(\[]*[)\]])", text) if value.strip()]
 
 
 def is_finished(workdir: Path, asked: Mapping[str, object]) -> bool:
@@ -96,12 +98,11 @@ def is_finished(workdir: Path, asked: Mapping[str, object]) -> bool:
         asked: The settings and the data of the trial.
 
     Raises:
-        UserError: It has one, of other settings or data.
+        UserError: It has one, of other settings or data, or a damaged one.
     """
-    path = workdir / RESULT
-    if not path.exists():
+    if not (workdir / RESULT).exists():
         return False
-    there = json.loads(path.read_text(encoding="utf-8"))["asked"]
+    there = _read_result(workdir)["asked"]
     different = [
         f"{name} is {there.get(name)!r} there and {asked.get(name)!r} here"
         for name in sorted(there.keys() | asked.keys())
@@ -162,8 +163,17 @@ def summarize(sweep: Path, trials: Iterable[Trial]) -> pd.DataFrame:
 
 
 def _scores(workdir: Path) -> dict[str, float]:
-    result = json.loads((workdir / RESULT).read_text(encoding="utf-8"))
+    result = _read_result(workdir)
     return {name: value for name, value in result.items() if name != "asked"}
+
+
+def _read_result(workdir: Path) -> dict[str, Any]:
+    path = workdir / RESULT
+    with contextlib.suppress(ValueError):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(result, dict) and isinstance(result.get("asked"), dict):
+            return result
+    raise UserError(f"{path} is damaged; remove it, and the sweep makes it again")
 
 
 def summary_text(summary: pd.DataFrame) -> str:

@@ -170,6 +170,10 @@ def test_again_into_the_searched_folder(workdir, folder):
     assert "1 radiographs examined" in predict(*words, scans / "wide.jpg", cwd=folder).stdout
     left = [path.name for path in (scans / "out/overlays").rglob("*.png")]
     assert left == ["wide.jpg.Mass.png"]
+    wrong = "--heatmap=grad_cam", "--stage=9"
+    assert "stages 1 to 2" in predict(*words, *wrong, scans / "wide.jpg", cwd=folder).stderr
+    assert len(rows(scans / "out/predictions.csv")) == 1
+    assert (scans / "out/overlays/wide.jpg.Mass.png").exists()
 
 
 def test_a_name_too_long_for_its_overlay(workdir, folder):

@@ -101,7 +101,19 @@ def test_a_result_of_other_settings_or_data_is_refused(tmp_path):
             is_finished(tmp_path, other)
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"asked": 3}'])
+def test_a_damaged_result_is_named(tmp_path, content):
+    trials = make_trials(["a.py"], "", [], 1)
+    path = tmp_path / trials[0].folder / RESULT
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    for read in (lambda: is_finished(path.parent, {}), lambda: summarize(tmp_path, trials)):
+        with pytest.raises(UserError, match=f"{RESULT} is damaged; remove it"):
+            read()
+
+
 def test_commas_part_values_but_not_inside_brackets():
     assert split_values("1e-3, 1e-4") == ["1e-3", "1e-4"]
     assert split_values("(2, 2),(3, 4, 6, 3)") == ["(2, 2)", "(3, 4, 6, 3)"]
+    assert split_values("[2, 2], [3, 4]") == ["[2, 2]", "[3, 4]"]
     assert split_values("") == []
