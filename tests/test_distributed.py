@@ -84,10 +84,19 @@ def start_both(program):
 
 def finish(processes):
     """Waits for both; returns what each printed."""
-    printed = [process.communicate(timeout=300) for process in processes]
+    printed = both_printed(processes)
     for process, (_, errors) in zip(processes, printed, strict=True):
         assert process.returncode == 0, errors
     return ["".join(_own_lines(output)) for output, _ in printed]
+
+
+def both_printed(processes):
+    """Returns what each printed on its two ways out; leaves none at work."""
+    try:
+        return [process.communicate(timeout=300) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
 
 
 def _own_lines(output):
@@ -129,7 +138,7 @@ def test_sigterm_to_one_of_two_stops_both_at_the_same_step_and_they_go_on(place)
     train, _ = programs(place, "stopped", "--config.epochs=100000")
     processes = start_both(train)
     history = place / "stopped/history.csv"
-    for _ in range(2400):
+    for _ in range(6000):
         if history.exists():
             break
         time.sleep(0.05)
@@ -147,7 +156,7 @@ def test_a_mistake_ends_both(place):
     """The folder holds a run of other settings: the first process says so, the second follows."""
     train, _ = programs(place, "one", "--config.seed=7")
     processes = start_both(train)
-    printed = [process.communicate(timeout=120) for process in processes]
+    printed = both_printed(processes)
     assert "seed is 0 there and 7 here" in printed[0][1]
     assert [process.returncode != 0 for process in processes] == [True, True]
 

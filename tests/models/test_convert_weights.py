@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 def convert(*arguments):
     command = [sys.executable, ROOT / "launch" / "convert_weights.py", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")

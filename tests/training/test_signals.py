@@ -59,12 +59,21 @@ def launch(program, *arguments):
     )
 
 
+def finish(process):
+    """Returns what it printed, on its two ways out; leaves nothing at work."""
+    try:
+        return process.communicate(timeout=300)
+    finally:
+        process.kill()
+
+
 def wait_for(path, process):
-    for _ in range(1200):
+    for _ in range(6000):
         if path.exists():
             return
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
+    process.kill()
     raise TimeoutError(path)
 
 
@@ -80,7 +89,7 @@ def test_a_signal_saves_and_says_how_to_go_on(place, tmp_path, number, arguments
     process = start(place, tmp_path / "run", *arguments)
     wait_for(tmp_path / "run/history.csv", process)
     process.send_signal(number)
-    output, errors = process.communicate(timeout=60)
+    output, errors = finish(process)
     assert process.returncode == status, errors
     assert "Traceback" not in errors
     last = output.splitlines()[-1]
@@ -110,7 +119,7 @@ def test_a_signal_stops_a_sweep_and_scores_nothing_half_trained(place, tmp_path)
     run = sweep / "long/as_configured/seed_0"
     wait_for(run / "history.csv", process)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    output, errors = finish(process)
     assert process.returncode == 143, errors
     assert output.splitlines()[-1].startswith("stopped by SIGINT; what was done is saved; go on")
     assert "stopped by SIGTERM after" in (run / "log.txt").read_text().splitlines()[-1]
