@@ -37,8 +37,11 @@ _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _MAX_ELEMENTS = 10_000
 """Elements that are read at most, those within sequences aside; radiographs have some 100."""
 
-_MAX_INFLATED = 256 * 1024**2
-"""Bytes that a deflated file may grow to; beyond them it counts as cut off."""
+_MAX_INFLATED = 160 * 1024**2
+"""Bytes that a deflated file may grow to; beyond them it counts as cut off.
+
+The most pixels that are read, 40 million of three colours, are 120 million bytes.
+"""
 
 
 def read_pixels(path: Path, check_size: Callable[[int, int], None]) -> np.ndarray:
