@@ -82,7 +82,7 @@ $(VENV)-newest-%/installed: pyproject.toml | $(BIN)/uv
 	@touch $@
 
 $(VENV)-lowest/installed: pyproject.toml | $(BIN)/uv
-	$(BIN)/uv venv --quiet --clear --python $(RUN) $(@D)
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(@D)
 	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --resolution lowest-direct --editable '.[test]'
 	@touch $@
 
