@@ -18,7 +18,7 @@ help:
 	@echo "make test-torch  the comparisons with PyTorch; installs it into .venv first"
 	@echo "make torture  kills a training 50 times, gives the readers 20,000 damaged inputs; an hour"
 	@echo "make test-newest PYTHON=python3.13  the tests with the newest packages, on a Python of choice"
-	@echo "make test-lowest  the tests with the oldest packages that pyproject.toml allows (Python 3.11, 3.12)"
+	@echo "make test-lowest PYTHON=python3.11  the tests with the oldest packages that pyproject.toml allows"
 	@echo "make lint   ruff and pyright"
 	@echo "make lock   renew constraints.txt from pyproject.toml"
 	@echo "make clean  remove the demo; .venv and caches stay"
