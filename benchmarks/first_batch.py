@@ -87,10 +87,8 @@ def measure(grown: Grown, image_size: int, batch_size: int, rounds: int) -> dict
 def main(_: list[str]) -> None:
     """Measures and prints one JSON line."""
     variant = Variant(_IMAGE_SIZE.value)
-    if not (source := variant.folder(_DATA_DIR.value)).is_dir():
-        raise SystemExit(f"error: {source}: no prepared dataset; launch/prepare.py makes it")
     with tempfile.TemporaryDirectory(dir=_FOLDER.value) as folder:
-        grown = grow(source, variant.folder(folder), _RECORDS.value)
+        grown = grow(variant.folder(_DATA_DIR.value), variant.folder(folder), _RECORDS.value)
         result = measure(grown, _IMAGE_SIZE.value, _BATCH_SIZE.value, _ROUNDS.value)
     line = {
         "benchmark": "first_batch",

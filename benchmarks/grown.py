@@ -31,7 +31,12 @@ def grow(source: Path, target: Path, records: int) -> Grown:
         source: Folder of the prepared dataset.
         target: Folder to make.
         records: How many there are to be, at least.
+
+    Raises:
+        SystemExit: There is no prepared dataset.
     """
+    if not source.is_dir():
+        raise SystemExit(f"error: {source}: no prepared dataset; launch/prepare.py makes it")
     info = json.loads((source / "dataset_info.json").read_text())
     lengths = {split["name"]: list(map(int, split["shardLengths"])) for split in info["splits"]}
     times = math.ceil(records / sum(map(sum, lengths.values())))

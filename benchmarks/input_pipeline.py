@@ -89,10 +89,6 @@ def main(_: list[str]) -> None:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             variant = Variant(_IMAGE_SIZE.value)
             source, target = variant.folder(data_dir), variant.folder(folder)
-            if not source.is_dir():
-                raise SystemExit(
-                    f"error: {source}: no prepared dataset; launch/prepare.py makes it"
-                )
             data_dir = str(grow(source, target, _RECORDS.value).data_dir)
         place = {
             "data_dir": data_dir,

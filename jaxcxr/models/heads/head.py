@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
@@ -26,7 +27,7 @@ class Prediction(NamedTuple):
     heatmaps: jax.Array
 
 
-class Head(nn.Module):
+class Head(nn.Module, abc.ABC):
     """Reads the feature maps of a backbone's stages.
 
     Attributes:
@@ -38,6 +39,7 @@ class Head(nn.Module):
     min_stages: ClassVar[int] = 1
     """Stages that the backbone has at least."""
 
+    @abc.abstractmethod
     def __call__(self, stages: Sequence[jax.Array], mode: Mode = INFERENCE) -> Prediction:
         """Returns logits and heat maps.
 
@@ -45,7 +47,6 @@ class Head(nn.Module):
             stages: Per stage (B, h, w, C), each half as high and wide as the one before.
             mode: Training or inference.
         """
-        raise NotImplementedError("each head has its own")
 
     def link(self, stage: int, before: jax.Array, after: jax.Array, mode: Mode) -> jax.Array:
         """Returns what stage `stage` (from 0) hands on; most heads leave its output as it is.
