@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -110,10 +111,14 @@ def experiment_config(flag: flags.FlagHolder[Any]) -> Any:
         UserError: There is no such file, or it cannot be read.
     """
     path = config_flags.get_config_filename(flags.FLAGS[flag.name])
-    if not os.path.isfile(path):
-        raise UserError(f"--{flag.name}={path}: no such file; configs/ holds the experiments")
-    if not os.access(path, os.R_OK):
-        raise UserError(f"--{flag.name}={path}: no permission to read it")
+    try:
+        open(path, "rb").close()
+    except FileNotFoundError:
+        raise UserError(
+            f"--{flag.name}={path}: no such file; configs/ holds the experiments"
+        ) from None
+    except OSError as error:
+        raise UserError(f"--{flag.name}={path} cannot be read: {error.strerror}") from None
     return flag.value
 
 
@@ -123,14 +128,36 @@ def _parse(argv: Sequence[str]) -> list[str]:
         return flags.FLAGS([_with_home(word) for word in argv])
     except SystemExit:  # absl's, after --help; with status 1
         sys.exit(0)
-    except flags.Error as error:
-        problem = str(error)
-    except (AttributeError, KeyError) as error:  # how ml_collections says that a setting is unknown
-        words = re.sub(r"\\n|[\\'\"]", " ", str(error)).split()
-        problem = f"the config has no setting {' '.join(words)}"
-        if "get_config" in words:
-            problem = "the file of --config defines no get_config(); see configs/"
-    except OSError as error:  # how it says that a config file cannot be loaded
-        problem = str(error).strip().splitlines()[-1].strip()
+    except Exception as error:
+        problem = _fault_of_config_file(error, argv[1:]) or _fault_of_word(error)
+        if problem is None:
+            raise
     print(f"error: {problem}\n{argv[0]} --helpshort lists the options", file=sys.stderr)
     sys.exit(2)
+
+
+def _fault_of_config_file(error: Exception, words: Sequence[str]) -> str | None:
+    """Names the line of a config file, which is Python, that raised an error."""
+    if isinstance(error, SyntaxError):  # such a file was never begun
+        place = f"{error.filename or 'the file of --config'}, line {error.lineno or 1}"
+        return f"{place}: no valid Python: {error.msg}"
+    values = (_with_home(word).rpartition("=")[2] for word in words)
+    named = {os.path.abspath(value.partition(":")[0]) for value in values}
+    for step in reversed(traceback.extract_tb(error.__traceback__)):
+        if os.path.abspath(step.filename) in named:
+            return f"{step.filename}, line {step.lineno}: {type(error).__name__}: {error}"
+    return None
+
+
+def _fault_of_word(error: Exception) -> str | None:
+    """Says what is wrong with the words of the command line."""
+    if isinstance(error, flags.Error):
+        return str(error)
+    if isinstance(error, OSError):  # how ml_collections says that a config file cannot be loaded
+        return str(error).strip().splitlines()[-1].strip()
+    if isinstance(error, AttributeError | KeyError):  # and how, that a setting is unknown
+        words = re.sub(r"\\n|[\\'\"]", " ", str(error)).split()
+        if "get_config" in words:
+            return "the file of --config defines no get_config(); see configs/"
+        return f"the config has no setting {' '.join(words)}"
+    return None

@@ -73,7 +73,7 @@ def no_permission(path: Path) -> Iterator[None]:
     """Takes away the permission to write in a folder and those below, from root, too."""
     folders = [path, *(folder for folder in path.rglob("*") if folder.is_dir())]
     modes = {folder: stat.S_IMODE(folder.stat().st_mode) for folder in folders}
-    with _without_roots_privilege():
+    with without_roots_privilege():
         try:
             for folder in folders:
                 folder.chmod(modes[folder] & ~0o222)
@@ -85,7 +85,7 @@ def no_permission(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_roots_privilege() -> Iterator[None]:
+def without_roots_privilege() -> Iterator[None]:
     """Makes permission bits count for root, in this thread and in those that it starts."""
     libc = ctypes.CDLL(None, use_errno=True)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)

@@ -60,6 +60,41 @@ def test_a_config_that_is_none_is_named():
     assert "defines no get_config()" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def get_config(:\n", "mine.py, line 1: no valid Python: invalid syntax"),
+        ("def get_config():\n    return rate\n", "mine.py, line 2: NameError: name 'rate'"),
+        ("import nosuch\n", "mine.py, line 1: ModuleNotFoundError: No module named 'nosuch'"),
+        ("\0", "no valid Python: source code string cannot contain null bytes"),
+        ("def get_config():\n    return {'epochs': 3}\n", "start from default_config()"),
+    ],
+)
+def test_a_mistake_in_a_config_file_is_told_with_its_line(tmp_path, text, message):
+    (tmp_path / "mine.py").write_text(text)
+    command = [sys.executable, LAUNCH / "train.py", "--config=mine.py"]
+    command += ["--data_dir=nothing", "--workdir=run"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_config_file_that_may_not_be_read_is_named(tmp_path):
+    (tmp_path / "mine.py").touch(mode=0)
+    code = (
+        "import runpy\n"
+        "from tests.disks import without_roots_privilege\n"
+        "with without_roots_privilege():\n"
+        "    runpy.run_path('launch/train.py', run_name='__main__')\n"
+    )
+    words = [f"--config={tmp_path}/mine.py", "--data_dir=nothing", f"--workdir={tmp_path}/run"]
+    command = [sys.executable, "-c", code, *words]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"error: {words[0]} cannot be read: Permission denied\n"
+
+
 def test_help_is_no_mistake():
     command = [sys.executable, "launch/compare.py", "--helpshort"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)

@@ -86,6 +86,28 @@ def test_networks_that_cannot_be_are_refused(model, message):
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epoch": 3}, r"config\.epoch is no setting; did you mean epochs\?"),
+        ({"optimizer": {"rate": 3}}, r"config\.optimizer\.rate is no setting.*learning_rate"),
+        ({"data": {"size": 3}}, r"config\.data\.size is no setting"),
+    ],
+)
+def test_names_that_are_no_settings_are_refused(change, message):
+    config = default_config()
+    config.update(change)
+    with pytest.raises(UserError, match=message):
+        Experiment.from_config(config)
+
+
+def test_settings_that_are_missing_are_named():
+    config = default_config()
+    config.optimizer = {"learning_rate": 1e-3}
+    with pytest.raises(UserError, match=r"config\.optimizer lacks .*weight_decay.*default_config"):
+        Experiment.from_config(config)
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         *[(f"optimizer.{name}", math.nan) for name in ("learning_rate", "drop_factor")],

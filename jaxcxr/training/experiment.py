@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import os
 from collections.abc import Mapping
@@ -167,8 +168,9 @@ class Experiment:
         """Reads the settings of a file of configs/; `default_config` lists them all.
 
         Raises:
-            UserError: A value is unknown or unfit.
+            UserError: A setting is unknown or missing; a value is unknown or unfit.
         """
+        _check_names(config, default_config())
         if not 0 <= config.label_smoothing < 1:
             raise UserError(
                 f"config.label_smoothing is {config.label_smoothing}; it must be at least 0 and "
@@ -239,6 +241,20 @@ class Experiment:
                 TensorBoard(workdir / "tensorboard"),
             ],
         )
+
+
+def _check_names(config: Any, known: Config, place: str = "config") -> None:
+    """Refuses what is no setting; those of the network's parts are checked as it is built."""
+    if not isinstance(config, Mapping | ml_collections.ConfigDict):
+        raise UserError(f"{place} is {config!r}; it must hold {', '.join(known)}")
+    for name in config:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1) or [f"one of {', '.join(known)}"]
+            raise UserError(f"{place}.{name} is no setting; did you mean {close[0]}?")
+        if isinstance(known[name], ml_collections.ConfigDict) and name != "model":
+            _check_names(config[name], known[name], f"{place}.{name}")
+    if missing := set(known) - set(config):
+        raise UserError(f"{place} lacks {', '.join(sorted(missing))}; start from default_config()")
 
 
 def _initial_weights(value: str) -> str | None:
