@@ -81,8 +81,9 @@ def make_folder(folder: str | os.PathLike[str]) -> None:
     Raises:
         UserError: It cannot be made (no permission, full disk, a file in its place).
     """
+    folder = Path(folder)
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _cannot_be_written(folder, error) from error
 
@@ -118,10 +119,14 @@ def reason_of(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error).partition("\n")[0]
 
 
-def _cannot_be_written(path: str | os.PathLike[str], error: OSError) -> UserError:
+def _cannot_be_written(path: Path, error: OSError) -> UserError:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     way_out = "free space or name another place" if full else "name another place"
-    return UserError(f"{path} cannot be written: {error.strerror or error}; {way_out}")
+    reason = error.strerror or str(error)
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        in_the_way = next(place for place in (path, *path.parents) if place.exists())
+        reason = f"{in_the_way} is a file, no folder"
+    return UserError(f"{path} cannot be written: {reason}; {way_out}")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

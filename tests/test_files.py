@@ -60,15 +60,11 @@ def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path):
     assert sorted(tmp_path.iterdir()) == sorted([path, theirs, ours])
 
 
-def test_place_that_cannot_be_written_is_named(tmp_path):
+@pytest.mark.parametrize("name", ["file", "file/b.txt", "file/a/b.txt"])
+@pytest.mark.parametrize("make", [make_folder, lambda path: write_text(path / "c.txt", "text")])
+def test_a_file_where_a_folder_is_to_be_is_named(tmp_path, name, make):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"file/b\.txt cannot be written"):
-        write_text(tmp_path / "file" / "b.txt", "text")
-
-
-def test_folder_that_cannot_be_made_is_named(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"file/a/b\.txt cannot be written"):
-        write_text(tmp_path / "file" / "a" / "b.txt", "text")
-    with pytest.raises(UserError, match=r"file/a cannot be written: .*; name another place"):
-        make_folder(tmp_path / "file" / "a")
+    message = rf"{name}.* cannot be written: \S+/file is a file, no folder; name another place"
+    with pytest.raises(UserError, match=message):
+        make(tmp_path / name)
+    assert (tmp_path / "file").read_text() == ""
