@@ -33,7 +33,7 @@ SUBJECTS = {
 PATIENCE = 300
 """Seconds by the clock after which an input hangs that takes no processor time."""
 
-LIFE = 500
+LIFE = 250
 """Inputs that a process tries before it is replaced, and with it what compilers keep."""
 
 

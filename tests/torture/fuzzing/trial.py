@@ -14,7 +14,7 @@ from typing import Any
 from jaxcxr.errors import UserError
 
 LIMIT_SECONDS = 5.0
-LIMIT_MEMORY = 1024**3
+LIMIT_MEMORY = 10**9
 LONGEST_REFUSAL = 10_000
 """Characters: a person can read that much; a file's line of 10 MB is not to be told back."""
 
