@@ -64,6 +64,7 @@ def run(main: Callable[..., int | None], *, positional: str | None = None) -> No
 
     logging.set_verbosity(logging.ERROR)  # Orbax warns of what is meant
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # TensorFlow would load Keras, for seconds
     app.run(guarded, flags_parser=_parse)
 
 
