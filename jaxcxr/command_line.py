@@ -7,6 +7,7 @@ from jaxcxr import ctrl_c  # first, and so in every program: it takes Ctrl-C ove
 # isort: split
 import contextlib
 import errno
+import math
 import os
 import re
 import signal
@@ -21,16 +22,16 @@ from ml_collections import config_flags
 from jaxcxr.errors import UserError
 
 _SETTING = re.compile(r"--?[a-z_]+(\.[A-Za-z_][A-Za-z_0-9]*)+")
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EPIPE)
 
 
 def run(main: Callable[..., int | None], *, positional: str | None = None) -> None:
     """Parses the absl flags, runs `main` and ends the process with the status it returns.
 
     A `UserError` becomes `error: …` on standard error and exit status 1, and so does a disk that is
-    full or read-only, be it that of standard output. Ctrl-C becomes exit status 130. Any other
-    exception is a bug of ours and keeps its traceback. See `jaxcxr.ctrl_c` for why a program
-    imports this module before any other.
+    full or read-only, be it that of standard output, and a pipe without a reader. Ctrl-C becomes
+    exit status 130. Any other exception is a bug of ours and keeps its traceback. See
+    `jaxcxr.ctrl_c` for why a program imports this module before any other.
 
     Args:
         main: Called without arguments; None counts as status 0.
@@ -48,12 +49,12 @@ def run(main: Callable[..., int | None], *, positional: str | None = None) -> No
                         "--helpshort lists them"
                     )
                 status = (main() if positional is None else main(words)) or 0
-                sys.stdout.flush()
+                print(end="", flush=True)  # standard output may be closed, and None
                 return status
         except UserError as error:
             return _fail(str(error))
         except OSError as error:
-            if error.errno not in _DISK_ERRORS:
+            if error.errno not in _OUTPUT_ERRORS:
                 raise
             _give_up_output()
             what = error.filename or "a file, or what the program prints,"
@@ -76,6 +77,16 @@ def _check_names(words: Sequence[str]) -> None:
             raise flags.Error(f"{name} names no setting; expected --config.a.b=value")
 
 
+def _check_values() -> None:
+    """Refuses what no flag means: an empty path, as of a shell's unset variable, and NaN."""
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        if flag.value in ("", []) and flag.value != flag.default:
+            raise flags.Error(f"--{name} is empty")
+        if isinstance(flag.value, float) and not math.isfinite(flag.value):
+            raise flags.Error(f"--{name}={flag.value}: expected a finite number")
+
+
 def _fail(problem: str) -> int:
     print(f"error: {problem}", file=sys.stderr)
     _leave_others()
@@ -84,7 +95,7 @@ def _fail(problem: str) -> int:
 
 def _give_up_output() -> None:
     """Lets what could not be printed go: Python would try again at its end, and complain anew."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -111,7 +122,8 @@ def experiment_config(flag: flags.FlagHolder[Any]) -> Any:
     Raises:
         UserError: There is no such file, or it cannot be read.
     """
-    path = config_flags.get_config_filename(flags.FLAGS[flag.name])
+    named = config_flags.get_config_filename(flags.FLAGS[flag.name])
+    path = named.partition(":")[0]  # what follows is an argument of get_config
     try:
         open(path, "rb").close()
     except FileNotFoundError:
@@ -126,9 +138,13 @@ def experiment_config(flag: flags.FlagHolder[Any]) -> Any:
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
         _check_names(argv)
-        return flags.FLAGS([_with_home(word) for word in argv])
-    except SystemExit:  # absl's, after --help; with status 1
-        sys.exit(0)
+        words = flags.FLAGS([_with_home(word) for word in argv])
+        _check_values()
+        return words
+    except SystemExit as stop:
+        problem = _fault_of_config_file(stop, argv[1:])
+        if problem is None:  # absl's, after --help; with status 1
+            sys.exit(0)
     except Exception as error:
         problem = _fault_of_config_file(error, argv[1:]) or _fault_of_word(error)
         if problem is None:
@@ -137,7 +153,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
     sys.exit(2)
 
 
-def _fault_of_config_file(error: Exception, words: Sequence[str]) -> str | None:
+def _fault_of_config_file(error: BaseException, words: Sequence[str]) -> str | None:
     """Names the line of a config file, which is Python, that raised an error."""
     if isinstance(error, SyntaxError):  # such a file was never begun
         place = f"{error.filename or 'the file of --config'}, line {error.lineno or 1}"
@@ -147,14 +163,15 @@ def _fault_of_config_file(error: Exception, words: Sequence[str]) -> str | None:
     for step in reversed(traceback.extract_tb(error.__traceback__)):
         if os.path.abspath(step.filename) in named:
             return f"{step.filename}, line {step.lineno}: {type(error).__name__}: {error}"
-    return None
+    reason = error.__cause__ or error.__context__  # of absl's error, which has it as a text
+    return None if reason is None else _fault_of_config_file(reason, words)
 
 
 def _fault_of_word(error: Exception) -> str | None:
     """Says what is wrong with the words of the command line."""
-    if isinstance(error, flags.Error):
+    if isinstance(error, flags.Error) and "Traceback" not in str(error):
         return str(error)
-    if isinstance(error, OSError):  # how ml_collections says that a config file cannot be loaded
+    if isinstance(error, OSError | flags.Error):  # ml_collections': a file that cannot be loaded
         return str(error).strip().splitlines()[-1].strip()
     if isinstance(error, AttributeError | KeyError):  # and how, that a setting is unknown
         words = re.sub(r"\\n|[\\'\"]", " ", str(error)).split()

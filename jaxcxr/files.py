@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -88,6 +88,18 @@ def make_folder(folder: str | os.PathLike[str]) -> None:
         raise _cannot_be_written(folder, error) from error
 
 
+def require_other_file(
+    path: str | os.PathLike[str], read: Iterable[str | os.PathLike[str]]
+) -> None:
+    """Refuses to write a file over one that is read.
+
+    Raises:
+        UserError: `path` leads to one of `read`.
+    """
+    if Path(path).resolve() in {Path(other).resolve() for other in read}:
+        raise UserError(f"{path} would be written over, which is read; name another --out")
+
+
 def remove_file(path: str | os.PathLike[str]) -> None:
     """Removes a file if it is there.
 
@@ -124,8 +136,8 @@ def _cannot_be_written(path: Path, error: OSError) -> UserError:
     way_out = "free space or name another place" if full else "name another place"
     reason = error.strerror or str(error)
     if isinstance(error, FileExistsError | NotADirectoryError):
-        in_the_way = next(place for place in (path, *path.parents) if place.exists())
-        reason = f"{in_the_way} is a file, no folder"
+        in_the_way = next(place for place in (path, *path.parents) if os.path.lexists(place))
+        reason = f"{in_the_way} is no folder"
     return UserError(f"{path} cannot be written: {reason}; {way_out}")
 
 

@@ -16,6 +16,7 @@ from jaxcxr.data.release import read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.comparison import paired_table, paired_text
+from jaxcxr.files import require_other_file
 
 _RELEASE = flags.DEFINE_string(
     "release", None, "Folder of the release; its lists suffice.", required=True
@@ -24,7 +25,7 @@ _OUT = flags.DEFINE_string("out", None, "CSV file to write the table to.")
 _SPLIT = flags.DEFINE_enum(
     "split", "all", ["all", "test"], "Compare on all radiographs or the official test list's only."
 )
-_BOOTSTRAPS = flags.DEFINE_integer("bootstraps", 1000, "Draws per interval.", lower_bound=2)
+_BOOTSTRAPS = flags.DEFINE_integer("bootstraps", 1000, "Draws per interval.", 2, 1_000_000)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
 
 
@@ -32,6 +33,8 @@ def main(paths: list[str]) -> None:
     """Compares the two files named."""
     if len(paths) != 2:
         raise UserError(f"{len(paths)} files are named; expected two: A.csv B.csv")
+    if _OUT.value:
+        require_other_file(_OUT.value, paths)
     images = read_release(_RELEASE.value, require_images=False).images
     a, b = (
         tables.read_predictions(path, images["image_name"]).set_index(tables.IMAGE)

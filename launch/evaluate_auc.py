@@ -15,6 +15,7 @@ Writes predictions.csv, labels.csv, auc.csv, subgroups.csv and roc.png under WOR
 from jaxcxr import command_line
 
 # isort: split
+import dataclasses
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from jaxcxr import distributed
 from jaxcxr.data.release import read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import summary, tables
-from jaxcxr.files import written_aside
+from jaxcxr.files import require_other_file, written_aside
 from jaxcxr.reporting.figures import roc_figure
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.")
@@ -37,7 +38,7 @@ _SPLIT = flags.DEFINE_enum(
     "split", "all", ["all", "test"], "Score all of --predictions, or the official test list only."
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Radiographs at a time.", lower_bound=1)
-_BOOTSTRAPS = flags.DEFINE_integer("bootstraps", 1000, "Draws per interval.", lower_bound=2)
+_BOOTSTRAPS = flags.DEFINE_integer("bootstraps", 1000, "Draws per interval.", 2, 1_000_000)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
 distributed.define_flags()
 
@@ -66,12 +67,12 @@ def score_run(workdir: Path, data_dir: str) -> None:
     from jaxcxr.inference.predictor import Predictor, require_all_findings
     from jaxcxr.inference.prepared import predict_split
     from jaxcxr.inference.scored_epochs import record_epoch
-    from jaxcxr.training.workdir import read_config, trained_on_other_data
+    from jaxcxr.training.workdir import read_variant, trained_on_other_data
 
     distributed.connect()
     predictor = Predictor.from_run(workdir)
     require_all_findings(predictor)
-    prepared = data.load(data_dir, **read_config(workdir).data)
+    prepared = data.load(data_dir, **dataclasses.asdict(read_variant(workdir)))
     if remark := trained_on_other_data(workdir, prepared.facts):
         print(f"note: {remark}")
     out = workdir / "evaluation"
@@ -95,6 +96,7 @@ def score_run(workdir: Path, data_dir: str) -> None:
 
 def score_file(path: str, release_folder: str, out: Path) -> None:
     """Scores the probabilities in a CSV file against the release's labels."""
+    require_other_file(out / "predictions.csv", [path])
     release = read_release(release_folder, require_images=False)
     predictions = tables.read_predictions(path, release.images["image_name"])
     official = tables.on_test_list(predictions, release.images)

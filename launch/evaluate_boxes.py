@@ -16,6 +16,7 @@ WORKDIR/evaluation or --out; of a run also pointing_game.csv, and cases.npz for 
 from jaxcxr import command_line
 
 # isort: split
+import dataclasses
 from pathlib import Path
 from typing import cast
 
@@ -34,7 +35,7 @@ from jaxcxr.evaluation.outcome import (
     localization_table,
     localization_text,
 )
-from jaxcxr.files import written_aside
+from jaxcxr.files import require_other_file, written_aside
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where launch/prepare.py wrote.")
@@ -56,7 +57,7 @@ _PNG_SIZE = flags.DEFINE_integer(
     lower_bound=1,
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Radiographs at a time.", lower_bound=1)
-_BOOTSTRAPS = flags.DEFINE_integer("bootstraps", 1000, "Draws per interval.", lower_bound=2)
+_BOOTSTRAPS = flags.DEFINE_integer("bootstraps", 1000, "Draws per interval.", 2, 1_000_000)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
 
 flags.register_multi_flags_validator(
@@ -93,11 +94,11 @@ def score_run(workdir: Path, data_dir: str) -> None:
     from jaxcxr.inference.predictor import Predictor, require_all_findings
     from jaxcxr.inference.prepared import annotated_cases, draw_boxes
     from jaxcxr.inference.scored_epochs import record_epoch
-    from jaxcxr.training.workdir import read_config, trained_on_other_data
+    from jaxcxr.training.workdir import read_variant, trained_on_other_data
 
     predictor = Predictor.from_run(workdir)
     require_all_findings(predictor)
-    prepared = data.load(data_dir, **read_config(workdir).data)
+    prepared = data.load(data_dir, **dataclasses.asdict(read_variant(workdir)))
     if remark := trained_on_other_data(workdir, prepared.facts):
         print(f"note: {remark}")
     cases = annotated_cases(predictor, prepared.test, _BATCH_SIZE.value)
@@ -119,6 +120,7 @@ def score_run(workdir: Path, data_dir: str) -> None:
 
 def score_file(path: str, release_folder: str, out: Path) -> None:
     """Scores the boxes in a CSV file against the annotated boxes of a release."""
+    require_other_file(out / "boxes.csv", [path])
     release = read_release(release_folder, require_images=False)
     predicted = tables.read_boxes(path, release.images["image_name"])
     people = release.images.loc[:, ["image_name", "patient", "official_split"]]

@@ -66,6 +66,7 @@ _SAVE_HEATMAPS = flags.DEFINE_bool("save_heatmaps", False, "Write heatmaps/NAME.
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Radiographs at a time.", lower_bound=1)
 
 _TABLES = ("predictions.csv", "findings.csv", "boxes.csv", "skipped.csv")
+"""The last is written first, and removed last."""
 
 _LONGEST_NAME = 160
 """Bytes of a radiograph's name in the name of its overlay; file systems take 255 in all."""
@@ -83,6 +84,7 @@ def main(arguments: list[str]) -> None:
     if _STAGE.value is not None and _HEATMAP.value == "network":
         raise UserError("--stage is of Grad-CAM; give --heatmap=grad_cam, too")
     paths = find_radiographs(arguments, but_not_in=out)
+    require_own_tables(out)
     logging.getLogger("pydicom").setLevel(logging.ERROR)  # its remarks on files that it reads
     predictor = Predictor.from_run(_WORKDIR.value)
     require_all_findings(predictor)
@@ -118,6 +120,14 @@ def main(arguments: list[str]) -> None:
     print(summary_text(pd.concat([findings for findings, _ in parts], ignore_index=True)))
     print(f"{len(parts)} radiographs examined, {len(skipped)} files skipped; written to {out}")
     print(_DISCLAIMER)
+
+
+def require_own_tables(out: Path) -> None:
+    """Refuses a folder with tables of another program; skipped.csv is there wherever ours are."""
+    *others, skipped = map(out.joinpath, _TABLES)
+    for path in others:
+        if path.exists() and not skipped.exists():
+            raise UserError(f"{path} was not written by launch/predict.py; name another --out")
 
 
 def remove_earlier(out: Path) -> None:

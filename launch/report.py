@@ -12,6 +12,7 @@ from jaxcxr import command_line
 # isort: split
 from absl import flags
 
+from jaxcxr.errors import UserError
 from jaxcxr.reporting.report import write_report
 from jaxcxr.reporting.runs import read_runs
 from jaxcxr.reporting.terminal import scores_text
@@ -22,6 +23,8 @@ _OUT = flags.DEFINE_string("out", None, "The HTML file to write.", required=True
 
 def main() -> None:
     """Writes the page and prints the main scores."""
+    if not _OUT.value.endswith((".html", ".htm")):
+        raise UserError(f"--out={_OUT.value}: the name of a page ends in .html")
     runs = read_runs([workdir for workdir in _WORKDIRS.value if workdir])
     size = write_report(runs, _OUT.value)
     print(scores_text(runs))

@@ -54,6 +54,26 @@ def test_missing_flags_are_named():
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("program", "words", "message"),
+    [
+        ("compare", "--release=", "--release is empty"),
+        ("compare", "--release=a --bootstraps=10000000000", "not an integer in the range [2, 1000"),
+        ("report", "--workdirs= --out=a.html", "--workdirs is empty"),
+        (
+            "evaluate_boxes",
+            "--workdir=a --data_dir=b --min_area=nan",
+            "--min_area=nan: expected a finite number",
+        ),
+    ],
+)
+def test_values_that_no_flag_means(program, words, message):
+    command = [sys.executable, f"launch/{program}.py", *words.split()]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
 def test_a_config_that_is_none_is_named():
     done = train("--config=jaxcxr/errors.py", "--data_dir=nothing", "--workdir=nothing")
     assert done.returncode == 2
@@ -68,6 +88,12 @@ def test_a_config_that_is_none_is_named():
         ("import nosuch\n", "mine.py, line 1: ModuleNotFoundError: No module named 'nosuch'"),
         ("\0", "no valid Python: source code string cannot contain null bytes"),
         ("def get_config():\n    return {'epochs': 3}\n", "start from default_config()"),
+        (
+            "def get_config():\n    return int('a')\n",
+            "mine.py, line 2: ValueError: invalid literal",
+        ),
+        ("raise SystemExit(0)\n", "mine.py, line 1: SystemExit: 0"),
+        ("def get_config(size):\n    return 1\n", "get_config() missing 1 required positional"),
     ],
 )
 def test_a_mistake_in_a_config_file_is_told_with_its_line(tmp_path, text, message):

@@ -4,6 +4,7 @@ import importlib.util
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jaxcxr.errors import UserError
@@ -91,6 +92,7 @@ def test_networks_that_cannot_be_are_refused(model, message):
         ({"epoch": 3}, r"config\.epoch is no setting; did you mean epochs\?"),
         ({"optimizer": {"rate": 3}}, r"config\.optimizer\.rate is no setting.*learning_rate"),
         ({"data": {"size": 3}}, r"config\.data\.size is no setting"),
+        ({"model": {"dropout": 0.5}}, r"config\.model\.dropout is no setting"),
     ],
 )
 def test_names_that_are_no_settings_are_refused(change, message):
@@ -98,6 +100,39 @@ def test_names_that_are_no_settings_are_refused(change, message):
     config.update(change)
     with pytest.raises(UserError, match=message):
         Experiment.from_config(config)
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "message"),
+    [
+        ("model", {"backbone": "ResNet18"}, r"model\.backbone is 'ResNet18'; it must hold"),
+        ("model", {"backbone": {"width": "4"}}, r"model\.backbone\.width is '4'; expected int"),
+        ("data", {"image_size": 64.0}, r"data\.image_size is 64\.0; expected int"),
+        ("optimizer", {"learning_rate": "1e-4"}, r"learning_rate is '1e-4'; expected float"),
+        ("optimizer", {"learning_rate": np.float32(1)}, r"learning_rate is .*; expected float"),
+        ("augmentation", {"horizontal_flip": "no"}, r"horizontal_flip is 'no'; expected bool"),
+        ("early_stopping", {"patience": True}, r"patience is True; expected int"),
+        ("early_stopping", {"patience": None}, r"patience is None; expected int"),
+    ],
+)
+def test_values_of_other_types_are_refused(section, value, message):
+    config = default_config()
+    with config.ignore_type():
+        config[section] = {**config[section].to_dict(), **value}
+    with pytest.raises(UserError, match=message):
+        Experiment.from_config(config)
+
+
+def test_whole_numbers_lists_and_parts_of_a_network_will_do():
+    config = default_config()
+    config.optimizer = {**config.optimizer.to_dict(), "learning_rate": 1}
+    config.model = {
+        "backbone": {"name": "ResNet18", "blocks": [1, 1]},
+        "head": {"name": "Baseline"},
+    }
+    experiment = Experiment.from_config(config)
+    assert experiment.optimizer.learning_rate == 1
+    assert experiment.model.backbone.blocks == (1, 1)
 
 
 def test_settings_that_are_missing_are_named():

@@ -316,6 +316,23 @@ def test_what_a_program_prints_may_fill_the_disk(tmp_path):
     assert "Exception ignored" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("shell", "told"),
+    [
+        ('"$@" >&-; echo status $? >&2', "status 0"),
+        ('{ "$@"; echo status $? >&2; } | :', "Broken pipe; mend that, start again\nstatus 1"),
+    ],
+)
+def test_nobody_need_read_what_a_program_prints(tmp_path, shell, told):
+    """Standard output that is closed is no fault; a pipe whose reader has gone is told."""
+    program = [sys.executable, str(REPOSITORY / "launch/make_phantom.py"), f"--out={tmp_path}/a"]
+    command = ["sh", "-c", shell, "sh", *program, "--images=8", "--image_size=64", "--jobs=1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
 def test_a_sweep_without_space_for_its_logs(tmp_path, dataset):
     with small_disk(tmp_path / "disk", 64 * 1024) as disk:
         arguments = (f"--data_dir={dataset}", f"--out={disk.path}/sweep")

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from jaxcxr.errors import UserError
-from jaxcxr.files import make_folder, write_text, written_aside
+from jaxcxr.files import make_folder, require_other_file, write_text, written_aside
 
 
 def test_makes_folders_and_replaces(tmp_path):
@@ -64,7 +64,23 @@ def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path):
 @pytest.mark.parametrize("make", [make_folder, lambda path: write_text(path / "c.txt", "text")])
 def test_a_file_where_a_folder_is_to_be_is_named(tmp_path, name, make):
     (tmp_path / "file").write_text("")
-    message = rf"{name}.* cannot be written: \S+/file is a file, no folder; name another place"
+    message = rf"{name}.* cannot be written: \S+/file is no folder; name another place"
     with pytest.raises(UserError, match=message):
         make(tmp_path / name)
     assert (tmp_path / "file").read_text() == ""
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    with pytest.raises(UserError, match=r"link is no folder"):
+        make_folder(tmp_path / "link" / "a")
+
+
+def test_what_is_read_is_not_written_over(tmp_path):
+    path, link = tmp_path / "a.csv", tmp_path / "link"
+    path.write_text("")
+    link.symlink_to(path)
+    require_other_file(tmp_path / "b.csv", [path, link])
+    for out in (path, link, tmp_path / "b" / ".." / "a.csv"):
+        with pytest.raises(UserError, match="which is read; name another --out"):
+            require_other_file(out, [path])

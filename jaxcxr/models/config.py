@@ -37,6 +37,9 @@ def build_classifier(config: Mapping[str, Any]) -> Classifier:
     Raises:
         UserError: A name, a field or a field's value is unknown; the message lists the choices.
     """
+    for name in config:
+        if name not in ("backbone", "head", "sizes"):
+            raise UserError(f"model.{name} is no part of a network: use backbone, head, sizes")
     backbone = _build("backbone", config.get("backbone", {}), BACKBONES)
     head = _build("head", config.get("head", {}), HEADS)
     if sizes := config.get("sizes"):

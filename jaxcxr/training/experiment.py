@@ -168,9 +168,9 @@ class Experiment:
         """Reads the settings of a file of configs/; `default_config` lists them all.
 
         Raises:
-            UserError: A setting is unknown or missing; a value is unknown or unfit.
+            UserError: A setting is unknown, missing or of another type; a value is unfit.
         """
-        _check_names(config, default_config())
+        _check_settings(config, default_config())
         if not 0 <= config.label_smoothing < 1:
             raise UserError(
                 f"config.label_smoothing is {config.label_smoothing}; it must be at least 0 and "
@@ -243,18 +243,29 @@ class Experiment:
         )
 
 
-def _check_names(config: Any, known: Config, place: str = "config") -> None:
-    """Refuses what is no setting; those of the network's parts are checked as it is built."""
+def _check_settings(config: Any, known: Config, place: str = "config") -> None:
+    """Refuses what is no setting, or of another type than in `known`."""
     if not isinstance(config, Mapping | ml_collections.ConfigDict):
         raise UserError(f"{place} is {config!r}; it must hold {', '.join(known)}")
-    for name in config:
+    for name, value in config.items():
         if name not in known:
             close = difflib.get_close_matches(name, known, 1) or [f"one of {', '.join(known)}"]
             raise UserError(f"{place}.{name} is no setting; did you mean {close[0]}?")
-        if isinstance(known[name], ml_collections.ConfigDict) and name != "model":
-            _check_names(config[name], known[name], f"{place}.{name}")
-    if missing := set(known) - set(config):
+        kind = known.get_type(name)
+        if issubclass(kind, ml_collections.ConfigDict):
+            _check_settings(value, known[name], f"{place}.{name}")
+        elif not (value is known[name] is None or _is_of(kind, value)):
+            raise UserError(f"{place}.{name} is {value!r}; expected {kind.__name__}")
+    missing = set(known) - set(config)
+    if missing and not place.startswith("config.model"):  # whose parts have values of their own
         raise UserError(f"{place} lacks {', '.join(sorted(missing))}; start from default_config()")
+
+
+def _is_of(kind: type, value: Any) -> bool:
+    """Tells whether a value can stand for one of a type, as JSON may hold it."""
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, {float: int | float, tuple: list | tuple}.get(kind, kind))
 
 
 def _initial_weights(value: str) -> str | None:

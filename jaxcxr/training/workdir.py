@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 
+from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
 from jaxcxr.files import remove_file, write_text
 
@@ -45,7 +46,7 @@ def read_config(workdir: str | Path) -> Config:
 
     path = Path(workdir) / "config.json"
     try:
-        return ml_collections.ConfigDict(json.loads(path.read_text(encoding="utf-8")))
+        return ml_collections.ConfigDict(dict(json.loads(path.read_text(encoding="utf-8"))))
     except OSError as error:
         raise UserError(
             f"{workdir} is not the folder of a run: {path} cannot be read "
@@ -54,6 +55,21 @@ def read_config(workdir: str | Path) -> Config:
     except (ValueError, TypeError, RecursionError) as error:
         raise UserError(
             f"{path} is damaged ({error}); restore it or train in another folder"
+        ) from error
+
+
+def read_variant(workdir: str | Path) -> Variant:
+    """Reads which prepared dataset launch/train.py was to train a run on.
+
+    Raises:
+        UserError: The errors of `read_config`; another program or hand wrote the file.
+    """
+    try:
+        return Variant(**read_config(workdir).data)
+    except (AttributeError, TypeError) as error:
+        raise UserError(
+            f"{workdir}/config.json does not say what launch/train.py writes of the dataset "
+            f"({error}); restore it or train anew"
         ) from error
 
 
@@ -105,7 +121,7 @@ def trained_on_other_data(workdir: str | Path, facts: Mapping[str, Any]) -> str 
         there = json.loads((Path(workdir) / "run.json").read_text(encoding="utf-8"))["data"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if there.get("fingerprint") == facts.get("fingerprint"):
+    if not isinstance(there, dict) or there.get("fingerprint") == facts.get("fingerprint"):
         return None
     return (
         f"{workdir} was trained on another dataset (release {there.get('release')!r}) than this "

@@ -176,6 +176,16 @@ def test_again_into_the_searched_folder(workdir, folder):
     assert (scans / "out/overlays/wide.jpg.Mass.png").exists()
 
 
+def test_tables_of_others_are_not_touched(workdir, folder):
+    theirs = folder / "out" / "predictions.csv"
+    theirs.parent.mkdir()
+    theirs.write_text("theirs")
+    done = predict(f"--workdir={workdir}", "--out=out", "scans/wide.jpg", cwd=folder)
+    assert done.returncode == 1
+    assert "predictions.csv was not written by launch/predict.py; name another" in done.stderr
+    assert theirs.read_text() == "theirs"
+
+
 def test_a_name_too_long_for_its_overlay(workdir, folder):
     path = folder / ("n" * 225 + ".png")
     (folder / "scans/a/same.png").rename(path)

@@ -253,6 +253,15 @@ def test_the_program_writes_the_page(three_runs, tmp_path):
     assert [path.name for path in out.parent.iterdir()] == ["report.html"]
 
 
+def test_a_page_is_written_over_no_file_of_a_run(three_runs):
+    config = three_runs[0] / "config.json"
+    before = config.read_bytes()
+    done = launch(f"--workdirs={three_runs[0]}", f"--out={config}")
+    assert done.returncode == 1
+    assert done.stderr == f"error: --out={config}: the name of a page ends in .html\n"
+    assert config.read_bytes() == before
+
+
 def test_the_program_refuses_what_is_no_run(three_runs, tmp_path):
     out = tmp_path / "report.html"
     done = launch(f"--workdirs={three_runs[0]},{tmp_path}", f"--out={out}")

@@ -11,7 +11,7 @@ import pytest
 import jaxcxr as cxr
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.training.history import History
-from jaxcxr.training.workdir import claim_workdir, read_config, trained_on_other_data
+from jaxcxr.training.workdir import claim_workdir, read_config, read_variant, trained_on_other_data
 from tests.training.conftest import make_split
 
 
@@ -282,6 +282,24 @@ def test_another_dataset_is_told(tmp_path):
     (tmp_path / "run.json").write_text('{"data": {"release": "ward", "fingerprint": "a"}}')
     assert trained_on_other_data(tmp_path, facts) is None
     assert "release 'ward'" in trained_on_other_data(tmp_path, {**facts, "fingerprint": "b"})
+    (tmp_path / "run.json").write_text('{"data": 5}')
+    assert trained_on_other_data(tmp_path, facts) is None
+
+
+@pytest.mark.parametrize("content", ["[5]", "3", "null", "{"])
+def test_a_config_json_that_is_none_is_named(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(cxr.UserError, match=r"config\.json is damaged"):
+        read_config(tmp_path)
+
+
+@pytest.mark.parametrize("data", ["5", '{"size": 5}', '{"image_size": "5"}'])
+def test_a_config_json_that_names_no_dataset_is_told(tmp_path, data):
+    (tmp_path / "config.json").write_text(f'{{"data": {data}}}')
+    with pytest.raises(cxr.UserError, match=r"config\.json does not say what launch/train"):
+        read_variant(tmp_path)
+    (tmp_path / "config.json").write_text('{"data": {"image_size": 64}}')
+    assert read_variant(tmp_path).image_size == 64
 
 
 @pytest.mark.parametrize(
