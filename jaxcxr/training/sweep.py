@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -21,6 +23,8 @@ LEARNING_RATES = tuple(float(f"{rate:.2g}") for rate in np.geomspace(1e-3, 1e-6,
 
 RESULT = "sweep_result.json"
 """File that a finished trial leaves in its folder."""
+
+_LONGEST_NAME = 150  # file systems take 255 bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Trial:
     @property
     def folder(self) -> str:
         """Folder of the run under that of the sweep."""
-        setting = f"{self.key}={self.value}" if self.key else "as_configured"
+        setting = _folder_name(f"{self.key}={self.value}") if self.key else "as_configured"
         return f"{Path(self.config).stem}/{setting}/seed_{self.seed}"
 
     @property
@@ -50,6 +54,18 @@ class Trial:
         """What launch/train.py takes beside --config."""
         setting = [f"--config.{self.key}={self.value}"] if self.key else []
         return [*setting, f"--config.seed={self.seed}"]
+
+
+def _folder_name(setting: str) -> str:
+    """Returns `setting` as the name of one folder; different settings have different names.
+
+    A slash, and what else may mean something in a path, is written as %2F; the end of a long name
+    as its checksum.
+    """
+    name = quote(setting, safe="=,+()[] '", errors="surrogateescape")
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return f"{name[: _LONGEST_NAME // 2]}…{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def make_trials(configs: Sequence[str], key: str, values: Sequence[str], seeds: int) -> list[Trial]:
