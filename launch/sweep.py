@@ -38,6 +38,7 @@ from jaxcxr.training.sweep import (
     is_finished,
     make_trials,
     record_result,
+    refuse_varied,
     split_values,
     summarize,
     summary_text,
@@ -74,6 +75,7 @@ def main() -> int:
     values = split_values(_VALUES.value)
     if _KEY.value == "optimizer.learning_rate" and not values:
         values = [str(rate) for rate in LEARNING_RATES]
+    refuse_varied(_KEY.value, _SET.value)
     trials = make_trials(_CONFIGS.value, _KEY.value, values, _SEEDS.value)
     mine = take_shard(trials, _SHARD.value)
     for config in _CONFIGS.value:

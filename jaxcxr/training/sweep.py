@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ RESULT = "sweep_result.json"
 """File that a finished trial leaves in its folder."""
 
 _LONGEST_NAME = 150  # file systems take 255 bytes
+
+_USE_SEEDS = "give --seeds=N for the seeds 0 to N − 1"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,18 +75,51 @@ def make_trials(configs: Sequence[str], key: str, values: Sequence[str], seeds: 
     """Returns every config with every value and every seed from 0 to `seeds` − 1.
 
     Raises:
-        UserError: There are values without a key, a key without values, or no seed.
+        UserError: There are values without a key, a key without values, or no seed; the key is that
+            of the seed; or two runs would share a folder.
     """
+    if key == "seed":
+        raise UserError(f"--key is seed, which a sweep sets itself; {_USE_SEEDS}")
     if bool(key) != bool(values):
         raise UserError("a sweep over a setting needs both --key and --values")
     if seeds < 1:
         raise UserError(f"seeds is {seeds}; at least 1 is needed")
+    _refuse_shared_folders(configs, values)
     return [
         Trial(config, key, value, seed)
         for config in configs
         for value in (values or [""])
         for seed in range(seeds)
     ]
+
+
+def _refuse_shared_folders(configs: Sequence[str], values: Sequence[str]) -> None:
+    for value, count in Counter(values).items():
+        if count > 1:
+            raise UserError(f"--values has {value} {count} times; give it once")
+    for stem, count in Counter(Path(config).stem for config in configs).items():
+        if count > 1:
+            sharing = " and ".join(config for config in configs if Path(config).stem == stem)
+            raise UserError(
+                f"--configs has {sharing}, whose runs would share the folder {stem}; give each "
+                "file once, and files of different names"
+            )
+
+
+def refuse_varied(key: str, settings: Iterable[str]) -> None:
+    """Refuses settings for every run, as "epochs=3", that the sweep varies itself.
+
+    The later of two words on a command line wins: runs would not be what their folders say.
+
+    Raises:
+        UserError: One is that of `key`, or the seed.
+    """
+    for setting in settings:
+        name = setting.partition("=")[0]
+        if name == "seed":
+            raise UserError(f"--set={setting}: a sweep sets the seed itself; {_USE_SEEDS}")
+        if key and name == key:
+            raise UserError(f"--set={setting}: --key searches over {key}; leave one of them out")
 
 
 def take_shard(trials: Sequence[Trial], shard: str) -> list[Trial]:

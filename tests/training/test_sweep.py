@@ -12,6 +12,7 @@ from jaxcxr.training.sweep import (
     is_finished,
     make_trials,
     record_result,
+    refuse_varied,
     split_values,
     summarize,
     summary_text,
@@ -70,6 +71,28 @@ def test_senseless_shard_is_refused(shard):
 def test_key_without_values_is_refused():
     with pytest.raises(UserError, match="--key and --values"):
         make_trials(["a.py"], "batch_size", [], 1)
+
+
+def test_the_seed_is_no_setting_to_search_over():
+    with pytest.raises(UserError, match=r"--key is seed.*give --seeds=N"):
+        make_trials(["a.py"], "seed", ["1", "2"], 1)
+
+
+def test_settings_of_every_run_leave_alone_what_varies():
+    refuse_varied("batch_size", ["epochs=3", "optimizer.batch_size=3", "data.split_seed=1"])
+    refuse_varied("", ["epochs=3"])
+    with pytest.raises(UserError, match="--set=batch_size=8: --key searches over batch_size"):
+        refuse_varied("batch_size", ["epochs=3", "batch_size=8"])
+    with pytest.raises(UserError, match=r"--set=seed=3: .*give --seeds=N"):
+        refuse_varied("", ["seed=3"])
+
+
+def test_two_runs_of_one_folder_are_refused():
+    with pytest.raises(UserError, match="--values has 1 2 times"):
+        make_trials(["a.py"], "batch_size", ["1", "2", "1"], 1)
+    for first, second in (("a.py", "a.py"), ("a.py", "b/a.py")):
+        with pytest.raises(UserError, match=f"--configs has {first} and {second}, .* folder a;"):
+            make_trials([first, "c.py", second], "", [], 1)
 
 
 def test_table_has_mean_and_deviation_over_seeds_best_first(tmp_path):
