@@ -25,6 +25,9 @@ LEARNING_RATES = tuple(float(f"{rate:.2g}") for rate in np.geomspace(1e-3, 1e-6,
 RESULT = "sweep_result.json"
 """File that a finished trial leaves in its folder."""
 
+_SHOWN = ("val_loss", "AUC", "IoU > 0.1", "IoU > 0.3", "IoBB > 0.25")
+"""The scores in the terminal's table, which every result has."""
+
 _LONGEST_NAME = 150  # file systems take 255 bytes
 
 _USE_SEEDS = "give --seeds=N for the seeds 0 to N − 1"
@@ -221,11 +224,19 @@ def _scores(workdir: Path) -> dict[str, float]:
 
 def _read_result(workdir: Path) -> dict[str, Any]:
     path = workdir / RESULT
-    with contextlib.suppress(ValueError):
-        result = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(result, dict) and isinstance(result.get("asked"), dict):
+    with contextlib.suppress(ValueError, RecursionError):
+        result = json.loads(path.read_text(encoding="utf-8"), parse_int=float)
+        if _is_whole(result):
             return result
     raise UserError(f"{path} is damaged; remove it, and the sweep makes it again")
+
+
+def _is_whole(result: Any) -> bool:
+    """Tells whether a result has all that `record_result` writes, scores as numbers."""
+    if not isinstance(result, dict) or not isinstance(result.get("asked"), dict):
+        return False
+    scores = {name: value for name, value in result.items() if name != "asked"}
+    return scores.keys() >= set(_SHOWN) and all(isinstance(v, float) for v in scores.values())
 
 
 def summary_text(summary: pd.DataFrame) -> str:
@@ -233,7 +244,7 @@ def summary_text(summary: pd.DataFrame) -> str:
     if summary.empty:
         return "no trial is finished"
     shown = pd.DataFrame(summary.iloc[:, :3])
-    for score in ("val_loss", "AUC", "IoU > 0.1", "IoU > 0.3", "IoBB > 0.25"):
+    for score in _SHOWN:
         deviations = summary[f"{score} sd"]
         shown[score] = [
             f"{mean:.3f}" + ("" if np.isnan(deviation) else f" ± {deviation:.3f}")

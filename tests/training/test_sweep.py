@@ -19,6 +19,8 @@ from jaxcxr.training.sweep import (
     take_shard,
 )
 
+SCORES = dict.fromkeys(("val_loss", "AUC", "IoU > 0.1", "IoU > 0.3", "IoBB > 0.25"), 0.5)
+
 
 def test_the_papers_grid():
     assert len(LEARNING_RATES) == 10
@@ -97,15 +99,12 @@ def test_two_runs_of_one_folder_are_refused():
 
 def test_table_has_mean_and_deviation_over_seeds_best_first(tmp_path):
     trials = make_trials(["a.py"], "batch_size", ["8", "16", "32"], 2)
-    scores = ("AUC", "IoU > 0.1", "IoU > 0.3", "IoBB > 0.25")
     for trial in trials[:4]:  # the last value is not finished
         loss = {"8": 3.0, "16": 2.0}[trial.value] + trial.seed
         folder = tmp_path / trial.folder
         folder.mkdir(parents=True)
         (folder / RESULT).write_text(
-            json.dumps(
-                {"asked": {}, "val_loss": loss, "best_epoch": 1} | dict.fromkeys(scores, 0.5)
-            )
+            json.dumps({"asked": {}, "best_epoch": 1} | SCORES | {"val_loss": loss})
         )
     table = summarize(tmp_path, trials)
     assert list(table["batch_size"]) == ["16", "8"]
@@ -136,14 +135,31 @@ def test_result_is_that_of_the_best_epoch(tmp_path):
 def test_a_result_of_other_settings_or_data_is_refused(tmp_path):
     asked = {"data_dir": "/d", "epochs": "3"}
     assert not is_finished(tmp_path, asked)
-    (tmp_path / RESULT).write_text(json.dumps({"asked": asked}))
+    (tmp_path / RESULT).write_text(json.dumps({"asked": asked} | SCORES))
     assert is_finished(tmp_path, dict(asked))
     for other in ({**asked, "epochs": "5"}, {"data_dir": "/d"}, {**asked, "loss": "focal_loss"}):
         with pytest.raises(UserError, match="is of another sweep"):
             is_finished(tmp_path, other)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"asked": 3}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        pytest.param("[" * 100_000, id="deep"),
+        "{}",
+        '{"asked": 3}',
+        '{"asked": {}}',
+        json.dumps({"asked": 3} | SCORES),
+        *(json.dumps({"asked": {}} | SCORES | {"AUC": bad}) for bad in ("low", None, True, [1.0])),
+        *(
+            json.dumps({"asked": {}} | {name: SCORES[name] for name in SCORES if name != lacking})
+            for lacking in SCORES
+        ),
+    ],
+)
 def test_a_damaged_result_is_named(tmp_path, content):
     trials = make_trials(["a.py"], "", [], 1)
     path = tmp_path / trials[0].folder / RESULT
