@@ -37,12 +37,12 @@ from jaxcxr.training.sweep import (
     Trial,
     is_finished,
     make_trials,
+    read_shard,
     record_result,
     refuse_varied,
     split_values,
     summarize,
     summary_text,
-    take_shard,
 )
 
 _CONFIGS = flags.DEFINE_list("configs", None, "Config files, with commas.", required=True)
@@ -52,7 +52,7 @@ _KEY = flags.DEFINE_string("key", "", "The setting to search over, as optimizer.
 _VALUES = flags.DEFINE_string(
     "values", "", "Its values, with commas; for the learning rate the paper's ten if not given."
 )
-_SEEDS = flags.DEFINE_integer("seeds", 1, "Runs with seeds 0, 1, … of each.")
+_SEEDS = flags.DEFINE_integer("seeds", 1, "Runs with seeds 0, 1, … of each.", upper_bound=10_000)
 _JOBS = flags.DEFINE_integer("jobs", 1, "Runs side by side.", lower_bound=1)
 _SHARD = flags.DEFINE_string("shard", "1/1", "This machine's part, as 1/4.")
 _SET = flags.DEFINE_multi_string("set", [], "More settings for every run, as epochs=3.")
@@ -72,12 +72,13 @@ _STOPPED = 128 + signal.SIGTERM
 
 def main() -> int:
     """Runs this machine's trials, tells what all finished ones gave; returns the exit status."""
+    shard = read_shard(_SHARD.value)
     values = split_values(_VALUES.value)
     if _KEY.value == "optimizer.learning_rate" and not values:
         values = [str(rate) for rate in LEARNING_RATES]
     refuse_varied(_KEY.value, _SET.value)
     trials = make_trials(_CONFIGS.value, _KEY.value, values, _SEEDS.value)
-    mine = take_shard(trials, _SHARD.value)
+    mine = trials[shard]
     for config in _CONFIGS.value:
         if not Path(config).is_file():
             raise UserError(f"--configs names {config}, which is no file; configs/ holds them")

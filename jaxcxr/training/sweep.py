@@ -125,8 +125,8 @@ def refuse_varied(key: str, settings: Iterable[str]) -> None:
             raise UserError(f"--set={setting}: --key searches over {key}; leave one of them out")
 
 
-def take_shard(trials: Sequence[Trial], shard: str) -> list[Trial]:
-    """Returns the trials of machine i of n, for `shard` "i/n" with i from 1.
+def read_shard(shard: str) -> slice:
+    """Returns where machine i of n finds its trials among all, for `shard` "i/n" with i from 1.
 
     Raises:
         UserError: `shard` has another form.
@@ -137,7 +137,7 @@ def take_shard(trials: Sequence[Trial], shard: str) -> list[Trial]:
         raise UserError(f"shard is {shard!r}; expected i/n, as 1/4 to 4/4") from error
     if not 1 <= index <= count:
         raise UserError(f"shard is {shard!r}; i must lie between 1 and n")
-    return list(trials[index - 1 :: count])
+    return slice(index - 1, None, count)
 
 
 def split_values(text: str) -> list[str]:

@@ -11,12 +11,12 @@ from jaxcxr.training.sweep import (
     RESULT,
     is_finished,
     make_trials,
+    read_shard,
     record_result,
     refuse_varied,
     split_values,
     summarize,
     summary_text,
-    take_shard,
 )
 
 SCORES = dict.fromkeys(("val_loss", "AUC", "IoU > 0.1", "IoU > 0.3", "IoBB > 0.25"), 0.5)
@@ -59,15 +59,15 @@ def test_no_value_leads_out_of_the_sweep_or_into_the_folder_of_another():
 
 def test_shards_are_a_partition():
     trials = make_trials(["a.py"], "batch_size", ["8", "16", "32"], 4)
-    shards = [take_shard(trials, f"{index}/5") for index in range(1, 6)]
+    shards = [trials[read_shard(f"{index}/5")] for index in range(1, 6)]
     assert sorted(t.folder for shard in shards for t in shard) == sorted(t.folder for t in trials)
     assert max(map(len, shards)) - min(map(len, shards)) <= 1
 
 
-@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "a/b", "1/2/3"])
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1/0", "-1/-1", "1", "a/b", "1/2/3"])
 def test_senseless_shard_is_refused(shard):
     with pytest.raises(UserError, match="shard is"):
-        take_shard([], shard)
+        read_shard(shard)
 
 
 def test_key_without_values_is_refused():
