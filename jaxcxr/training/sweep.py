@@ -193,22 +193,23 @@ def record_result(workdir: Path, asked: Mapping[str, object]) -> None:
     write_text(workdir / RESULT, json.dumps(result, indent=2) + "\n")
 
 
-def summarize(sweep: Path, trials: Iterable[Trial]) -> pd.DataFrame:
+def summarize(sweep: Path, trials: Sequence[Trial]) -> pd.DataFrame:
     """Returns a table of the finished trials: a row per config and value, best one first.
 
     Columns: config, the setting, number of seeds, then of each score its mean and its standard
-    deviation over seeds (NaN for one seed). Best is the lowest mean validation loss.
+    deviation over seeds (NaN for one seed). Best is the lowest mean validation loss. Where no trial
+    is finished there are the first three columns alone.
     """
+    setting = next((trial.key for trial in trials if trial.key), "setting")
+    by = ["config", setting]
     rows = [
-        {"config": Path(trial.config).stem, trial.key or "setting": trial.value}
-        | _scores(sweep / trial.folder)
+        {"config": Path(trial.config).stem, setting: trial.value} | _scores(sweep / trial.folder)
         for trial in trials
         if (sweep / trial.folder / RESULT).exists()
     ]
     if not rows:
-        return pd.DataFrame()
+        return pd.DataFrame(columns=[*by, "seeds"])
     table = pd.DataFrame(rows)
-    by = list(table.columns[:2])
     groups = table.groupby(by, sort=False)
     summary = groups.size().to_frame("seeds")
     for score in table.columns[2:]:

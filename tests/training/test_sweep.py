@@ -112,7 +112,13 @@ def test_table_has_mean_and_deviation_over_seeds_best_first(tmp_path):
     np.testing.assert_allclose(table["val_loss"], [2.5, 3.5])
     np.testing.assert_allclose(table["val_loss sd"], [np.sqrt(0.5)] * 2)
     assert "2.500 ± 0.707" in summary_text(table)
-    assert summary_text(summarize(tmp_path / "none", trials)) == "no trial is finished"
+
+
+def test_table_without_a_finished_trial_has_its_columns(tmp_path):
+    for key, values, column in (("batch_size", ["8"], "batch_size"), ("", [], "setting")):
+        table = summarize(tmp_path, make_trials(["a.py"], key, values, 2))
+        assert table.to_csv(index=False) == f"config,{column},seeds\n"
+        assert summary_text(table) == "no trial is finished"
 
 
 def test_result_is_that_of_the_best_epoch(tmp_path):
