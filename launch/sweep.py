@@ -93,7 +93,10 @@ def main() -> int:
         print(f"stopped by {stopped_by}; what was done is saved; go on with: {go_on}")
         return _STOPPED_STATUS.value
     if failed:
-        raise UserError(f"{len(failed)} of {len(mine)} runs failed:\n" + "\n".join(failed))
+        raise UserError(
+            f"{failed} of {len(mine)} runs failed, as told above; log.txt in the folder of each, "
+            f"under {_OUT.value}, has all that it printed"
+        )
     return 0
 
 
@@ -110,13 +113,13 @@ def asked(trial: Trial) -> dict[str, str]:
     return {"config": trial.config, "data_dir": data_dir, **settings}
 
 
-def run_trials(trials: Sequence[Trial]) -> tuple[list[str], str | None]:
-    """Trains and scores runs.
+def run_trials(trials: Sequence[Trial]) -> tuple[int, str | None]:
+    """Trains and scores runs; tells what goes wrong when it does.
 
     Returns:
-        What went wrong; a wrong setting ends all at once. And the signal that ended all, if any.
+        How many failed; a wrong setting ends all at once. And the signal that ended all, if any.
     """
-    failed: list[str] = []
+    failed = 0
     watch, programs = SignalWatch(), Programs()
     watch.start()
     with ThreadPoolExecutor(_JOBS.value) as pool:
@@ -124,7 +127,7 @@ def run_trials(trials: Sequence[Trial]) -> tuple[list[str], str | None]:
             runs = {pool.submit(run_trial, trial, programs) for trial in trials}
             for failure in results_of(runs, watch):
                 tqdm.write(failure, file=sys.stderr)
-                failed.append(failure)
+                failed += 1
                 if _USAGE in failure:
                     break
         finally:
