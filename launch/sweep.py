@@ -35,6 +35,7 @@ from jaxcxr.training.signals import SignalWatch
 from jaxcxr.training.sweep import (
     LEARNING_RATES,
     Trial,
+    asked_of,
     is_finished,
     make_trials,
     read_shard,
@@ -107,10 +108,7 @@ def folder_of(trial: Trial) -> Path:
 
 def asked(trial: Trial) -> dict[str, str]:
     """Returns what a result depends on beside the trial's folder."""
-    given: list[str] = _SET.value
-    settings = {name: value for name, _, value in (setting.partition("=") for setting in given)}
-    data_dir = str(Path(_DATA_DIR.value).resolve())
-    return {"config": trial.config, "data_dir": data_dir, **settings}
+    return asked_of(trial, _DATA_DIR.value, _SET.value)
 
 
 def run_trials(trials: Sequence[Trial]) -> tuple[int, str | None]:
@@ -150,6 +148,7 @@ def run_trial(trial: Trial, programs: Programs) -> str | None:
     """Trains and scores one run; returns what went wrong, if anything."""
     workdir = folder_of(trial)
     make_folder(workdir)
+    begun_with = asked(trial)
     place = [f"--workdir={workdir}", f"--data_dir={_DATA_DIR.value}"]
     settings = [f"--config.{setting}" for setting in _SET.value]
     train = ["train.py", f"--config={trial.config}", *trial.overrides, *settings, *place]
@@ -170,7 +169,7 @@ def run_trial(trial: Trial, programs: Programs) -> str | None:
             errors = [line for line in lines if line.startswith("error: ")] or lines
             reason = errors[-1] if errors else "log.txt is empty: perhaps the disk is full"
             return f"{workdir}: {program} ended with {_STATUS} {status}: {reason}"
-    record_result(workdir, asked(trial))
+    record_result(workdir, begun_with)
     return None
 
 

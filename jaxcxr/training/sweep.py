@@ -25,6 +25,8 @@ LEARNING_RATES = tuple(float(f"{rate:.2g}") for rate in np.geomspace(1e-3, 1e-6,
 RESULT = "sweep_result.json"
 """File that a finished trial leaves in its folder."""
 
+_CHECKSUM = "config_sha256"
+
 _SHOWN = ("val_loss", "AUC", "IoU > 0.1", "IoU > 0.3", "IoBB > 0.25")
 """The scores in the terminal's table, which every result has."""
 
@@ -145,12 +147,35 @@ def split_values(text: str) -> list[str]:
     return [value.strip() for value in re.split(r",(?![^(\[]*[)\]])", text) if value.strip()]
 
 
-def is_finished(workdir: Path, asked: Mapping[str, object]) -> bool:
+def asked_of(trial: Trial, data_dir: str, settings: Iterable[str]) -> dict[str, str]:
+    """Returns what the result of a trial depends on beside its folder.
+
+    Args:
+        trial: The trial.
+        data_dir: Folder of prepared datasets.
+        settings: Those of every run, as "epochs=3".
+
+    Raises:
+        UserError: The config file cannot be read.
+    """
+    try:
+        checksum = hashlib.sha256(Path(trial.config).read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"--configs names {trial.config}, which cannot be read: {error.strerror}; configs/ "
+            "holds them"
+        ) from error
+    given = {name: value for name, _, value in (setting.partition("=") for setting in settings)}
+    place = {"config": trial.config, "data_dir": str(Path(data_dir).resolve())}
+    return {**place, **given, _CHECKSUM: checksum}
+
+
+def is_finished(workdir: Path, asked: Mapping[str, str]) -> bool:
     """Tells whether a trial has its result.
 
     Args:
         workdir: Folder of the run.
-        asked: The settings and the data of the trial.
+        asked: The settings and the data of the trial, from `asked_of`.
 
     Raises:
         UserError: It has one, of other settings or data, or a damaged one.
@@ -158,20 +183,44 @@ def is_finished(workdir: Path, asked: Mapping[str, object]) -> bool:
     if not (workdir / RESULT).exists():
         return False
     there = _read_result(workdir)["asked"]
+    there.setdefault(_CHECKSUM, asked[_CHECKSUM])  # earlier versions kept none
     different = [
-        f"{name} is {there.get(name)!r} there and {asked.get(name)!r} here"
+        _difference(name, there.get(name), asked.get(name))
         for name in sorted(there.keys() | asked.keys())
         if there.get(name) != asked.get(name)
     ]
     if different:
         raise UserError(
             f"{workdir} is of another sweep: {'; '.join(different)}. Name a new --out, or the "
-            "settings of that sweep"
+            "settings of that sweep, or remove that folder"
         )
+    if remark := _other_data(workdir, asked["data_dir"]):
+        raise UserError(f"{remark}. Name a new --out, or remove that folder")
     return True
 
 
-def record_result(workdir: Path, asked: Mapping[str, object]) -> None:
+def _difference(name: str, there: object, here: object) -> str:
+    if name == _CHECKSUM:
+        return "the config file has been edited since"
+    return f"{name} is {there!r} there and {here!r} here"
+
+
+def _other_data(workdir: Path, data_dir: str) -> str | None:
+    """Returns a remark where the dataset of a run was prepared anew, from other lists, since.
+
+    What TFDS keeps with the dataset is read without it, which would take seconds. Where the dataset
+    is gone there is no other one.
+    """
+    from jaxcxr.training.workdir import trained_on_other_data  # lazy: it loads JAX, for a second
+
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        run = json.loads((workdir / "run.json").read_text(encoding="utf-8"))
+        metadata = Path(data_dir) / run["data"]["dataset"] / "metadata.json"
+        return trained_on_other_data(workdir, json.loads(metadata.read_text(encoding="utf-8")))
+    return None
+
+
+def record_result(workdir: Path, asked: Mapping[str, str]) -> None:
     """Gathers the scores of a trained and evaluated run into the file that marks it finished."""
     history = pd.read_csv(workdir / "history.csv")
     best = history.loc[history["val_loss"].idxmin()]

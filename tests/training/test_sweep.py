@@ -9,6 +9,7 @@ from jaxcxr.errors import UserError
 from jaxcxr.training.sweep import (
     LEARNING_RATES,
     RESULT,
+    asked_of,
     is_finished,
     make_trials,
     read_shard,
@@ -138,14 +139,67 @@ def test_result_is_that_of_the_best_epoch(tmp_path):
     }
 
 
-def test_a_result_of_other_settings_or_data_is_refused(tmp_path):
-    asked = {"data_dir": "/d", "epochs": "3"}
-    assert not is_finished(tmp_path, asked)
-    (tmp_path / RESULT).write_text(json.dumps({"asked": asked} | SCORES))
-    assert is_finished(tmp_path, dict(asked))
-    for other in ({**asked, "epochs": "5"}, {"data_dir": "/d"}, {**asked, "loss": "focal_loss"}):
-        with pytest.raises(UserError, match="is of another sweep"):
-            is_finished(tmp_path, other)
+@pytest.fixture
+def finished(tmp_path):
+    """A trial with its result and what it depends on, and a function that asks for it anew."""
+    config, workdir = tmp_path / "a.py", tmp_path / "run"
+    prepared = tmp_path / "d/chest/64/1.0.0"
+    config.write_text("epochs = 3\n")
+    for folder in (workdir, prepared):
+        folder.mkdir(parents=True)
+    data = {"dataset": "chest/64/1.0.0", "release": "ward", "fingerprint": "f"}
+    (workdir / "run.json").write_text(json.dumps({"data": data}))
+    (prepared / "metadata.json").write_text(json.dumps(data))
+    (trial,) = make_trials([str(config)], "", [], 1)
+
+    def ask(*settings, data_dir=tmp_path / "d"):
+        return asked_of(trial, str(data_dir), settings)
+
+    (workdir / RESULT).write_text(json.dumps({"asked": ask("loss=focal_loss")} | SCORES))
+    return workdir, ask
+
+
+def test_a_result_of_other_settings_or_another_folder_is_refused(tmp_path, finished):
+    workdir, ask = finished
+    assert not is_finished(tmp_path, ask())
+    assert is_finished(workdir, ask("loss=focal_loss"))
+    for other in (
+        ask(),
+        ask("loss=bce"),
+        ask("loss=focal_loss", "epochs=3"),
+        ask("loss=focal_loss", data_dir=tmp_path),
+    ):
+        with pytest.raises(UserError, match=r"is of another sweep.*remove that folder"):
+            is_finished(workdir, other)
+
+
+def test_a_result_of_a_config_file_edited_since_is_refused(tmp_path, finished):
+    workdir, ask = finished
+    (tmp_path / "a.py").write_text("epochs = 4\n")
+    with pytest.raises(UserError, match="the config file has been edited since"):
+        is_finished(workdir, ask("loss=focal_loss"))
+    result = json.loads((workdir / RESULT).read_text())
+    del result["asked"]["config_sha256"]
+    (workdir / RESULT).write_text(json.dumps(result))  # as earlier versions did
+    assert is_finished(workdir, ask("loss=focal_loss"))
+
+
+def test_a_result_of_a_dataset_prepared_anew_is_refused(tmp_path, finished):
+    workdir, ask = finished
+    metadata = tmp_path / "d/chest/64/1.0.0/metadata.json"
+    metadata.write_text('{"release": "clinic", "fingerprint": "g"}')
+    with pytest.raises(UserError, match=r"another dataset \(release 'ward'\).*remove that folder"):
+        is_finished(workdir, ask("loss=focal_loss"))
+    metadata.unlink()
+    assert is_finished(workdir, ask("loss=focal_loss"))
+    (workdir / "run.json").unlink()
+    assert is_finished(workdir, ask("loss=focal_loss"))
+
+
+def test_a_config_that_cannot_be_read_is_named(tmp_path):
+    (trial,) = make_trials([str(tmp_path / "a.py")], "", [], 1)
+    with pytest.raises(UserError, match=r"--configs names .*a.py, which cannot be read: No such"):
+        asked_of(trial, str(tmp_path), [])
 
 
 @pytest.mark.parametrize(
