@@ -67,10 +67,10 @@ class Trial:
 def _folder_name(setting: str) -> str:
     """Returns `setting` as the name of one folder; different settings have different names.
 
-    A slash, and what else may mean something in a path, is written as %2F; the end of a long name
-    as its checksum.
+    A slash, and what else may mean something in a path, is written as %2F (Orbax reads no
+    checkpoint under a folder with brackets as [2, 2]); the end of a long name as its checksum.
     """
-    name = quote(setting, safe="=,+()[] '", errors="surrogateescape")
+    name = quote(setting, safe="=,+() '", errors="surrogateescape")
     if len(name) <= _LONGEST_NAME:
         return name
     return f"{name[: _LONGEST_NAME // 2]}…{hashlib.sha256(name.encode()).hexdigest()[:16]}"

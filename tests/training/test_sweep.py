@@ -40,18 +40,18 @@ def test_every_combination_has_a_folder_of_its_own():
 
 
 def test_plain_values_name_their_folders():
-    for value in ("0.0001", "1e-4", "focal_loss", "(2, 2)", "[3, 4]", "a,b+c-d"):
+    for value in ("0.0001", "1e-4", "focal_loss", "(2, 2)", "a,b+c-d"):
         (trial,) = make_trials(["a.py"], "data.x", [value], 1)
         assert trial.folder == f"a/data.x={value}/seed_0"
 
 
 def test_no_value_leads_out_of_the_sweep_or_into_the_folder_of_another():
-    values = ["../../../x", "..%2F..%2F..%2Fx", "/x", "x", "x/", "é", "a\0b", "\udcff"]
+    values = ["../../../x", "..%2F..%2F..%2Fx", "/x", "x", "x/", "é", "a\0b", "\udcff", "[2, 2]"]
     values += ["v" * 400, "v" * 399 + "w", "v" * 399 + "/", "é" * 100]
     trials = make_trials(["a.py"], "initial_weights", values, 1)
     names = [trial.folder.removeprefix("a/").removesuffix("/seed_0") for trial in trials]
     assert len(set(names)) == len(values)
-    assert not any("/" in name or "\0" in name or name in (".", "..") for name in names)
+    assert not any(set(name) & set("/\0[*?") or name in (".", "..") for name in names)
     assert max(len(name.encode()) for name in names) <= 150
     assert trials[0].overrides[0] == "--config.initial_weights=../../../x"
     (trial,) = make_trials(["a.py"], "../../x", ["1"], 1)
