@@ -5,18 +5,45 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from jaxcxr.errors import UserError
 from jaxcxr.files import write_text
+
+_AGAIN = "run launch/evaluate_auc.py and launch/evaluate_boxes.py again"
 
 
 def record_epoch(workdir: Path, scores: str, epoch: int | None) -> None:
-    """Notes the epoch of the run's scores ("auc" or "boxes"), for the report to compare."""
-    path = workdir / "evaluation" / "epochs.json"
-    write_text(path, json.dumps({**scored_epochs(workdir), scores: epoch}) + "\n")
+    """Notes the epoch of the run's scores ("auc" or "boxes"), for the report to compare.
+
+    A damaged file is written anew: to score the run again is the way out of it.
+    """
+    try:
+        known = scored_epochs(workdir)
+    except UserError:
+        known = {}
+    write_text(_path(workdir), json.dumps({**known, scores: epoch}) + "\n")
 
 
 def scored_epochs(workdir: Path) -> dict[str, int | None]:
-    """Returns the epoch of each kind of scores; nothing where that is not known."""
-    try:
-        return dict(json.loads((workdir / "evaluation" / "epochs.json").read_text()))
-    except (OSError, ValueError, TypeError):
+    """Returns the epoch of each kind of scores; nothing where the run was not scored.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    path = _path(workdir)
+    if not path.exists():
         return {}
+    try:
+        epochs = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read ({error}); {_AGAIN}") from error
+    if not isinstance(epochs, dict) or not all(map(_is_epoch, epochs.values())):
+        raise UserError(f"{path} is {epochs!r:.60}; expected numbers of epochs; {_AGAIN}")
+    return epochs
+
+
+def _path(workdir: Path) -> Path:
+    return workdir / "evaluation" / "epochs.json"
+
+
+def _is_epoch(value: object) -> bool:
+    return value is None or type(value) is int
