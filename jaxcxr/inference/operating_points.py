@@ -6,11 +6,24 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from jaxcxr.errors import UserError
 from jaxcxr.evaluation.calibration import with_platt
+from jaxcxr.evaluation.written_tables import Columns, Numbers, read_table, require_rows
 from jaxcxr.findings import FINDINGS
+
+_AGAIN = "run launch/evaluate_auc.py again"
+_HIGHEST = float(np.nextafter(1, 2))
+"""The threshold of a fixed specificity lies just above a probability, which may be 1."""
+
+_POINTS = {
+    "threshold": Numbers(
+        "a number from 0 to 1, inf or nothing", 0, _HIGHEST, empty=True, infinite=True
+    )
+}
+_LINES = {
+    "slope": Numbers("a number from 1/20 to 20 or nothing", 0.05, 20, empty=True),
+    "intercept": Numbers("a number or nothing", -1e6, 1e6, empty=True),
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,23 +56,21 @@ def read_operating_points(workdir: str | Path) -> OperatingPoints:
         UserError: A file of the evaluation is damaged.
     """
     evaluation = Path(workdir) / "evaluation"
-    return OperatingPoints(
-        _read_column(evaluation / "operating_points.csv", "threshold", group="All", rule="youden"),
-        _read_column(evaluation / "calibration.csv", "slope"),
-        _read_column(evaluation / "calibration.csv", "intercept"),
+    points = _read_findings(
+        evaluation / "operating_points.csv", _POINTS, group="All", rule="youden"
     )
+    lines = _read_findings(evaluation / "calibration.csv", _LINES)
+    return OperatingPoints(points["threshold"], lines["slope"], lines["intercept"])
 
 
-def _read_column(path: Path, column: str, **wanted: str) -> np.ndarray:
-    """Returns a column's (14,) values in the rows of each finding where others are as wanted."""
+def _read_findings(path: Path, columns: Columns, **wanted: str) -> dict[str, np.ndarray]:
+    """Returns each column's (14,) values, in the rows of findings where others are as wanted."""
     if not path.exists():
-        return np.full(len(FINDINGS), np.nan)
-    try:
-        table = pd.read_csv(path)
-        for name, value in wanted.items():
-            table = table.loc[table[name] == value]
-        return table.set_index("finding")[column].reindex(FINDINGS).to_numpy(np.float64)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{path} is damaged ({error}); launch/evaluate_auc.py writes it anew"
-        ) from error
+        return {name: np.full(len(FINDINGS), np.nan) for name in columns}
+    table = read_table(path, {"finding": None, **dict.fromkeys(wanted), **columns}, _AGAIN)
+    for name, value in wanted.items():
+        table = table.loc[table[name] == value]
+    of_findings = table.loc[table["finding"] != "Mean", ["finding", *columns]]
+    require_rows(path, of_findings, ["finding"], [(finding,) for finding in FINDINGS], _AGAIN)
+    in_order = of_findings.set_index("finding").loc[list(FINDINGS)]
+    return {name: in_order[name].to_numpy() for name in columns}

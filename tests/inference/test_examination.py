@@ -138,21 +138,59 @@ def test_operating_points_of_a_run(tmp_path):
     assert np.isnan(missing.calibrate(np.full(14, 0.5))).all()
     evaluation = tmp_path / "evaluation"
     evaluation.mkdir()
+    points_of = {"Hernia": 0.25, "Mass": "", "Nodule": "inf"}
     (evaluation / "operating_points.csv").write_text(
         "group,value,finding,rule,threshold,sensitivity\n"
-        "All,All,Hernia,youden,0.25,1\n"
         "All,All,Hernia,specificity 0.9,0.75,1\n"
         "View Position,PA,Mass,youden,0.5,1\n"
-        "All,All,Mass,youden,,\n"
+        + "".join(f"All,All,{name},youden,{points_of.get(name, 0.5)},1\n" for name in FINDINGS)
     )
-    (evaluation / "calibration.csv").write_text("finding,slope,intercept\nHernia,2.5,-1\nMean,,\n")
+    (evaluation / "calibration.csv").write_text(
+        "finding,slope,intercept\n"
+        + "".join(f"{name},2.5,-1\n" for name in FINDINGS[::-1])
+        + "Mean,,\n"
+    )
     points = read_operating_points(tmp_path)
     assert points.thresholds[-1] == 0.25
-    assert np.isnan(points.thresholds[:-1]).all()
+    assert dict(zip(FINDINGS, points.thresholds, strict=True))["Nodule"] == np.inf
+    assert np.isnan(points.thresholds).sum() == 1
     assert (points.slopes[-1], points.intercepts[-1]) == (2.5, -1)
-    (evaluation / "calibration.csv").write_text("nonsense\n")
-    with pytest.raises(UserError, match=r"calibration\.csv is damaged"):
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "row"),
+    [
+        ("operating_points.csv", "group,rule,finding,threshold", "All,youden,{},0.5"),
+        ("calibration.csv", "intercept,finding,slope", "0,{},0.5"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("finding", "findings"),
+        ("Mass,", "Mess,"),
+        ("Mass,", "Hernia,"),
+        ("Mass,0.5", "Mass,20.5"),
+        ("Mass,0.5", "Mass,-0.5"),
+        ("Mass,0.5", "Mass,-inf"),
+        ("Mass,0.5", "Mass,high"),
+        ("Mass,0.5", "Mass,nan"),
+        ("Mass,0.5", "Mass,0.5,0.5"),
+        ("Hernia,0.5\n", "Hernia,0."),
+        ("Pleural_Thickening,0.5\n", "Pleural_Thickening,0.5\n\n"),
+    ],
+)
+def test_damaged_operating_points_are_refused(tmp_path, name, header, row, old, new):
+    path = tmp_path / "evaluation" / name
+    path.parent.mkdir()
+    whole = "\n".join([header, *map(row.format, FINDINGS), ""])
+    path.write_text(whole)
+    read_operating_points(tmp_path)
+    path.write_text(whole.replace(old, new))
+    with pytest.raises(UserError, match=r"run launch/evaluate_auc\.py again$") as told:
         read_operating_points(tmp_path)
+    assert str(told.value).startswith(str(path))
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize(

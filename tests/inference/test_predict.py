@@ -46,11 +46,14 @@ def workdir(tmp_path_factory):
     evaluation.mkdir()
     points = [f"All,All,{finding},youden,1.0" for finding in FINDINGS[2:-1]]
     points += [f"All,All,{finding},youden,0.0" for finding in FINDINGS[:2]]
+    points.append("All,All,Hernia,youden,")
     (evaluation / "operating_points.csv").write_text(
-        "\n".join(["group,value,finding,rule,threshold", *points])
+        "\n".join(["group,value,finding,rule,threshold", *points, ""])
     )
     lines = [f"{finding},2.0,-1.0" for finding in FINDINGS[:-1]]
-    (evaluation / "calibration.csv").write_text("\n".join(["finding,slope,intercept", *lines]))
+    (evaluation / "calibration.csv").write_text(
+        "\n".join(["finding,slope,intercept", *lines, "Hernia,,", ""])
+    )
     return workdir
 
 
