@@ -6,7 +6,9 @@ import dataclasses
 import json
 import os
 import re
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,20 @@ import numpy as np
 import pandas as pd
 
 from jaxcxr.errors import UserError
-from jaxcxr.evaluation.tables import IMAGE
+from jaxcxr.evaluation.outcome import LEVELS, boxed_findings
+from jaxcxr.evaluation.tables import IMAGE, PATIENT
+from jaxcxr.evaluation.written_tables import (
+    ANY,
+    COUNT,
+    PROBABILITY,
+    SCORE,
+    Columns,
+    Numbers,
+    read_table,
+    require_rows,
+)
+from jaxcxr.files import reason_of
+from jaxcxr.findings import FINDINGS
 from jaxcxr.inference.scored_epochs import scored_epochs
 from jaxcxr.training.history import History
 
@@ -23,9 +38,39 @@ _HOME = re.compile(
     rf"(?<![\w.~/-])(?:{re.escape(str(Path.home()))}|/home/[^/\s,;:)]+|/Users/[^/\s,;:)]+|/root)(?![^/\s,;:)])"
 )
 
-_AGAIN = "run the program that writes it again"
+_RESTORE = "restore it or train again"
+_AUC_AGAIN = "run launch/evaluate_auc.py again"
+_BOXES_AGAIN = "run launch/evaluate_boxes.py again"
+
+_MEAN = "Mean"
+_INTERVAL: Columns = {"ci_low": SCORE, "ci_high": SCORE}
+_COUNTS: Columns = {"positives": COUNT, "negatives": COUNT}
+_AUC: Columns = {"finding": None, "auc": SCORE, **_INTERVAL, **_COUNTS}
+_LEVEL: Columns = {"finding": None, "metric": None, "threshold": PROBABILITY}
+_LOCALIZATION: Columns = {**_LEVEL, "accuracy": SCORE, "boxes": COUNT, "afp": ANY}
+_POINTING: Columns = {"finding": None, "accuracy": SCORE, **_INTERVAL}
+_PUBLISHED_LEVELS = [level for level in LEVELS if level[0] != "IoGT"]
+_HISTORY: Columns = {"epoch": COUNT, "loss": ANY, "val_loss": ANY}
+_LABELS: Columns = {IMAGE: None, PATIENT: None, **dict.fromkeys(FINDINGS, PROBABILITY)}
+_PREDICTIONS: Columns = {IMAGE: None, **dict.fromkeys(FINDINGS, PROBABILITY)}
+_PLACE = Numbers("a number of pixels", -1e6, 1e6)
+_LENGTH = Numbers("a number of pixels", 0, 1e6)
 _BOX = {IMAGE: "image_name", "Finding Label": "finding"}
-_BOX_COLUMNS = [*_BOX, "x", "y", "w", "h"]
+_BOXES: Columns = {**dict.fromkeys(_BOX), "x": _PLACE, "y": _PLACE, "w": _LENGTH, "h": _LENGTH}
+
+_DAMAGE = (
+    EOFError,
+    KeyError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading arrays of a damaged archive raises."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,9 +206,9 @@ def _read_run(workdir: Path, name: str) -> RunFiles:
     return RunFiles(
         name=name,
         workdir=workdir,
-        config=_read_json(workdir / "config.json"),
-        facts=_read_json(facts) if facts.exists() else {},
-        history=_read_table(history, ["epoch", "loss"]) if history.exists() else pd.DataFrame(),
+        config=_read_config(workdir / "config.json"),
+        facts=_read_facts(facts) if facts.exists() else {},
+        history=_read_history(history) if history.exists() else pd.DataFrame(),
         classification=_read_classification(evaluation),
         localization=_read_localization(evaluation),
         cases=_read_cases(evaluation),
@@ -171,79 +216,123 @@ def _read_run(workdir: Path, name: str) -> RunFiles:
     )
 
 
+def _read_config(path: Path) -> dict[str, Any]:
+    config = _read_json(path)
+    match config:
+        case {"model": {"backbone": {"name": str()}, "head": {"name": str()}}}:
+            return config
+    raise UserError(f"{path} does not name the backbone and head of a network; {_RESTORE}")
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    facts = _read_json(path)
+    if not isinstance(data := facts.get("data", {}), dict):
+        raise UserError(f"{path}: data is {data!r:.60}; expected an object; {_RESTORE}")
+    return facts
+
+
+def _read_history(path: Path) -> pd.DataFrame:
+    history = read_table(path, _HISTORY, _RESTORE, optional=["val_loss"])
+    epochs = range(1, max(len(history), 1) + 1)
+    require_rows(path, history, ["epoch"], [(epoch,) for epoch in epochs], _RESTORE)
+    return history
+
+
 def _read_classification(folder: Path) -> Classification | None:
-    if not (folder / "auc.csv").exists():
+    path = folder / "auc.csv"
+    if not path.exists():
         return None
-    labels = _read_table(folder / "labels.csv", [IMAGE])
-    predictions = _read_table(folder / "predictions.csv", [IMAGE])
+    labels = read_table(folder / "labels.csv", _LABELS, _AUC_AGAIN)
+    predictions = read_table(folder / "predictions.csv", _PREDICTIONS, _AUC_AGAIN)
     if not labels[IMAGE].equals(predictions[IMAGE]):
         raise UserError(
-            f"{folder}: labels.csv and predictions.csv are about other radiographs; "
-            "run launch/evaluate_auc.py again"
+            f"{folder}: labels.csv and predictions.csv are about other radiographs; {_AUC_AGAIN}"
         )
-    auc = _read_scores(folder / "auc.csv", ["auc", "ci_low", "ci_high", "positives"])
+    auc = read_table(path, _AUC, _AUC_AGAIN)
+    require_rows(path, auc, ["finding"], [(finding,) for finding in (*FINDINGS, _MEAN)], _AUC_AGAIN)
     return Classification(auc, labels, predictions)
 
 
 def _read_localization(folder: Path) -> Localization | None:
-    if not (folder / "localization.csv").exists():
+    path = folder / "localization.csv"
+    if not path.exists():
         return None
-    level, ends = ["metric", "threshold"], ["ci_low", "ci_high"]
-    measured = [*level, "accuracy", "boxes", "afp"]
-    scores = _read_scores(folder / "localization.csv", measured)
-    sureness = _read_scores(folder / "localization_intervals.csv", [*level, *ends])
+    scores = _read_levels(path, _LOCALIZATION, LEVELS)
+    sureness = _read_levels(folder / "localization_intervals.csv", {**_LEVEL, **_INTERVAL}, LEVELS)
     return Localization(
-        scores=scores.merge(sureness, on=["finding", *level], how="left"),
-        published=_read_scores(folder / "localization_published.csv", measured),
-        pointing=_read_scores(folder / "pointing_game.csv", ["accuracy", *ends]),
+        scores=scores.merge(sureness, on=list(_LEVEL), how="left"),
+        published=_read_levels(
+            folder / "localization_published.csv", _LOCALIZATION, _PUBLISHED_LEVELS
+        ),
+        pointing=_read_levels(folder / "pointing_game.csv", _POINTING, [()]),
     )
+
+
+def _read_levels(
+    path: Path, columns: Columns, levels: Sequence[tuple[object, ...]]
+) -> pd.DataFrame:
+    """Reads a table with a row per finding, and one for their mean, at each level."""
+    table = read_table(path, columns, _BOXES_AGAIN)
+    findings = [*boxed_findings(table["finding"].to_numpy()), _MEAN]
+    expected = [(finding, *level) for finding in findings for level in levels]
+    require_rows(path, table, [name for name in _LEVEL if name in columns], expected, _BOXES_AGAIN)
+    return table
 
 
 def _read_cases(folder: Path) -> Cases | None:
     path = folder / "cases.npz"
     if not path.exists():
         return None
-    annotated = _read_table(folder / "annotated_boxes.csv", _BOX_COLUMNS).rename(columns=_BOX)
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            kept = {name: arrays[name] for name in ("images", "png_size", "case_image", "heatmaps")}
-            fits = np.array_equal(arrays["case_finding"], annotated["finding"].to_numpy(str))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    annotated = _read_boxes(folder / "annotated_boxes.csv")
+    arrays = _read_arrays(path)
+    if not np.array_equal(arrays.pop("case_finding"), annotated["finding"].to_numpy(str)):
         raise UserError(
-            f"{path} is damaged ({error}); run launch/evaluate_boxes.py again"
-        ) from error
-    if not fits:
-        raise UserError(
-            f"{folder}: cases.npz and annotated_boxes.csv are about other boxes; "
-            "run launch/evaluate_boxes.py again"
+            f"{folder}: cases.npz and annotated_boxes.csv are about other boxes; {_BOXES_AGAIN}"
         )
-    predicted = _read_table(folder / "boxes.csv", _BOX_COLUMNS).rename(columns=_BOX)
-    return Cases(annotated=annotated, predicted=predicted, **kept)
+    return Cases(annotated=annotated, predicted=_read_boxes(folder / "boxes.csv"), **arrays)
+
+
+def _read_boxes(path: Path) -> pd.DataFrame:
+    return read_table(path, _BOXES, _BOXES_AGAIN).rename(columns=_BOX)
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    names = ("images", "png_size", "case_image", "case_finding", "heatmaps")
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in names}
+    except _DAMAGE as error:
+        raise UserError(f"{path} is damaged ({reason_of(error)}); {_BOXES_AGAIN}") from error
+    if not _fit_together(**arrays):
+        raise UserError(f"{path} is damaged (its arrays do not fit together); {_BOXES_AGAIN}")
+    return arrays
+
+
+def _fit_together(
+    images: np.ndarray,
+    png_size: np.ndarray,
+    case_image: np.ndarray,
+    case_finding: np.ndarray,
+    heatmaps: np.ndarray,
+) -> bool:
+    """Says whether the arrays are about the same radiographs and cases, as `Cases` has them."""
+    kinds = [array.dtype.kind for array in (images, png_size, case_image, heatmaps)]
+    return (
+        kinds == ["u", "i", "i", "f"]
+        and images.ndim == heatmaps.ndim == 3
+        and min(*images.shape, *heatmaps.shape) > 0
+        and png_size.shape == (len(images), 2)
+        and case_image.shape == case_finding.shape == (len(heatmaps),)
+        and bool((png_size > 0).all())
+        and 0 <= case_image.min() <= case_image.max() < len(images)
+    )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); restore it or train again") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read ({error}); {_RESTORE}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path} is no JSON object; restore it or train again")
+        raise UserError(f"{path} is no JSON object; {_RESTORE}")
     return content
-
-
-def _read_scores(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Reads a table with a row per finding, or several, and one for their mean."""
-    table = _read_table(path, ["finding", *columns])
-    if "Mean" not in set(table["finding"]):
-        raise UserError(f"{path} has no row Mean; {_AGAIN}")
-    return table
-
-
-def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, dtype={IMAGE: str})
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); {_AGAIN}") from error
-    if missing := [name for name in columns if name not in table]:
-        raise UserError(f"{path} has no column {', '.join(missing)}; {_AGAIN}")
-    return table

@@ -87,32 +87,128 @@ def pickled(path):
     np.savez(path, images=np.array([object()]))
 
 
+def plain_array(path):
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+
+
+def flip_bytes(path):
+    content = bytearray(path.read_bytes())
+    middle = slice(len(content) // 2, len(content) // 2 + 16)
+    content[middle] = bytes(255 - byte for byte in content[middle])
+    path.write_bytes(content)
+
+
+def fewer_images(path):
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = dict(stored)
+    kept = {name: arrays[name][:-1] for name in ("images", "png_size")}
+    np.savez(path, **arrays | kept)
+
+
+def cut_in_the_last_number(path):
+    path.write_bytes(path.read_bytes()[:-2])
+
+
+def drop_rows(path):
+    pd.read_csv(path).iloc[[0, 1, -1]].to_csv(path, index=False)
+
+
+def repeat_row(path):
+    table = pd.read_csv(path)
+    pd.concat([table, table.iloc[-1:]]).to_csv(path, index=False)
+
+
+def header_alone(path):
+    pd.read_csv(path).iloc[:0].to_csv(path, index=False)
+
+
+def put(column, field):
+    """Returns the damage of a field in a table's second row."""
+
+    def damage(path):
+        table = pd.read_csv(path, dtype=str)
+        table.loc[1, column] = field
+        table.to_csv(path, index=False)
+
+    return damage
+
+
+def write(text):
+    """Returns the damage of another text."""
+    return lambda path: path.write_text(text)
+
+
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
         ("config.json", truncate),
         ("config.json", no_object),
+        ("config.json", write("{}")),
+        ("config.json", write('{"model": 5}')),
+        ("config.json", write('{"model": {"backbone": {"name": "ResNet18"}, "head": 5}}')),
         ("run.json", empty),
+        ("run.json", write('{"data": 5}')),
         ("history.csv", drop_column),
         ("history.csv", empty),
+        ("history.csv", header_alone),
+        ("history.csv", put("loss", "low")),
+        ("history.csv", put("val_loss", "low")),
+        ("history.csv", put("epoch", "3")),
         ("evaluation/auc.csv", drop_mean),
+        ("evaluation/auc.csv", drop_rows),
+        ("evaluation/auc.csv", repeat_row),
+        ("evaluation/auc.csv", cut_in_the_last_number),
+        ("evaluation/auc.csv", put("auc", "high")),
+        ("evaluation/auc.csv", put("positives", "many")),
+        ("evaluation/auc.csv", put("positives", "")),
+        ("evaluation/auc.csv", put("negatives", "many")),
         ("evaluation/labels.csv", reverse),
+        ("evaluation/labels.csv", put("Mass", "yes")),
         ("evaluation/predictions.csv", lambda path: path.unlink()),
+        ("evaluation/predictions.csv", put("Mass", "high")),
+        ("evaluation/predictions.csv", put("Mass", "")),
+        ("evaluation/predictions.csv", put("Mass", "7")),
         ("evaluation/localization.csv", drop_column),
+        ("evaluation/localization.csv", drop_rows),
+        ("evaluation/localization.csv", repeat_row),
+        ("evaluation/localization.csv", put("threshold", "low")),
+        ("evaluation/localization.csv", put("boxes", "")),
+        ("evaluation/localization_intervals.csv", drop_rows),
+        ("evaluation/localization_intervals.csv", put("ci_low", "low")),
+        ("evaluation/localization_published.csv", drop_rows),
+        ("evaluation/localization_published.csv", put("accuracy", "low")),
         ("evaluation/pointing_game.csv", empty),
+        ("evaluation/pointing_game.csv", drop_rows),
+        ("evaluation/pointing_game.csv", put("accuracy", "high")),
         ("evaluation/annotated_boxes.csv", reverse),
+        ("evaluation/annotated_boxes.csv", put("x", "left")),
+        ("evaluation/annotated_boxes.csv", put("w", "inf")),
         ("evaluation/boxes.csv", drop_column),
+        ("evaluation/boxes.csv", put("h", "high")),
+        ("evaluation/boxes.csv", put("h", "")),
+        ("evaluation/boxes.csv", cut_in_the_last_number),
         ("evaluation/cases.npz", truncate),
         ("evaluation/cases.npz", pickled),
+        ("evaluation/cases.npz", empty),
+        ("evaluation/cases.npz", plain_array),
+        ("evaluation/cases.npz", flip_bytes),
+        ("evaluation/cases.npz", fewer_images),
+        ("evaluation/epochs.json", write('{"auc": [1]}')),
+        ("evaluation/epochs.json", write('{"auc": "x", "boxes": 3}')),
     ],
 )
 def test_damaged_files_are_named(make_run, name, damage):
     workdir = make_run()
     damage(workdir / name)
-    with pytest.raises(UserError, match=r"again|restore") as told:
+    way_out = (
+        r"run launch/evaluate_\w+\.py.* again$" if "/" in name else "restore it or train again$"
+    )
+    with pytest.raises(UserError, match=way_out) as told:
         read_runs([workdir])
     assert name.rpartition("/")[2] in str(told.value)
     assert str(workdir) in str(told.value)
+    assert "\n" not in str(told.value)
 
 
 def test_scores_of_another_epoch_are_told(make_run):
