@@ -114,6 +114,18 @@ def remove_file(path: str | os.PathLike[str]) -> None:
         ) from error
 
 
+def require_no_brackets(folder: str | os.PathLike[str]) -> None:
+    """Refuses a folder that Orbax would save into but could not read.
+
+    It takes brackets anywhere in the path for a pattern, and loses the arrays without a word.
+
+    Raises:
+        UserError: There is a bracket in the whole path.
+    """
+    if "[" in (path := os.path.abspath(folder)):
+        raise UserError(f"{path} has a bracket, under which no weights can be kept; name another")
+
+
 def require_space(folder: Path, size: int) -> None:
     """Raises the OSError of a full disk where a folder's has less than `size` bytes free.
 

@@ -13,7 +13,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from jaxcxr.errors import UserError
-from jaxcxr.files import aside_of, reason_of, require_space
+from jaxcxr.files import aside_of, reason_of, require_no_brackets, require_space
 
 _SPACE_BESIDE_ARRAYS = 1024**2
 """Bytes on the disk that a folder takes beside its arrays', at most: half-filled blocks."""
@@ -31,11 +31,12 @@ def save_weight_folder(
         variables: ``{"params": …, "batch_stats": …}`` of those parts.
 
     Raises:
-        UserError: The folder exists or cannot be written.
+        UserError: The folder exists or cannot be written, or there is a bracket in its path.
     """
     folder = Path(folder).absolute()
     if folder.exists():
         raise UserError(f"{folder} exists already; name a new folder or remove it")
+    require_no_brackets(folder)
     aside = aside_of(folder)
     try:
         aside.mkdir(parents=True)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from jaxcxr.distributed import leads
 from jaxcxr.errors import UserError
-from jaxcxr.files import written_aside
+from jaxcxr.files import require_no_brackets, written_aside
 from jaxcxr.training import checkpoints
 from jaxcxr.training.history import History, UnfinishedEpoch
 from jaxcxr.training.lock import Lock, acquire
@@ -123,7 +123,7 @@ class ModelCheckpoint(Callback):
         keep: How many of the latest checkpoints to keep.
 
     Raises:
-        UserError: `every` is below 0, or `keep` below 1.
+        UserError: `every` is below 0, or `keep` below 1; there is a bracket in the path.
     """
 
     def __init__(
@@ -133,6 +133,7 @@ class ModelCheckpoint(Callback):
             raise UserError(f"checkpoint_every is {every}; it must be 0 (epochs alone) or more")
         if keep < 1:
             raise UserError(f"keep_checkpoints is {keep}; it must be 1 or more")
+        require_no_brackets(workdir)
         self.workdir = Path(workdir).expanduser()
         self.every = every
         self.keep = keep

@@ -148,6 +148,8 @@ def test_a_folder_of_weights_comes_back_and_initializes(tmp_path):
         initialize(other, drawn(other), tmp_path / "weights")
     with pytest.raises(UserError, match="exists already"):
         save_weight_folder(tmp_path / "weights", {}, variables)
+    with pytest.raises(UserError, match="has a bracket"):
+        save_weight_folder(tmp_path / "[weights]", {}, variables)
 
 
 def test_a_folder_without_weights_is_refused(tmp_path):

@@ -318,6 +318,15 @@ def test_values_that_cannot_be_meant(tiny_model, settings, message):
         cxr.fit(tiny_model, make_split(32), **{"epochs": 1, "batch_size": 16, **settings})
 
 
+def test_a_folder_that_no_checkpoint_would_come_back_from_is_refused(tiny_model, tmp_path):
+    for folder in (tmp_path / "run[1]", tmp_path / "[a]" / "run"):
+        with pytest.raises(cxr.UserError, match="has a bracket"):
+            cxr.ModelCheckpoint(folder)
+    strange = tmp_path / "a * ? {b} %20 'ü\n"
+    train(tiny_model, 1, cxr.ModelCheckpoint(strange))
+    assert Predictor.from_run(strange).epoch == 1
+
+
 def test_frozen_may_be_one_name(tiny_model):
     from jaxcxr.training.state import initial_variables
 
