@@ -125,7 +125,8 @@ def _read_text(path: Path, way_out: str) -> pd.DataFrame:
 
 
 def _read_numbers(path: Path, fields: pd.Series, numbers: Numbers, way_out: str) -> pd.Series:
-    values = pd.Series(pd.to_numeric(fields, errors="coerce"), dtype=float)
+    known = pd.Series(pd.to_numeric(fields, errors="coerce")).notna()
+    values = fields.where(known, "nan").astype(float)  # pandas 2 reads not to the last digit
     right = numbers.include(fields, values).to_numpy(bool)
     if not right.all():
         row = int(right.argmin())

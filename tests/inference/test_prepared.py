@@ -99,7 +99,7 @@ def test_boxes_are_drawn_once_per_radiograph_and_finding(regions):
     cases = annotated_cases(network, Split(), 4)
     drawn = draw_boxes(cases, thresholds=[100], regions=regions)
     pairs = [(NAMES[7], "Nodule", 0), (NAMES[2], "Mass", 1), (NAMES[7], "Mass", 2)]
-    assert list(drawn.groupby(["image_name", "finding"], sort=False).groups) == [
+    assert [key for key, _ in drawn.groupby(["image_name", "finding"], sort=False)] == [
         (name, finding) for name, finding, _ in pairs
     ]
     for name, finding, case in pairs:
