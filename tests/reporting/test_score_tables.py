@@ -15,11 +15,18 @@ from jaxcxr.reporting.score_tables import (
 )
 
 
+def read(path):
+    """Reads a table to the last digit, as `read_csv` of pandas 2 does not."""
+    table = pd.read_csv(path, dtype=str)
+    numbers = table.columns.difference(["finding", "metric"])
+    return table.astype(dict.fromkeys(numbers, float))
+
+
 def test_aucs_stand_beside_table_1_of_the_paper(three_runs):
     table = auc_table(read_runs(three_runs))
     assert table.groups == {"These runs": 3, "Published": 4}
     assert table.findings == list(FINDINGS)
-    written = pd.read_csv(three_runs[2] / "evaluation" / "auc.csv").set_index("finding")
+    written = read(three_runs[2] / "evaluation" / "auc.csv").set_index("finding")
     attention_gated = table.networks[2]
     assert attention_gated.run == 2
     assert attention_gated.values == written["auc"].to_dict()
@@ -36,7 +43,7 @@ def test_every_threshold_has_the_runs_scored_both_ways(three_runs, level):
     both = 6 if metric != "IoGT" else 3
     own = [network for network in table.networks if network.run is not None]
     assert len(own) == both
-    written = pd.read_csv(three_runs[1] / "evaluation" / "localization.csv")
+    written = read(three_runs[1] / "evaluation" / "localization.csv")
     rows = written.loc[(written["metric"] == metric) & (written["threshold"] == threshold)]
     assert own[1].values == dict(zip(rows["finding"], rows["accuracy"], strict=True))
     assert own[1].false_positives == rows["afp"].iloc[-1]
