@@ -16,7 +16,7 @@ help:
 	@echo "make demo   train and score a small network on synthetic radiographs, write a report"
 	@echo "make test   all tests that need neither PyTorch nor a GPU"
 	@echo "make test-torch  the comparisons with PyTorch; installs it into .venv first"
-	@echo "make torture  kills a training 50 times, gives the readers 20,000 damaged inputs; an hour"
+	@echo "make torture  kills a training 50 times, gives the readers 20,000 damaged inputs; 20 minutes"
 	@echo "make test-newest PYTHON=python3.13  the tests with the newest packages, on a Python of choice"
 	@echo "make test-lowest PYTHON=python3.11  the tests with the oldest packages that pyproject.toml allows"
 	@echo "make lint   ruff and pyright"

@@ -88,16 +88,18 @@ def make_folder(folder: str | os.PathLike[str]) -> None:
         raise _cannot_be_written(folder, error) from error
 
 
-def require_other_file(
-    path: str | os.PathLike[str], read: Iterable[str | os.PathLike[str]]
+def require_other_files(
+    written: Iterable[str | os.PathLike[str]], read: Iterable[str | os.PathLike[str]]
 ) -> None:
-    """Refuses to write a file over one that is read.
+    """Refuses to write files over those that are read.
 
     Raises:
-        UserError: `path` leads to one of `read`.
+        UserError: One of `written` leads to one of `read`.
     """
-    if Path(path).resolve() in {Path(other).resolve() for other in read}:
-        raise UserError(f"{path} would be written over, which is read; name another --out")
+    sources = {Path(path).resolve() for path in read}
+    for path in written:
+        if Path(path).resolve() in sources:
+            raise UserError(f"{path} would be written over, which is read; name another --out")
 
 
 def remove_file(path: str | os.PathLike[str]) -> None:

@@ -16,7 +16,7 @@ from jaxcxr.data.release import read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.comparison import paired_table, paired_text
-from jaxcxr.files import require_other_file
+from jaxcxr.files import require_other_files
 
 _RELEASE = flags.DEFINE_string(
     "release", None, "Folder of the release; its lists suffice.", required=True
@@ -34,7 +34,7 @@ def main(paths: list[str]) -> None:
     if len(paths) != 2:
         raise UserError(f"{len(paths)} files are named; expected two: A.csv B.csv")
     if _OUT.value:
-        require_other_file(_OUT.value, paths)
+        require_other_files([_OUT.value], paths)
     images = read_release(_RELEASE.value, require_images=False).images
     a, b = (
         tables.read_predictions(path, images["image_name"]).set_index(tables.IMAGE)

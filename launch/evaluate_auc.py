@@ -26,7 +26,7 @@ from jaxcxr import distributed
 from jaxcxr.data.release import read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import summary, tables
-from jaxcxr.files import require_other_file, written_aside
+from jaxcxr.files import require_other_files, written_aside
 from jaxcxr.reporting.figures import roc_figure
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.")
@@ -96,7 +96,7 @@ def score_run(workdir: Path, data_dir: str) -> None:
 
 def score_file(path: str, release_folder: str, out: Path) -> None:
     """Scores the probabilities in a CSV file against the release's labels."""
-    require_other_file(out / "predictions.csv", [path])
+    require_other_files([out / "predictions.csv", out / "labels.csv"], [path])
     release = read_release(release_folder, require_images=False)
     predictions = tables.read_predictions(path, release.images["image_name"])
     official = tables.on_test_list(predictions, release.images)

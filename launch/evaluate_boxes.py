@@ -35,7 +35,7 @@ from jaxcxr.evaluation.outcome import (
     localization_table,
     localization_text,
 )
-from jaxcxr.files import require_other_file, written_aside
+from jaxcxr.files import require_other_files, written_aside
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where launch/prepare.py wrote.")
@@ -120,7 +120,7 @@ def score_run(workdir: Path, data_dir: str) -> None:
 
 def score_file(path: str, release_folder: str, out: Path) -> None:
     """Scores the boxes in a CSV file against the annotated boxes of a release."""
-    require_other_file(out / "boxes.csv", [path])
+    require_other_files([out / "boxes.csv", out / "annotated_boxes.csv"], [path])
     release = read_release(release_folder, require_images=False)
     predicted = tables.read_boxes(path, release.images["image_name"])
     people = release.images.loc[:, ["image_name", "patient", "official_split"]]

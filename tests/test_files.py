@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from jaxcxr.errors import UserError
-from jaxcxr.files import make_folder, require_other_file, write_text, written_aside
+from jaxcxr.files import make_folder, require_other_files, write_text, written_aside
 
 
 def test_makes_folders_and_replaces(tmp_path):
@@ -80,7 +80,7 @@ def test_what_is_read_is_not_written_over(tmp_path):
     path, link = tmp_path / "a.csv", tmp_path / "link"
     path.write_text("")
     link.symlink_to(path)
-    require_other_file(tmp_path / "b.csv", [path, link])
+    require_other_files([tmp_path / "b.csv"], [path, link])
     for out in (path, link, tmp_path / "b" / ".." / "a.csv"):
         with pytest.raises(UserError, match="which is read; name another --out"):
-            require_other_file(out, [path])
+            require_other_files([tmp_path / "b.csv", out], [path])

@@ -254,14 +254,14 @@ def _check_settings(config: Any, known: Config, place: str = "config") -> None:
         kind = known.get_type(name)
         if issubclass(kind, ml_collections.ConfigDict):
             _check_settings(value, known[name], f"{place}.{name}")
-        elif not (value is known[name] is None or _is_of(kind, value)):
+        elif not (value is known[name] is None or _fits(value, kind)):
             raise UserError(f"{place}.{name} is {value!r}; expected {kind.__name__}")
     missing = set(known) - set(config)
     if missing and not place.startswith("config.model"):  # whose parts have values of their own
         raise UserError(f"{place} lacks {', '.join(sorted(missing))}; start from default_config()")
 
 
-def _is_of(kind: type, value: Any) -> bool:
+def _fits(value: Any, kind: type) -> bool:
     """Tells whether a value can stand for one of a type, as JSON may hold it."""
     if isinstance(value, bool):
         return kind is bool

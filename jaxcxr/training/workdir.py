@@ -46,7 +46,10 @@ def read_config(workdir: str | Path) -> Config:
 
     path = Path(workdir) / "config.json"
     try:
-        return ml_collections.ConfigDict(dict(json.loads(path.read_text(encoding="utf-8"))))
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(settings, dict):
+            raise TypeError("no JSON object")
+        return ml_collections.ConfigDict(settings)
     except OSError as error:
         raise UserError(
             f"{workdir} is not the folder of a run: {path} cannot be read "

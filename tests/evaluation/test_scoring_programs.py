@@ -132,10 +132,13 @@ def test_no_program_writes_over_what_it_scores(release, predictions, tmp_path):
     boxes = tmp_path / "boxes.csv"
     boxes.write_text(f"Image Index,Finding Label,x,y,w,h\n{NAMES[20]},Mass,1,2,3,4\n")
     here = predictions.rename(tmp_path / "predictions.csv")
-    there = {path: path.read_bytes() for path in (boxes, here)}
+    annotated = tmp_path / "annotated_boxes.csv"
+    annotated.write_bytes(boxes.read_bytes())
+    there = {path: path.read_bytes() for path in (boxes, annotated, here)}
     release, words = f"--release={release}", "is read; name another --out"
     refused(launch("evaluate_auc", f"--predictions={here}", release, f"--out={tmp_path}"), words)
-    refused(launch("evaluate_boxes", f"--boxes={boxes}", release, f"--out={tmp_path}"), words)
+    for path in (boxes, annotated):
+        refused(launch("evaluate_boxes", f"--boxes={path}", release, f"--out={tmp_path}"), words)
     refused(launch("compare", here, here, release, f"--out={here}"), words)
     assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == there
 

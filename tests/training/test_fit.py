@@ -286,7 +286,7 @@ def test_another_dataset_is_told(tmp_path):
     assert trained_on_other_data(tmp_path, facts) is None
 
 
-@pytest.mark.parametrize("content", ["[5]", "3", "null", "{"])
+@pytest.mark.parametrize("content", ["[]", '[["model", 1]]', "3", "null", "{"])
 def test_a_config_json_that_is_none_is_named(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(cxr.UserError, match=r"config\.json is damaged"):
