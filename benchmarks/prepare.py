@@ -7,7 +7,7 @@ records. The two take turns. Prints one JSON line with the medians in images/s, 
 rounds, and the ratio per core.
 """
 
-from jaxcxr import command_line
+from jaxcxr.cli import program as command_line
 
 # isort: split
 import json
@@ -24,7 +24,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from jaxcxr import data
-from jaxcxr.data.release import Release
+from jaxcxr.data.releases.nih import Release
 
 _RELEASE = flags.DEFINE_string("release", None, "Folder of a release.", required=True)
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 256, "Height and width to resize to.")

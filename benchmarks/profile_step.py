@@ -60,7 +60,7 @@ def main(_: list[str]) -> None:
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_enable_xprof_traceme"
     import jax
 
-    from jaxcxr.models import convolution
+    from jaxcxr.models.ops import convolution
 
     if _PLAIN.value:
 

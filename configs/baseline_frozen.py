@@ -4,7 +4,7 @@ python launch/train.py --config configs/baseline_frozen.py --data_dir DIR \
     --workdir runs/baseline_frozen
 """
 
-from jaxcxr.training.experiment import Config, default_config
+from jaxcxr.runs.experiment import Config, default_config
 
 
 def get_config() -> Config:

@@ -6,7 +6,7 @@ python launch/train.py --config configs/multi_size.py --data_dir DIR \
 DIR needs the release prepared with --image_size 384.
 """
 
-from jaxcxr.training.experiment import Config, default_config
+from jaxcxr.runs.experiment import Config, default_config
 
 
 def get_config() -> Config:

@@ -4,7 +4,7 @@ python launch/train.py --config configs/squeeze_excitation.py --data_dir DIR \
     --workdir runs/squeeze_excitation
 """
 
-from jaxcxr.training.experiment import Config, default_config
+from jaxcxr.runs.experiment import Config, default_config
 
 
 def get_config() -> Config:

@@ -36,14 +36,14 @@ if TYPE_CHECKING:
         SpaceAttention,
         SqueezeExcitation,
     )
-    from jaxcxr.models.summary import summary
+    from jaxcxr.models.layer_table import summary
+    from jaxcxr.runs.callbacks import ModelCheckpoint
     from jaxcxr.training.augmentation import Augmentation
     from jaxcxr.training.callbacks import (
         Callback,
         CSVLogger,
         EarlyStopping,
         LearningRateLogger,
-        ModelCheckpoint,
         TensorBoard,
     )
     from jaxcxr.training.fit import Run, fit
@@ -66,13 +66,13 @@ _HOMES = {
     "ResNet50": "models",
     "SpaceAttention": "models",
     "SqueezeExcitation": "models",
-    "summary": "models.summary",
+    "summary": "models.layer_table",
     "Augmentation": "training.augmentation",
     "CSVLogger": "training.callbacks",
     "Callback": "training.callbacks",
     "EarlyStopping": "training.callbacks",
     "LearningRateLogger": "training.callbacks",
-    "ModelCheckpoint": "training.callbacks",
+    "ModelCheckpoint": "runs.callbacks",
     "TensorBoard": "training.callbacks",
     "Run": "training.fit",
     "fit": "training.fit",

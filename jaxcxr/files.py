@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jaxcxr.errors import UserError
-from jaxcxr.processes import is_alive
 
 _HOST = socket.gethostname()[:20]  # file systems take 255 bytes of a name in all
 
@@ -159,3 +158,14 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes UTF-8 text to `path` in one piece; see `written_aside`."""
     with written_aside(path) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+def is_alive(pid: int) -> bool:
+    """Tells whether there is a process of this number, anyone's."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid > 0

@@ -1,38 +1,5 @@
-"""Writes one self-contained page about one or several runs, to read in a browser or on paper.
+"""The program `jaxcxr report`; see `jaxcxr.cli.report`."""
 
-python launch/report.py --workdirs runs/baseline,runs/space_attention --out report.html
+from jaxcxr.cli import launch
 
-Reads config.json, run.json and history.csv of each run, and what launch/evaluate_auc.py and
-launch/evaluate_boxes.py wrote under its evaluation/. What is not there yet the page asks for.
-Prints the main scores, too.
-"""
-
-from jaxcxr import command_line
-
-# isort: split
-from absl import flags
-
-from jaxcxr.errors import UserError
-from jaxcxr.reporting.report import write_report
-from jaxcxr.reporting.runs import read_runs
-from jaxcxr.reporting.terminal import scores_text
-
-_WORKDIRS = flags.DEFINE_list("workdirs", None, "Folders of runs, with commas.", required=True)
-_OUT = flags.DEFINE_string("out", None, "The HTML file to write.", required=True)
-
-
-def main() -> None:
-    """Writes the page and prints the main scores."""
-    if not _OUT.value.endswith((".html", ".htm")):
-        raise UserError(f"--out={_OUT.value}: the name of a page ends in .html")
-    runs = read_runs([workdir for workdir in _WORKDIRS.value if workdir])
-    size = write_report(runs, _OUT.value)
-    print(scores_text(runs))
-    for run in runs:
-        if run.outdated:
-            print(f"note: {run.outdated}")
-    print(f"{_OUT.value}: {size / 1e6:.2f} MB")
-
-
-if __name__ == "__main__":
-    command_line.run(main)
+launch("report")

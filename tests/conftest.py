@@ -2,6 +2,8 @@
 
 import signal
 
+from tests.dicom_files import write_dicom  # noqa: F401, a fixture
+
 # A shell's background jobs ignore Ctrl-C, as do the programs they start; the tests send it to some.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -24,10 +24,10 @@ from jaxcxr.data import load, phantom, prepare, read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.files import remove_file, write_text, written_aside
-from jaxcxr.models.torch_files import write_torch_file
-from jaxcxr.models.weight_folder import save_weight_folder
+from jaxcxr.models.weights.torch_files import write_torch_file
+from jaxcxr.models.weights.weight_folder import save_weight_folder
 from jaxcxr.reporting.figures import learning_curves
-from jaxcxr.training import lock, workdir
+from jaxcxr.runs import lock, workdir
 from jaxcxr.training.callbacks import Progress
 from jaxcxr.training.history import History
 from tests.data.conftest import write_release

@@ -14,7 +14,7 @@ from jaxcxr.findings import FINDINGS
 REPOSITORY = Path(__file__).parents[1]
 
 TINY_CONFIG = """
-from jaxcxr.training.experiment import Config, default_config
+from jaxcxr.runs.experiment import Config, default_config
 
 
 def get_config() -> Config:
@@ -163,7 +163,7 @@ def test_a_run_goes_to_pytorch_and_comes_back(study):
     import jax
 
     from jaxcxr.inference.predictor import Predictor
-    from jaxcxr.models.pretrained import load_classifier
+    from jaxcxr.models.weights.pretrained import load_classifier
 
     out = study / "run.safetensors"
     launch("convert_weights", f"--source={study / 'run'}", "--to=torch", f"--out={out}")

@@ -24,8 +24,8 @@ def test_networks_and_training_need_no_tensorflow():
     program = """
 import sys
 sys.modules["tensorflow"] = sys.modules["tensorflow_datasets"] = None
-import jaxcxr.training.experiment
-del sys.modules["jaxcxr.training.workdir"]
+import jaxcxr.runs.experiment
+del sys.modules["jaxcxr.runs.workdir"]
 sys.modules["ml_collections"] = None
 import jaxcxr.evaluation, jaxcxr.models, jaxcxr.inference.predictor, jaxcxr.training.fit
 """

@@ -10,7 +10,7 @@ import pytest
 
 import jaxcxr as cxr
 from jaxcxr.errors import UserError
-from jaxcxr.models.torch_files import read_torch_file
+from jaxcxr.models.weights.torch_files import read_torch_file
 from jaxcxr.training.callbacks import Progress
 from jaxcxr.training.history import History
 

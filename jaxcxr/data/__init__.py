@@ -12,22 +12,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jaxcxr.data.arrays import ArraySplit
     from jaxcxr.data.pipeline import Data, Split, load
-    from jaxcxr.data.png import read_png
     from jaxcxr.data.preparation import Preparation, prepare
-    from jaxcxr.data.release import Release, read_release
+    from jaxcxr.data.releases.nih import Release, read_release
     from jaxcxr.data.splits import authors_split, split_by_patient
 
 _HOMES = {
     "ArraySplit": "arrays",
     "Data": "pipeline",
     "Preparation": "preparation",
-    "Release": "release",
+    "Release": "releases.nih",
     "Split": "pipeline",
     "authors_split": "splits",
     "load": "pipeline",
     "prepare": "preparation",
-    "read_png": "png",
-    "read_release": "release",
+    "read_release": "releases.nih",
     "split_by_patient": "splits",
 }
 
@@ -40,7 +38,6 @@ __all__ = [
     "authors_split",
     "load",
     "prepare",
-    "read_png",
     "read_release",
     "split_by_patient",
 ]

@@ -29,13 +29,13 @@ from jaxcxr.data.chest_xray14.chest_xray14_dataset_builder import (
     find_damaged,
     refuse_damaged,
 )
-from jaxcxr.data.png import DamagedImageError, read_png, seems_whole
 from jaxcxr.data.quiet_tensorflow import open_dataset, shuffle_memory, silence, tf, tfds
-from jaxcxr.data.release import Release
+from jaxcxr.data.releases.nih import Release
 from jaxcxr.data.splits import refuse_empty, split_images
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
 from jaxcxr.files import write_text
+from jaxcxr.images.png import DamagedImageError, read_png, seems_whole
 
 _READERS = 16
 """Threads that look at files; disks and networks answer many questions at once."""

@@ -16,9 +16,9 @@ from tqdm import tqdm
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation.boxes import RegionChoice, heatmap_boxes
 from jaxcxr.findings import FINDINGS, finding_index
+from jaxcxr.images.radiograph import Radiograph, read_radiograph
+from jaxcxr.images.square import fit_square
 from jaxcxr.inference.flip_averaging import Look
-from jaxcxr.inference.images import Radiograph, read_radiograph
-from jaxcxr.inference.placement import fit_square
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

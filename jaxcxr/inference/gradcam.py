@@ -26,7 +26,7 @@ from jaxcxr.models import (
     classifier_config,
     normalize,
 )
-from jaxcxr.models.alignment import tile_image
+from jaxcxr.models.geometry import tile_image
 from jaxcxr.training.state import Variables
 
 Weigh = Callable[[jax.Array, jax.Array], jax.Array]
@@ -107,7 +107,7 @@ def _stage_index(model: Classifier, stage: int | None) -> int:
 
 
 def _stage_centre(model: Classifier, index: int) -> float:
-    """Returns the pixel on which a stage's first cell is centred; see `jaxcxr.models.alignment`."""
+    """Returns the pixel on which a stage's first cell is centred; see `jaxcxr.models.geometry`."""
     return 2.0 ** (index + 1) - 2 if isinstance(model.backbone, DenseNet121) else 0.0
 
 

@@ -21,11 +21,11 @@ from jaxcxr.models import (
     classifier_config,
     normalize,
 )
-from jaxcxr.models.alignment import aligned
-from jaxcxr.models.compilation import compiler_options
-from jaxcxr.training.checkpoints import restore_best
+from jaxcxr.models.geometry import aligned
+from jaxcxr.models.ops.compilation import compiler_options
+from jaxcxr.runs.checkpoints import restore_best
+from jaxcxr.runs.workdir import read_config
 from jaxcxr.training.state import Variables
-from jaxcxr.training.workdir import read_config
 
 _LARGEST = 8192
 """Pixels that a radiograph is high at most; a greater number is a damaged one."""
@@ -99,7 +99,7 @@ class Predictor:
             Probabilities (B, 14) and heat maps (B, 4h, 4w, 14), float32, findings in the order of
             `jaxcxr.findings.FINDINGS`. Heat maps are unscaled: higher speaks for the finding. They
             are the network's h × w maps, resampled so that their cells tile the image (see
-            `jaxcxr.models.alignment`).
+            `jaxcxr.models.geometry`).
 
         Raises:
             UserError: `images` has another shape or dtype.

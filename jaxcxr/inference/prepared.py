@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from jaxcxr import distributed
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.boxes import RegionChoice, heatmap_boxes
 from jaxcxr.findings import FINDINGS, finding_index
 from jaxcxr.inference.predictor import Predictor
+from jaxcxr.training import distributed
 
 _PREDICTED = [f"predicted {finding}" for finding in FINDINGS]
 

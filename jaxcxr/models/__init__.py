@@ -1,8 +1,8 @@
 """The networks: backbones, heads and the classifiers that they make together."""
 
+from jaxcxr.models.backbones.densenet import DenseNet121
+from jaxcxr.models.backbones.resnet import ResNet18, ResNet34, ResNet50
 from jaxcxr.models.classifier import Classifier
-from jaxcxr.models.config import BACKBONES, HEADS, build_classifier, classifier_config
-from jaxcxr.models.densenet import DenseNet121
 from jaxcxr.models.heads import (
     AttentionGated,
     Baseline,
@@ -12,9 +12,9 @@ from jaxcxr.models.heads import (
     SqueezeExcitation,
 )
 from jaxcxr.models.multi_size import MultiSize
-from jaxcxr.models.normalization import INFERENCE, BatchNorm, Mode
-from jaxcxr.models.preprocessing import normalize
-from jaxcxr.models.resnet import ResNet18, ResNet34, ResNet50
+from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
+from jaxcxr.models.ops.preprocessing import normalize
+from jaxcxr.models.registry import BACKBONES, HEADS, build_classifier, classifier_config
 
 __all__ = [
     "BACKBONES",

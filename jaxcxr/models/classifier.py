@@ -11,9 +11,9 @@ import jax
 from flax import linen as nn
 
 from jaxcxr.errors import UserError
-from jaxcxr.models.backbone import NUM_STAGES
+from jaxcxr.models.backbones.backbone import NUM_STAGES
 from jaxcxr.models.heads import Head, Prediction
-from jaxcxr.models.normalization import INFERENCE, Mode
+from jaxcxr.models.ops.normalization import INFERENCE, Mode
 
 _MOST_BLOCKS = 64
 _LARGEST = 4096
@@ -31,7 +31,7 @@ class Classifier(nn.Module):
         backbone: One of `jaxcxr.models.BACKBONES`.
         head: One of `jaxcxr.models.HEADS`.
         heatmaps_tile_image: Whether the cells of its heat maps tile the image; see
-            `jaxcxr.models.alignment`.
+            `jaxcxr.models.geometry`.
 
     Raises:
         UserError: A field of the backbone or the head has a value that it does not know.

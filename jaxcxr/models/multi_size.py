@@ -14,11 +14,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcxr.errors import UserError
-from jaxcxr.models.alignment import first_centre, tile_image
 from jaxcxr.models.classifier import Classifier
+from jaxcxr.models.geometry import first_centre, tile_image
 from jaxcxr.models.heads import Prediction
-from jaxcxr.models.normalization import INFERENCE, Mode
-from jaxcxr.models.resizing import unit_range
+from jaxcxr.models.ops.normalization import INFERENCE, Mode
+from jaxcxr.models.ops.resizing import unit_range
 
 _SMALLEST, _LARGEST = 16, 2048
 

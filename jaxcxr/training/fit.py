@@ -16,13 +16,13 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 from tqdm import tqdm
 
-from jaxcxr.distributed import leads
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, classifier_config
-from jaxcxr.models.normalization import in_part
+from jaxcxr.models.ops.normalization import in_part
 from jaxcxr.training import feeding
 from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.callbacks import Callback, Progress, ProgressLine
+from jaxcxr.training.distributed import leads
 from jaxcxr.training.feeding import (
     PLACEMENTS,
     Feed,
@@ -111,8 +111,8 @@ def fit(
         loss: Function of `losses`.
         initial_weights: Variables to start from; or "imagenet", a file of PyTorch's or a folder of
             launch/convert_weights.py, for the parts that they hold (see
-            `jaxcxr.models.pretrained.initialize`); None for random ones. What they leave is drawn
-            from `seed`.
+            `jaxcxr.models.weights.pretrained.initialize`); None for random ones. What they leave is
+            drawn from `seed`.
         frozen: Parts whose parameters and batch norm statistics keep their values, for example
             ("backbone",) or ("backbone/stage1", "backbone/stage2").
         augmentation: Random changes of the training images; none where not given.
@@ -359,7 +359,7 @@ def _starting_variables(
     if initial_weights is None:
         return variables
     if isinstance(initial_weights, str | Path):
-        from jaxcxr.models.pretrained import initialize  # needs huggingface_hub
+        from jaxcxr.models.weights.pretrained import initialize  # needs huggingface_hub
 
         return initialize(model, variables, initial_weights)
     return initial_weights

@@ -18,7 +18,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier
-from jaxcxr.models.compilation import compiler_options
+from jaxcxr.models.ops.compilation import compiler_options
 from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.history import UnfinishedEpoch
 from jaxcxr.training.objective import (

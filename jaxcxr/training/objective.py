@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, Mode, normalize
-from jaxcxr.models.normalization import in_part
+from jaxcxr.models.ops.normalization import in_part
 from jaxcxr.training.augmentation import Augmentation, augment
 from jaxcxr.training.state import TrainState
 

@@ -11,7 +11,7 @@ import jax
 import optax
 
 from jaxcxr.errors import UserError
-from jaxcxr.models.normalization import in_part
+from jaxcxr.models.ops.normalization import in_part
 
 
 @dataclasses.dataclass(frozen=True)

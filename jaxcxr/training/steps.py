@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, Prediction, normalize
-from jaxcxr.models.compilation import compiler_options
+from jaxcxr.models.ops.compilation import compiler_options
 from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.objective import (
     DEVICES,

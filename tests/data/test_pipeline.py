@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxcxr.data import load, order, prepare, read_png, read_release
+from jaxcxr.data import load, order, prepare, read_release
 from jaxcxr.data.pipeline import Split
 from jaxcxr.data.quiet_tensorflow import tf
 from jaxcxr.data.record_files import RecordFiles
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
+from jaxcxr.images.png import read_png
 
 WINDOW = 20
 

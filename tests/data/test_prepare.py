@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxcxr.data import load, preparation, prepare, read_png, read_release, split_by_patient
+from jaxcxr.data import load, preparation, prepare, read_release, split_by_patient
 from jaxcxr.data.quiet_tensorflow import tfds
 from jaxcxr.data.splits import authors_split
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
+from jaxcxr.images.png import read_png
 
 ROOT = Path(__file__).parents[2]
 

@@ -23,7 +23,7 @@ from jaxcxr.models import (
     SqueezeExcitation,
     normalize,
 )
-from jaxcxr.models.alignment import tile_image
+from jaxcxr.models.geometry import tile_image
 
 SIZE = 32
 

@@ -8,10 +8,10 @@ import pytest
 import jaxcxr as cxr
 from jaxcxr.errors import UserError
 from jaxcxr.models import classifier_config
-from jaxcxr.training import checkpoints
+from jaxcxr.runs import checkpoints
+from jaxcxr.runs.workdir import claim_workdir
 from jaxcxr.training.history import History
 from jaxcxr.training.state import create_state, initial_variables
-from jaxcxr.training.workdir import claim_workdir
 
 NETWORK = cxr.Classifier(cxr.ResNet18(blocks=(1,), width=2), cxr.Baseline())
 

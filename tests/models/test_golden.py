@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from jaxcxr.models import build_classifier, normalize
-from jaxcxr.models.pretrained import load_classifier, to_torch
-from jaxcxr.models.torch_files import write_torch_file
+from jaxcxr.models.weights.pretrained import load_classifier, to_torch
+from jaxcxr.models.weights.torch_files import write_torch_file
 from jaxcxr.training.losses import weighted_cross_entropy
 from tests.torch.cases import CASES, COMPILE_QUICKLY, batch
 

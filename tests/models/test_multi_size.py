@@ -8,9 +8,9 @@ import jaxcxr as cxr
 from jaxcxr.inference.gradcam import grad_cam
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.models import Mode, build_classifier, classifier_config, normalize
-from jaxcxr.models.alignment import tile_image
-from jaxcxr.models.pretrained import initialize, to_torch
-from jaxcxr.models.torch_files import write_torch_file
+from jaxcxr.models.geometry import tile_image
+from jaxcxr.models.weights.pretrained import initialize, to_torch
+from jaxcxr.models.weights.torch_files import write_torch_file
 from jaxcxr.training.state import initial_variables
 
 BACKBONE = cxr.ResNet18(blocks=(1, 1), width=4)

@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch", reason="PyTorch is an extra: make test-torc
 
 from jaxcxr.errors import UserError  # noqa: E402
 from jaxcxr.models import build_classifier  # noqa: E402
-from jaxcxr.models.pretrained import load_backbone, load_classifier, to_torch  # noqa: E402
-from jaxcxr.models.torch_files import read_torch_file, write_torch_file  # noqa: E402
+from jaxcxr.models.weights.pretrained import load_backbone, load_classifier, to_torch  # noqa: E402
+from jaxcxr.models.weights.torch_files import read_torch_file, write_torch_file  # noqa: E402
 from tests.torch import networks  # noqa: E402
 from tests.torch.cases import BACKBONES, CASES, HEADS  # noqa: E402
 

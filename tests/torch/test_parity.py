@@ -9,8 +9,8 @@ torch = pytest.importorskip("torch", reason="PyTorch is an extra: make test-torc
 from torch.nn.functional import logsigmoid  # noqa: E402
 
 from jaxcxr.models import Mode, build_classifier, normalize  # noqa: E402
-from jaxcxr.models.pretrained import load_classifier, to_torch  # noqa: E402
-from jaxcxr.models.torch_files import write_torch_file  # noqa: E402
+from jaxcxr.models.weights.pretrained import load_classifier, to_torch  # noqa: E402
+from jaxcxr.models.weights.torch_files import write_torch_file  # noqa: E402
 from jaxcxr.training.losses import weighted_cross_entropy  # noqa: E402
 from tests.torch import networks  # noqa: E402
 from tests.torch.cases import CASES, COMPILE_QUICKLY, PAIRS, batch  # noqa: E402

@@ -35,7 +35,7 @@ from tqdm import tqdm
 LAUNCH = Path(__file__).parents[2] / "launch"
 
 CONFIG = """
-from jaxcxr.training.experiment import Config, default_config
+from jaxcxr.runs.experiment import Config, default_config
 
 
 def get_config() -> Config:

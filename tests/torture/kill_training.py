@@ -38,8 +38,8 @@ EPOCHS, STEPS, EVERY = 7, 9, 4
 def train(workdir: Path, call: str, count: int, after: bool) -> None:
     """Trains in this process, which kills itself at the `count`-th `call` of module os."""
     import jaxcxr as cxr
+    from jaxcxr.runs.callbacks import StopOnSignals
     from jaxcxr.training.augmentation import Augmentation
-    from jaxcxr.training.callbacks import StopOnSignals
 
     rng = np.random.default_rng(0)
     labels = (rng.random((8 * STEPS, 14)) < 0.3).astype(np.uint8)

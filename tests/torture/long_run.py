@@ -28,7 +28,7 @@ from statistics import median
 import jaxcxr as cxr
 from jaxcxr.data.phantom import write_release
 from jaxcxr.data.preparation import prepare
-from jaxcxr.data.release import read_release
+from jaxcxr.data.releases.nih import read_release
 from jaxcxr.training.feeding import PLACEMENTS
 
 SIZE, BATCH, EPOCHS = 64, 2, 40

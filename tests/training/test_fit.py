@@ -10,8 +10,8 @@ import pytest
 
 import jaxcxr as cxr
 from jaxcxr.inference.predictor import Predictor
+from jaxcxr.runs.workdir import claim_workdir, read_config, read_variant, trained_on_other_data
 from jaxcxr.training.history import History
-from jaxcxr.training.workdir import claim_workdir, read_config, read_variant, trained_on_other_data
 from tests.training.conftest import make_split
 
 
@@ -96,7 +96,7 @@ def test_workdir_of_another_run_is_refused(tiny_model, tmp_path):
 
 @pytest.mark.parametrize("frozen", [("backbone",), ("backbone/stage1", "backbone/conv1")])
 def test_frozen_parts_do_not_move_by_one_bit(tiny_model, frozen):
-    from jaxcxr.models.normalization import in_part
+    from jaxcxr.models.ops.normalization import in_part
     from jaxcxr.training.state import initial_variables
 
     start = initial_variables(tiny_model, 16, seed=0)
@@ -237,8 +237,8 @@ def test_augmentation_changes_what_is_learned_and_repeats_itself(tiny_model):
 
 
 def test_starts_from_a_file_of_weights(tiny_model, tmp_path):
-    from jaxcxr.models.pretrained import to_torch
-    from jaxcxr.models.torch_files import write_torch_file
+    from jaxcxr.models.weights.pretrained import to_torch
+    from jaxcxr.models.weights.torch_files import write_torch_file
     from jaxcxr.training.state import initial_variables
 
     trained = initial_variables(tiny_model, 16, seed=5)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxcxr as cxr
-from jaxcxr.training.checkpoints import open_checkpoints, restore_latest
+from jaxcxr.runs.checkpoints import open_checkpoints, restore_latest
 from jaxcxr.training.losses import weighted_cross_entropy
 from jaxcxr.training.state import create_state, initial_variables
 from tests.training.conftest import make_split

@@ -23,13 +23,13 @@ from tqdm import tqdm
 from jaxcxr.data.checksums import write_checksums
 from jaxcxr.data.chest_xray14 import beam_pipeline
 from jaxcxr.data.chest_xray14.records import ArchiveSource, Record, Source, read_record, sources
-from jaxcxr.data.png import DamagedImageError
 from jaxcxr.data.quiet_tensorflow import tfds
-from jaxcxr.data.release import Release
+from jaxcxr.data.releases.nih import Release
 from jaxcxr.data.splits import SPLITS
 from jaxcxr.data.variant import SMALLEST, VERSION
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
+from jaxcxr.images.png import DamagedImageError
 
 T = TypeVar("T")
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxcxr.data.archives import read_images
-from jaxcxr.data.png import decode_png
-from jaxcxr.data.release import Release
+from jaxcxr.data.releases.archives import read_images
+from jaxcxr.data.releases.nih import Release
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
+from jaxcxr.images.png import decode_png
 
 Record = dict[str, Any]
 
@@ -104,7 +104,7 @@ def read_record(source: Source, image_size: int) -> Record:
     """Decodes one radiograph and returns its record.
 
     Raises:
-        DamagedImageError: The file is damaged; see `jaxcxr.data.png.read_png`.
+        DamagedImageError: The file is damaged; see `jaxcxr.images.png.read_png`.
     """
     pixels, png_size = decode_png(source.path, image_size, source.content)
     return {

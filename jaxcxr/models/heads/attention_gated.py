@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcxr.models.heads.head import Head, Prediction, class_activation_maps, conv1x1, dense
-from jaxcxr.models.normalization import INFERENCE, BatchNorm, Mode
-from jaxcxr.models.resizing import resize_bilinear, unit_range
+from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
+from jaxcxr.models.ops.resizing import resize_bilinear, unit_range
 
 
 class AttentionGate(nn.Module):

@@ -10,9 +10,9 @@ import jax
 from flax import linen as nn
 
 from jaxcxr.models.heads.head import Head, Prediction, class_activation_maps, conv1x1, dense
-from jaxcxr.models.initializers import he_fan_in
-from jaxcxr.models.normalization import INFERENCE, BatchNorm, Mode
-from jaxcxr.models.pooling import global_max
+from jaxcxr.models.ops.initializers import he_fan_in
+from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
+from jaxcxr.models.ops.pooling import global_max
 
 
 class Baseline(Head):

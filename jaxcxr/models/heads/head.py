@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxcxr.models.convolution import Conv
-from jaxcxr.models.initializers import uniform_fan_in
-from jaxcxr.models.normalization import INFERENCE, Mode
+from jaxcxr.models.ops.convolution import Conv
+from jaxcxr.models.ops.initializers import uniform_fan_in
+from jaxcxr.models.ops.normalization import INFERENCE, Mode
 
 
 class Prediction(NamedTuple):

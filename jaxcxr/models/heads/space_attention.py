@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcxr.models.heads.head import Head, Prediction, conv1x1
-from jaxcxr.models.normalization import INFERENCE, Mode
-from jaxcxr.models.resizing import resize_nearest
+from jaxcxr.models.ops.normalization import INFERENCE, Mode
+from jaxcxr.models.ops.resizing import resize_nearest
 
 
 class SpaceAttention(Head):

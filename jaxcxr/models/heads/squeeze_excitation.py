@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import jax
 from flax import linen as nn
 
-from jaxcxr.models.backbone import NUM_STAGES
+from jaxcxr.models.backbones.backbone import NUM_STAGES
 from jaxcxr.models.heads.head import Head, Prediction, conv1x1
 from jaxcxr.models.heads.space_attention import SpaceAttention
-from jaxcxr.models.normalization import INFERENCE, BatchNorm, Mode
-from jaxcxr.models.resizing import resize_nearest
+from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
+from jaxcxr.models.ops.resizing import resize_nearest
 
 
 class Recalibration(nn.Module):

@@ -16,11 +16,11 @@ import numpy as np
 import jaxcxr as cxr
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.models import classifier_config
-from jaxcxr.training import checkpoints
-from jaxcxr.training.checkpoints import Restored
+from jaxcxr.runs import checkpoints
+from jaxcxr.runs.checkpoints import Restored
+from jaxcxr.runs.workdir import claim_workdir
 from jaxcxr.training.history import History
 from jaxcxr.training.state import TrainState, create_state, initial_variables
-from jaxcxr.training.workdir import claim_workdir
 from tests.torture.fuzzing import damage
 from tests.torture.fuzzing.trial import Trial
 

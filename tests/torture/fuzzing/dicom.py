@@ -14,7 +14,7 @@ import pydicom
 from PIL import Image
 from pydicom.encaps import encapsulate
 
-from jaxcxr.inference.images import read_radiograph
+from jaxcxr.images.radiograph import read_radiograph
 from tests.torture.fuzzing import damage
 from tests.torture.fuzzing.image_files import encode, noise, smooth
 from tests.torture.fuzzing.images import equals, is_gray, many_scans, zeros

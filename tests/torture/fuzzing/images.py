@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from jaxcxr.data.png import read_png
-from jaxcxr.inference.images import read_radiograph
+from jaxcxr.images.png import read_png
+from jaxcxr.images.radiograph import read_radiograph
 from tests.torture.fuzzing import damage
 from tests.torture.fuzzing.image_files import (
     GRAY,

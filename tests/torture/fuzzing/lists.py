@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxcxr.data.release import Release, read_release
+from jaxcxr.data.releases.nih import Release, read_release
 from jaxcxr.findings import FINDINGS, canonical_finding
 from tests.torture.fuzzing import damage, texts
 from tests.torture.fuzzing.trial import Trial

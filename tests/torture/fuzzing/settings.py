@@ -16,16 +16,16 @@ from absl import flags
 from ml_collections import config_flags
 
 import jaxcxr as cxr
-from jaxcxr import command_line
+from jaxcxr.cli import program as command_line
 from jaxcxr.errors import UserError
-from jaxcxr.training.experiment import Experiment
+from jaxcxr.runs.experiment import Experiment
 from jaxcxr.training.state import count_parameters
 from tests.torture.fuzzing.trial import Trial
 
 Rng = np.random.Generator
 
 CONFIG = """
-from jaxcxr.training.experiment import default_config
+from jaxcxr.runs.experiment import default_config
 
 def get_config():
     config = default_config()

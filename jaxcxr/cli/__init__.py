@@ -1,0 +1,43 @@
+"""The programs: one module a verb, started by `jaxcxr VERB` or `python launch/VERB.py`."""
+
+from __future__ import annotations
+
+import sys
+
+from jaxcxr.cli import interrupts
+
+VERBS = {
+    "make_phantom": "Draw a synthetic release in NIH's layout.",
+    "prepare": "Check a release and store it as a dataset for training.",
+    "train": "Train one experiment, or resume it.",
+    "sweep": "Train an experiment for each value of a setting, or with several seeds.",
+    "evaluate_auc": "Score probabilities: AUC, operating points, calibration.",
+    "evaluate_boxes": "Score boxes: IoU, IoBB, IoGT and the pointing game.",
+    "compare": "Compare the probabilities of two systems.",
+    "report": "Write one HTML page about runs and their scores.",
+    "predict": "Predict findings, heat maps and boxes for new radiographs.",
+    "convert_weights": "Convert PyTorch weights to this package, and back.",
+}
+
+
+def launch(verb: str) -> None:
+    """Runs the program of a verb with the flags of the command line and ends the process."""
+    interrupts.end_at_once()  # before anything that takes long to import
+    from jaxcxr.cli.program import run_verb
+
+    run_verb(verb)
+
+
+def main() -> None:
+    """Runs ``jaxcxr VERB [FLAGS] [FILES]``."""
+    verb = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if verb in VERBS:
+        sys.argv[:2] = [f"{sys.argv[0]} {verb}"]
+        launch(verb)
+    lines = [f"  {name:<16} {text}" for name, text in VERBS.items()]
+    usage = "\n".join(["usage: jaxcxr VERB [--flag=value …]", *lines, "jaxcxr VERB --help"])
+    if verb in ("-h", "--help", "help"):
+        print(usage)
+        sys.exit(0)
+    print(f"error: {verb!r} is not a program of jaxcxr\n{usage}", file=sys.stderr)
+    sys.exit(2)

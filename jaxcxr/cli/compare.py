@@ -1,0 +1,57 @@
+"""Compares the AUCs of two systems on the same radiographs.
+
+python launch/compare.py A/predictions.csv B/predictions.csv --release DIR
+
+Prints for every finding both AUCs, their difference with its 95 % interval (bootstrap over
+patients) and the p-value of DeLong's test (patients as clusters), plain and corrected by Holm for
+the number of findings. --out also writes the table as CSV.
+"""
+
+# isort: split
+from absl import flags
+
+from jaxcxr.data.releases.nih import read_release
+from jaxcxr.errors import UserError
+from jaxcxr.evaluation import tables
+from jaxcxr.evaluation.comparison import paired_table, paired_text
+from jaxcxr.files import require_other_files
+
+_RELEASE = flags.DEFINE_string(
+    "release", None, "Folder of the release; its lists suffice.", required=True
+)
+_OUT = flags.DEFINE_string("out", None, "CSV file to write the table to.")
+_SPLIT = flags.DEFINE_enum(
+    "split", "all", ["all", "test"], "Compare on all radiographs or the official test list's only."
+)
+_BOOTSTRAPS = flags.DEFINE_integer("bootstraps", 1000, "Draws per interval.", 2, 1_000_000)
+_SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
+
+POSITIONAL = "files"
+"""What the words that are not flags mean."""
+
+
+def main(paths: list[str]) -> None:
+    """Compares the two files named."""
+    if len(paths) != 2:
+        raise UserError(f"{len(paths)} files are named; expected two: A.csv B.csv")
+    if _OUT.value:
+        require_other_files([_OUT.value], paths)
+    images = read_release(_RELEASE.value, require_images=False).images
+    a, b = (
+        tables.read_predictions(path, images["image_name"]).set_index(tables.IMAGE)
+        for path in paths
+    )
+    labels = tables.label_table(images, [name for name in a.index if name in b.index])
+    if _SPLIT.value == "test":
+        labels = labels.loc[tables.on_test_list(labels, images)]
+    if labels.empty:
+        raise UserError(f"{paths[0]} and {paths[1]} have no radiograph to compare on in common")
+    for letter, path, table in (("A", paths[0], a), ("B", paths[1], b)):
+        print(f"{letter}: {path}, {len(labels)} of its {len(table)} radiographs compared")
+    names = list(labels[tables.IMAGE])
+    result = paired_table(
+        labels, a.loc[names], b.loc[names], bootstraps=_BOOTSTRAPS.value, seed=_SEED.value
+    )
+    print(paired_text(result))
+    if _OUT.value:
+        tables.write(result, _OUT.value)

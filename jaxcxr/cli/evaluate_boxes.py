@@ -1,0 +1,162 @@
+"""Scores boxes: how often they meet the annotated ones, at every threshold of IoU, IoBB and IoGT.
+
+Of a run, on the test radiographs with annotated boxes of its prepared dataset:
+
+    python launch/evaluate_boxes.py --workdir runs/baseline --data_dir DIR
+
+Of any system, from a CSV file (Image Index,Finding Label,x,y,w,h,score) and the release's lists:
+
+    python launch/evaluate_boxes.py --boxes FILE.csv --release DIR --out DIR
+
+Writes boxes.csv, annotated_boxes.csv, localization.csv, localization_intervals.csv and, by the
+published arithmetic with its faults (docs/scoring.md), localization_published.csv under
+WORKDIR/evaluation or --out; of a run also pointing_game.csv, and cases.npz for the report.
+"""
+
+# isort: split
+import dataclasses
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pandas as pd
+from absl import flags
+
+from jaxcxr.data.releases.nih import read_release
+from jaxcxr.errors import UserError
+from jaxcxr.evaluation import tables
+from jaxcxr.evaluation.boxes import RegionChoice, check_thresholds, peak_points
+from jaxcxr.evaluation.localization import pointing_game, score_boxes
+from jaxcxr.evaluation.outcome import (
+    Outcome,
+    localization_intervals,
+    localization_table,
+    localization_text,
+)
+from jaxcxr.files import require_other_files, written_aside
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where launch/prepare.py wrote.")
+_BOXES = flags.DEFINE_string("boxes", None, "CSV file of any system.")
+_RELEASE = flags.DEFINE_string("release", None, "Folder of the release; its lists suffice.")
+_OUT = flags.DEFINE_string("out", None, "Folder for the scores of --boxes.")
+_SPLIT = flags.DEFINE_enum(
+    "split", "all", ["all", "test"], "Score all annotated boxes, or the official test list's only."
+)
+_THRESHOLDS = flags.DEFINE_list(
+    "threshold", ["180"], "Where heat maps of 0..255 are cut; several give boxes at each."
+)
+_REGIONS = flags.DEFINE_enum("regions", "largest", ["largest", "all"], "Which hot regions count.")
+_MIN_AREA = flags.DEFINE_float("min_area", 0, "Pixels that a hot region must have.", 0)
+_PNG_SIZE = flags.DEFINE_integer(
+    "png_size",
+    1024,
+    "Width and height of the PNGs that --boxes is about, for the published arithmetic.",
+    lower_bound=1,
+)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Radiographs at a time.", lower_bound=1)
+_BOOTSTRAPS = flags.DEFINE_integer("bootstraps", 1000, "Draws per interval.", 2, 1_000_000)
+_SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
+
+flags.register_multi_flags_validator(
+    ["workdir", "data_dir", "boxes", "release", "out"],
+    lambda given: (
+        {name for name, value in given.items() if value}
+        in ({"workdir", "data_dir"}, {"boxes", "release", "out"})
+    ),
+    message="give --workdir and --data_dir to score a run, "
+    "or --boxes, --release and --out to score a file",
+)
+
+
+@flags.validator("threshold", message="expected numbers from 0 to below 255, like 60,180")
+def _are_thresholds(texts: list[str]) -> bool:
+    try:
+        check_thresholds([float(text) for text in texts])
+    except (ValueError, UserError):
+        return False
+    return True
+
+
+def main() -> None:
+    """Scores a run or a file."""
+    if _WORKDIR.value and _DATA_DIR.value:
+        score_run(Path(_WORKDIR.value), _DATA_DIR.value)
+    elif _BOXES.value and _RELEASE.value and _OUT.value:
+        score_file(_BOXES.value, _RELEASE.value, Path(_OUT.value))
+
+
+def score_run(workdir: Path, data_dir: str) -> None:
+    """Scores the boxes and peaks of a network's heat maps."""
+    from jaxcxr import data
+    from jaxcxr.inference.predictor import Predictor, require_all_findings
+    from jaxcxr.inference.prepared import annotated_cases, draw_boxes
+    from jaxcxr.inference.scored_epochs import record_epoch
+    from jaxcxr.runs.workdir import read_variant, trained_on_other_data
+
+    predictor = Predictor.from_run(workdir)
+    require_all_findings(predictor)
+    prepared = data.load(data_dir, **dataclasses.asdict(read_variant(workdir)))
+    if remark := trained_on_other_data(workdir, prepared.facts):
+        print(f"note: {remark}")
+    cases = annotated_cases(predictor, prepared.test, _BATCH_SIZE.value)
+    cuts = [float(text) for text in _THRESHOLDS.value]
+    predicted = draw_boxes(
+        cases, thresholds=cuts, regions=cast(RegionChoice, _REGIONS.value), min_area=_MIN_AREA.value
+    )
+    out = workdir / "evaluation"
+    with written_aside(out / "cases.npz") as aside:
+        np.savez_compressed(aside, allow_pickle=False, **cases.arrays())
+    points = peak_points(cases.heatmaps, *cases.png_sizes[cases.case_image].T)
+    pointing = pointing_game(cases.annotated, points)
+    table = localization_table(pointing).merge(intervals(pointing, cases.annotated))
+    columns = ["finding", "accuracy", "ci_low", "ci_high", "boxes"]
+    tables.write(table.loc[:, columns], out / "pointing_game.csv")
+    write_scores(cases.annotated, predicted, out)
+    record_epoch(workdir, "boxes", predictor.epoch)
+
+
+def score_file(path: str, release_folder: str, out: Path) -> None:
+    """Scores the boxes in a CSV file against the annotated boxes of a release."""
+    require_other_files([out / "boxes.csv", out / "annotated_boxes.csv"], [path])
+    release = read_release(release_folder, require_images=False)
+    predicted = tables.read_boxes(path, release.images["image_name"])
+    people = release.images.loc[:, ["image_name", "patient", "official_split"]]
+    annotated = release.boxes.merge(people, on="image_name", how="left")
+    annotated = annotated.assign(width=_PNG_SIZE.value, height=_PNG_SIZE.value)
+    official = tables.on_test_list(predicted, release.images)
+    print(f"{path}: {len(predicted)} boxes, {official.sum()} of them on the official test list")
+    if _SPLIT.value == "test":
+        predicted = predicted.loc[official]
+        annotated = annotated.loc[annotated["official_split"] == "test"]
+    if annotated.empty:
+        raise UserError(f"{release_folder}: no annotated boxes to compare with")
+    write_scores(annotated, predicted, out)
+
+
+def write_scores(annotated: pd.DataFrame, predicted: pd.DataFrame, out: Path) -> None:
+    """Writes the boxes and their scores, and prints the scores."""
+    tables.write(tables.box_table(predicted), out / "boxes.csv")
+    tables.write(tables.box_table(annotated), out / "annotated_boxes.csv")
+    outcome = score_boxes(annotated, predicted)
+    table, sureness = localization_table(outcome), intervals(outcome, annotated)
+    tables.write(sureness, out / "localization_intervals.csv")
+    published = localization_table(score_boxes(annotated, predicted, "published"))
+    tables.write(published, out / "localization_published.csv")
+    tables.write(table, out / "localization.csv")  # last: all is there
+    print(localization_text(table, sureness))
+    silent = set(annotated["image_name"]) - set(predicted["image_name"])
+    if silent:
+        print(f"{len(silent)} radiographs with annotated boxes have no predicted box: all missed")
+    if outcome.unjudged:
+        print(
+            f"{outcome.unjudged} predicted boxes are of findings that have no annotated box in "
+            "their radiograph: they count neither for nor against"
+        )
+    print(f"written to {out}")
+
+
+def intervals(outcome: Outcome, annotated: pd.DataFrame) -> pd.DataFrame:
+    """Returns the intervals of all accuracies."""
+    patients = annotated["patient"].to_numpy()
+    return localization_intervals(outcome, patients, bootstraps=_BOOTSTRAPS.value, seed=_SEED.value)

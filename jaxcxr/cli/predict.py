@@ -1,0 +1,208 @@
+"""Looks at new radiographs: the probability of each finding, and where it is seen.
+
+python launch/predict.py --workdir runs/baseline --out predictions a.png scans/ "more/*.dcm"
+
+Takes PNG, JPEG and DICOM files (pip install 'jaxcxr[dicom]'), folders and patterns. Writes under
+--out:
+
+    predictions.csv  Image Index and the probability of each finding, for launch/evaluate_auc.py
+    findings.csv     per image and finding: probability, operating point, whether the probability
+                     reaches it, calibrated probability and the overlay (empty where there is none)
+    boxes.csv        boxes of the findings shown, pixels of the original, for evaluate_boxes.py
+    overlays/        heat map and boxes over the radiograph, one PNG per image and finding shown
+    skipped.csv      the files that are no radiographs, and why
+
+Operating points and calibration are those that launch/evaluate_auc.py found for the run; without
+them these columns are empty. Shown are the findings that reach their operating point, or else the
+most probable one, or those of --findings. Files of one name in several folders are called by their
+folders, too.
+
+A file that cannot be read gets a line on standard error and does not stop the others; the exit
+status is 0 if any was read, 1 if none was.
+"""
+
+# isort: split
+import hashlib
+import logging
+import sys
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pandas as pd
+from absl import flags
+from PIL import Image
+from tqdm import tqdm
+
+from jaxcxr.errors import UserError
+from jaxcxr.evaluation import tables
+from jaxcxr.evaluation.boxes import RegionChoice
+from jaxcxr.files import remove_file, written_aside
+from jaxcxr.findings import FINDINGS, canonical_finding, finding_index
+from jaxcxr.images.radiograph import find_radiographs, lies_in
+from jaxcxr.inference.examination import Examination, examine
+from jaxcxr.inference.finding_table import finding_table, prediction_table, summary_text
+from jaxcxr.inference.flip_averaging import Look, flip_averaged
+from jaxcxr.inference.gradcam import grad_cam, grad_cam_plus_plus
+from jaxcxr.inference.operating_points import read_operating_points
+from jaxcxr.inference.predictor import Predictor, require_all_findings
+from jaxcxr.reporting.figures import overlay
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.", required=True)
+_OUT = flags.DEFINE_string("out", None, "Where to write.", required=True)
+_FINDINGS = flags.DEFINE_list("findings", [], "Findings to show of every image, or all.")
+_THRESHOLD = flags.DEFINE_float(
+    "threshold", 180, "Where heat maps of 0..255 are cut to boxes.", lower_bound=0, upper_bound=254
+)
+_REGIONS = flags.DEFINE_enum("regions", "largest", ["largest", "all"], "Which hot regions count.")
+_HEATMAP = flags.DEFINE_enum(
+    "heatmap", "network", ["network", "grad_cam", "grad_cam++"], "Where heat maps come from."
+)
+_STAGE = flags.DEFINE_integer("stage", None, "Of Grad-CAM: the backbone's, from 1; else the last.")
+_FLIP = flags.DEFINE_bool("flip", False, "Average with the mirror image.")
+_SAVE_HEATMAPS = flags.DEFINE_bool("save_heatmaps", False, "Write heatmaps/NAME.npz, too.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Radiographs at a time.", lower_bound=1)
+
+_TABLES = ("predictions.csv", "findings.csv", "boxes.csv", "skipped.csv")
+"""The last is written first, and removed last."""
+
+_LONGEST_NAME = 160
+"""Bytes of a radiograph's name in the name of its overlay; file systems take 255 in all."""
+
+_DISCLAIMER = "Research software: no medical device, not for diagnosis."
+
+_OVERLAY_SIDE = 1024
+"""Longer side of an overlay in pixels, at most: detectors have up to 5,000."""
+
+POSITIONAL = "files"
+"""What the words that are not flags mean."""
+
+
+def main(arguments: list[str]) -> None:
+    """Examines the files that the arguments name."""
+    out = Path(_OUT.value)
+    chosen = findings_asked_for(_FINDINGS.value)
+    if _STAGE.value is not None and _HEATMAP.value == "network":
+        raise UserError("--stage is of Grad-CAM; give --heatmap=grad_cam, too")
+    paths = find_radiographs(arguments, but_not_in=out)
+    require_own_tables(out)
+    logging.getLogger("pydicom").setLevel(logging.ERROR)  # its remarks on files that it reads
+    predictor = Predictor.from_run(_WORKDIR.value)
+    require_all_findings(predictor)
+    points = read_operating_points(_WORKDIR.value)
+    regions = cast(RegionChoice, _REGIONS.value)
+    look = choose_look(predictor)
+    skipped: dict[str, str] = {}
+
+    def refuse(path: str, reason: str) -> None:
+        tqdm.write(f"skipped: {path}: {reason}", file=sys.stderr)
+        skipped[path] = reason
+
+    remove_earlier(out)
+    parts: list[tuple[pd.DataFrame, pd.DataFrame]] = []
+    try:
+        for examination in examine(
+            look,
+            predictor.image_size,
+            paths,
+            batch_size=_BATCH_SIZE.value,
+            refuse=refuse,
+        ):
+            shown = chosen or examination.notable_findings(points.thresholds)
+            boxes = examination.boxes(shown, threshold=_THRESHOLD.value, regions=regions)
+            overlays = {name: write_overlay(examination, name, boxes, out) for name in shown}
+            parts.append((finding_table(examination, points, overlays), boxes))
+            if _SAVE_HEATMAPS.value:
+                write_heatmaps(examination, out / "heatmaps")
+    finally:  # what is done when someone presses Ctrl-C is kept
+        write_tables(parts, skipped, out)
+    if not parts:
+        raise UserError(f"none of {len(paths)} files could be read; {out}/skipped.csv says why")
+    print(summary_text(pd.concat([findings for findings, _ in parts], ignore_index=True)))
+    print(f"{len(parts)} radiographs examined, {len(skipped)} files skipped; written to {out}")
+    print(_DISCLAIMER)
+
+
+def require_own_tables(out: Path) -> None:
+    """Refuses a folder with tables of another program; skipped.csv is there wherever ours are."""
+    *others, skipped = map(out.joinpath, _TABLES)
+    for path in others:
+        if path.exists() and not skipped.exists():
+            raise UserError(f"{path} was not written by launch/predict.py; name another --out")
+
+
+def remove_earlier(out: Path) -> None:
+    """Removes the tables of an earlier call, and the overlays that its findings.csv lists."""
+    try:
+        overlays = pd.read_csv(out / "findings.csv")["overlay"].dropna()
+    except (OSError, ValueError, KeyError):
+        overlays = pd.Series(dtype=str)
+    drawn = [path for path in map(out.joinpath, overlays) if lies_in(path, out / "overlays")]
+    for path in (*map(out.joinpath, _TABLES), *drawn):
+        remove_file(path)
+
+
+def write_tables(
+    parts: list[tuple[pd.DataFrame, pd.DataFrame]], skipped: dict[str, str], out: Path
+) -> None:
+    """Writes what has been examined, and what has not."""
+    reasons = pd.DataFrame({"file": skipped.keys(), "reason": skipped.values()})
+    tables.write(reasons, out / "skipped.csv")
+    if not parts:
+        return
+    findings, boxes = (pd.concat(part, ignore_index=True) for part in zip(*parts, strict=True))
+    tables.write(prediction_table(findings), out / "predictions.csv")
+    tables.write(findings, out / "findings.csv")
+    tables.write(tables.box_table(boxes), out / "boxes.csv")
+
+
+def findings_asked_for(names: list[str]) -> list[str]:
+    """Returns the findings of --findings."""
+    if names == ["all"]:
+        return list(FINDINGS)
+    try:
+        return [canonical_finding(name) for name in names]
+    except KeyError as error:
+        raise UserError(
+            f"--findings has {error.args[0]!r}; use all, or some of {', '.join(FINDINGS)}"
+        ) from error
+
+
+def choose_look(predictor: Predictor) -> Look:
+    """Returns the network with the heat maps that the flags ask for."""
+    look: Look = predictor
+    if _HEATMAP.value != "network":
+        explain = grad_cam if _HEATMAP.value == "grad_cam" else grad_cam_plus_plus
+        look = explain(predictor, _STAGE.value)
+    return flip_averaged(look) if _FLIP.value else look
+
+
+def write_overlay(examination: Examination, finding: str, boxes: pd.DataFrame, out: Path) -> str:
+    """Draws a finding over its radiograph; returns where, relative to --out."""
+    name = f"overlays/{file_stem(examination.name)}.{finding}.png"
+    radiograph = examination.radiograph
+    small = Image.fromarray(radiograph.pixels)
+    small.thumbnail((_OVERLAY_SIDE, _OVERLAY_SIDE))
+    drawn = overlay(
+        np.asarray(small),
+        examination.heatmaps[..., finding_index(finding)],
+        np.zeros((0, 4)),
+        boxes.loc[boxes["finding"] == finding, list("xywh")].to_numpy(),
+        (radiograph.width, radiograph.height),
+    )
+    with written_aside(out / name) as aside:
+        Image.fromarray(drawn).save(aside, compress_level=1)  # four times as fast as the usual 6
+    return name
+
+
+def file_stem(name: str) -> str:
+    """Returns a radiograph's name, shortened where no file could bear it with an ending."""
+    if len(name.encode()) <= _LONGEST_NAME:
+        return name
+    return f"{name[: _LONGEST_NAME // 4]}…{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+def write_heatmaps(examination: Examination, folder: Path) -> None:
+    """Writes the heat maps (h, w, 14) over the radiograph, and the findings' names."""
+    with written_aside(folder / f"{file_stem(examination.name)}.npz") as aside:
+        np.savez_compressed(aside, heatmaps=examination.heatmaps, findings=FINDINGS)

@@ -1,0 +1,57 @@
+"""Turns a release (NIH ChestX-ray14 or a phantom) into a dataset that training reads at full speed.
+
+python launch/prepare.py --release ~/nih --data_dir ~/tensorflow_datasets --image_size 256
+
+Writes a TFDS folder, DATA_DIR/chest_xray14/256/1.0.0, in one piece; called again, it says that the
+dataset is there. What was left out is listed in skipped.csv beside the records.
+"""
+
+# isort: split
+from absl import flags
+
+from jaxcxr.data.releases.nih import read_release
+from jaxcxr.data.splits import WAYS
+from jaxcxr.data.variant import LARGEST, SMALLEST
+
+_RELEASE = flags.DEFINE_string("release", None, "Folder of the release.", required=True)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared datasets.", required=True)
+_IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size",
+    256,
+    "Height and width to store, in pixels.",
+    lower_bound=SMALLEST,
+    upper_bound=LARGEST,
+)
+_SPLIT = flags.DEFINE_enum("split", "by_patient", WAYS, "How validation is taken from training.")
+_SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Seed of the draw by patient.", lower_bound=0)
+_ON_BAD_IMAGE = flags.DEFINE_enum(
+    "on_bad_image", "error", ["error", "skip"], "What to do about damaged radiographs."
+)
+_ALLOW_MISSING = flags.DEFINE_bool("allow_missing", False, "Accept a partial download.")
+_BEAM_RUNNER = flags.DEFINE_string(
+    "beam_runner", None, "Let Apache Beam prepare with this runner, as FlinkRunner."
+)
+_BEAM_OPTIONS = flags.DEFINE_multi_string(
+    "beam_options", [], "An option of the runner, as --direct_num_workers=4; may be repeated."
+)
+
+
+def main() -> None:
+    """Prepares as the flags say."""
+    release = read_release(_RELEASE.value, allow_missing=_ALLOW_MISSING.value)
+    from jaxcxr.data.preparation import prepare  # TensorFlow, which takes its time to load
+
+    done = prepare(
+        release,
+        _DATA_DIR.value,
+        image_size=_IMAGE_SIZE.value,
+        split=_SPLIT.value,
+        split_seed=_SPLIT_SEED.value,
+        skip_bad_images=_ON_BAD_IMAGE.value == "skip",
+        beam_runner=_BEAM_RUNNER.value,
+        beam_options=_BEAM_OPTIONS.value,
+    )
+    counts = ", ".join(f"{name} {count:,}" for name, count in done.images.items())
+    print(f"{'already prepared' if done.reused else 'prepared'}: {counts} images in {done.folder}")
+    if done.left_out:
+        print(f"left out: {len(done.left_out):,} images, see {done.folder / 'skipped.csv'}")

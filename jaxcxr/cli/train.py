@@ -1,0 +1,56 @@
+"""Trains one experiment; called again with the same words, it goes on where it was stopped.
+
+python launch/train.py --config configs/baseline.py --data_dir DIR --workdir runs/baseline
+
+Reads the dataset that launch/prepare.py made. Writes config.json, run.json, history.csv,
+checkpoints/ and TensorBoard events under --workdir.
+
+SIGTERM or Ctrl-C ends the step under way, saves it, says how to go on and ends with status 0, or
+with --stopped_status: 143 is what some schedulers expect. A second signal ends at once.
+"""
+
+# isort: split
+import shlex
+import sys
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from jaxcxr import data
+from jaxcxr.cli.program import experiment_config
+from jaxcxr.runs.experiment import Experiment
+from jaxcxr.training import distributed
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where launch/prepare.py wrote.", required=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_STOPPED_STATUS = flags.DEFINE_integer(
+    "stopped_status", 0, "Exit status of a run that SIGTERM or Ctrl-C stopped before its end."
+)
+distributed.define_flags()
+flags.mark_flag_as_required("config")
+
+
+def main() -> int:
+    """Trains as the flags say; returns the exit status."""
+    distributed.connect()
+    experiment = Experiment.from_config(experiment_config(_CONFIG))
+    prepared = data.load(_DATA_DIR.value, **experiment.config.data)
+    run = experiment.train(prepared, Path(_WORKDIR.value))
+    if not distributed.leads():
+        return _STOPPED_STATUS.value if run.interrupted else 0
+    if run.interrupted:
+        print(
+            f"stopped by {run.interrupted} after {len(run.history)} epochs and "
+            f"{run.unfinished.steps} steps, which are saved; go on with: "
+            f"{shlex.join(['python', *sys.argv])}"
+        )
+        return _STOPPED_STATUS.value
+    best = run.history.best_epoch()
+    print(
+        f"best epoch {best} of {len(run.history)}: "
+        f"validation loss {run.history['val_loss'][best - 1]:.4f}. "
+        f"Next: launch/evaluate_auc.py --workdir {_WORKDIR.value} --data_dir {_DATA_DIR.value}"
+    )
+    return 0

@@ -1,0 +1,303 @@
+"""Many runs that differ in one setting, in their network, or in their seed alone."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+
+from jaxcxr.errors import UserError
+from jaxcxr.files import write_text
+
+LEARNING_RATES = tuple(float(f"{rate:.2g}") for rate in np.geomspace(1e-3, 1e-6, 10))
+"""The paper's grid: 10 values from 1e-3 to 1e-6 (section 4.1)."""
+
+RESULT = "sweep_result.json"
+"""File that a finished trial leaves in its folder."""
+
+_CHECKSUM = "config_sha256"
+
+_SHOWN = ("val_loss", "AUC", "IoU > 0.1", "IoU > 0.3", "IoBB > 0.25")
+"""The scores in the terminal's table, which every result has."""
+
+_LONGEST_NAME = 150  # file systems take 255 bytes
+
+_USE_SEEDS = "give --seeds=N for the seeds 0 to N − 1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One run of a sweep.
+
+    Attributes:
+        config: Path of the config file.
+        key: Name of the setting that varies ("optimizer.learning_rate"), empty where none does.
+        value: Its value as it is written on the command line.
+        seed: Of the run.
+    """
+
+    config: str
+    key: str
+    value: str
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """Folder of the run under that of the sweep."""
+        setting = _folder_name(f"{self.key}={self.value}") if self.key else "as_configured"
+        return f"{Path(self.config).stem}/{setting}/seed_{self.seed}"
+
+    @property
+    def overrides(self) -> list[str]:
+        """What launch/train.py takes beside --config."""
+        setting = [f"--config.{self.key}={self.value}"] if self.key else []
+        return [*setting, f"--config.seed={self.seed}"]
+
+
+def _folder_name(setting: str) -> str:
+    """Returns `setting` as the name of one folder; different settings have different names.
+
+    A slash, and what else may mean something in a path, is written as %2F (Orbax reads no
+    checkpoint under a folder with brackets as [2, 2]); the end of a long name as its checksum.
+    """
+    name = quote(setting, safe="=,+() '", errors="surrogateescape")
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return f"{name[: _LONGEST_NAME // 2]}…{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def make_trials(configs: Sequence[str], key: str, values: Sequence[str], seeds: int) -> list[Trial]:
+    """Returns every config with every value and every seed from 0 to `seeds` − 1.
+
+    Raises:
+        UserError: There are values without a key, a key without values, or no seed; the key is that
+            of the seed; or two runs would share a folder.
+    """
+    if key == "seed":
+        raise UserError(f"--key is seed, which a sweep sets itself; {_USE_SEEDS}")
+    if bool(key) != bool(values):
+        raise UserError("a sweep over a setting needs both --key and --values")
+    if seeds < 1:
+        raise UserError(f"seeds is {seeds}; at least 1 is needed")
+    _refuse_shared_folders(configs, values)
+    return [
+        Trial(config, key, value, seed)
+        for config in configs
+        for value in (values or [""])
+        for seed in range(seeds)
+    ]
+
+
+def _refuse_shared_folders(configs: Sequence[str], values: Sequence[str]) -> None:
+    for value, count in Counter(values).items():
+        if count > 1:
+            raise UserError(f"--values has {value} {count} times; give it once")
+    for stem, count in Counter(Path(config).stem for config in configs).items():
+        if count > 1:
+            sharing = " and ".join(config for config in configs if Path(config).stem == stem)
+            raise UserError(
+                f"--configs has {sharing}, whose runs would share the folder {stem}; give each "
+                "file once, and files of different names"
+            )
+
+
+def refuse_varied(key: str, settings: Iterable[str]) -> None:
+    """Refuses settings for every run, as "epochs=3", that the sweep varies itself.
+
+    The later of two words on a command line wins: runs would not be what their folders say.
+
+    Raises:
+        UserError: One is that of `key`, or the seed.
+    """
+    for setting in settings:
+        name = setting.partition("=")[0]
+        if name == "seed":
+            raise UserError(f"--set={setting}: a sweep sets the seed itself; {_USE_SEEDS}")
+        if key and name == key:
+            raise UserError(f"--set={setting}: --key searches over {key}; leave one of them out")
+
+
+def read_shard(shard: str) -> slice:
+    """Returns where machine i of n finds its trials among all, for `shard` "i/n" with i from 1.
+
+    Raises:
+        UserError: `shard` has another form.
+    """
+    try:
+        index, count = (int(number) for number in shard.split("/"))
+    except ValueError as error:
+        raise UserError(f"shard is {shard!r}; expected i/n, as 1/4 to 4/4") from error
+    if not 1 <= index <= count:
+        raise UserError(f"shard is {shard!r}; i must lie between 1 and n")
+    return slice(index - 1, None, count)
+
+
+def split_values(text: str) -> list[str]:
+    """Returns the values that commas part; those within brackets do not: ``(2, 2),[3, 4]``."""
+    return [value.strip() for value in re.split(r",(?![^(\[]*[)\]])", text) if value.strip()]
+
+
+def asked_of(trial: Trial, data_dir: str, settings: Iterable[str]) -> dict[str, str]:
+    """Returns what the result of a trial depends on beside its folder.
+
+    Args:
+        trial: The trial.
+        data_dir: Folder of prepared datasets.
+        settings: Those of every run, as "epochs=3".
+
+    Raises:
+        UserError: The config file cannot be read.
+    """
+    try:
+        checksum = hashlib.sha256(Path(trial.config).read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"--configs names {trial.config}, which cannot be read: {error.strerror}; configs/ "
+            "holds them"
+        ) from error
+    given = {name: value for name, _, value in (setting.partition("=") for setting in settings)}
+    place = {"config": trial.config, "data_dir": str(Path(data_dir).resolve())}
+    return {**place, **given, _CHECKSUM: checksum}
+
+
+def is_finished(workdir: Path, asked: Mapping[str, str]) -> bool:
+    """Tells whether a trial has its result.
+
+    Args:
+        workdir: Folder of the run.
+        asked: The settings and the data of the trial, from `asked_of`.
+
+    Raises:
+        UserError: It has one, of other settings or data, or a damaged one.
+    """
+    if not (workdir / RESULT).exists():
+        return False
+    there = _read_result(workdir)["asked"]
+    there.setdefault(_CHECKSUM, asked[_CHECKSUM])  # earlier versions kept none
+    different = [
+        _difference(name, there.get(name), asked.get(name))
+        for name in sorted(there.keys() | asked.keys())
+        if there.get(name) != asked.get(name)
+    ]
+    if different:
+        raise UserError(
+            f"{workdir} is of another sweep: {'; '.join(different)}. Name a new --out, or the "
+            "settings of that sweep, or remove that folder"
+        )
+    if remark := _other_data(workdir, asked["data_dir"]):
+        raise UserError(f"{remark}. Name a new --out, or remove that folder")
+    return True
+
+
+def _difference(name: str, there: object, here: object) -> str:
+    if name == _CHECKSUM:
+        return "the config file has been edited since"
+    return f"{name} is {there!r} there and {here!r} here"
+
+
+def _other_data(workdir: Path, data_dir: str) -> str | None:
+    """Returns a remark where the dataset of a run was prepared anew, from other lists, since.
+
+    What TFDS keeps with the dataset is read without it, which would take seconds. Where the dataset
+    is gone there is no other one.
+    """
+    from jaxcxr.runs.workdir import trained_on_other_data  # lazy: it loads JAX, for a second
+
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        run = json.loads((workdir / "run.json").read_text(encoding="utf-8"))
+        metadata = Path(data_dir) / run["data"]["dataset"] / "metadata.json"
+        return trained_on_other_data(workdir, json.loads(metadata.read_text(encoding="utf-8")))
+    return None
+
+
+def record_result(workdir: Path, asked: Mapping[str, str]) -> None:
+    """Gathers the scores of a trained and evaluated run into the file that marks it finished."""
+    history = pd.read_csv(workdir / "history.csv")
+    best = history.loc[history["val_loss"].idxmin()]
+    auc = pd.read_csv(workdir / "evaluation" / "auc.csv")
+    boxes = pd.read_csv(workdir / "evaluation" / "localization.csv")
+    mean = boxes.loc[boxes["finding"] == "Mean"]
+    scores = {
+        f"{row.metric} > {row.threshold:g}": row.accuracy
+        for row in mean.itertuples()
+        if row.metric in ("IoU", "IoBB")
+    }
+    result = {
+        "asked": dict(asked),
+        "val_loss": float(best["val_loss"]),
+        "best_epoch": int(best["epoch"]),
+        "AUC": auc.loc[auc["finding"] == "Mean", "auc"].item(),
+        **scores,
+    }
+    write_text(workdir / RESULT, json.dumps(result, indent=2) + "\n")
+
+
+def summarize(sweep: Path, trials: Sequence[Trial]) -> pd.DataFrame:
+    """Returns a table of the finished trials: a row per config and value, best one first.
+
+    Columns: config, the setting, number of seeds, then of each score its mean and its standard
+    deviation over seeds (NaN for one seed). Best is the lowest mean validation loss. Where no trial
+    is finished there are the first three columns alone.
+    """
+    setting = next((trial.key for trial in trials if trial.key), "setting")
+    by = ["config", setting]
+    rows = [
+        {"config": Path(trial.config).stem, setting: trial.value} | _scores(sweep / trial.folder)
+        for trial in trials
+        if (sweep / trial.folder / RESULT).exists()
+    ]
+    if not rows:
+        return pd.DataFrame(columns=[*by, "seeds"])
+    table = pd.DataFrame(rows)
+    groups = table.groupby(by, sort=False)
+    summary = groups.size().to_frame("seeds")
+    for score in table.columns[2:]:
+        summary[score] = groups[score].mean()
+        summary[f"{score} sd"] = groups[score].std()
+    return summary.reset_index().sort_values("val_loss", ignore_index=True)
+
+
+def _scores(workdir: Path) -> dict[str, float]:
+    result = _read_result(workdir)
+    return {name: value for name, value in result.items() if name != "asked"}
+
+
+def _read_result(workdir: Path) -> dict[str, Any]:
+    path = workdir / RESULT
+    with contextlib.suppress(ValueError, RecursionError):
+        result = json.loads(path.read_text(encoding="utf-8"), parse_int=float)
+        if _is_whole(result):
+            return result
+    raise UserError(f"{path} is damaged; remove it, and the sweep makes it again")
+
+
+def _is_whole(result: Any) -> bool:
+    """Tells whether a result has all that `record_result` writes, scores as numbers."""
+    if not isinstance(result, dict) or not isinstance(result.get("asked"), dict):
+        return False
+    scores = {name: value for name, value in result.items() if name != "asked"}
+    return scores.keys() >= set(_SHOWN) and all(isinstance(v, float) for v in scores.values())
+
+
+def summary_text(summary: pd.DataFrame) -> str:
+    """Returns the table for the terminal: mean ± standard deviation."""
+    if summary.empty:
+        return "no trial is finished"
+    shown = pd.DataFrame(summary.iloc[:, :3])
+    for score in _SHOWN:
+        deviations = summary[f"{score} sd"]
+        shown[score] = [
+            f"{mean:.3f}" + ("" if np.isnan(deviation) else f" ± {deviation:.3f}")
+            for mean, deviation in zip(summary[score], deviations, strict=True)
+        ]
+    return shown.to_string(index=False)

@@ -1,0 +1,1 @@
+"""Readers of releases, one module a source."""

@@ -1,0 +1,212 @@
+"""The four lists of a release as tables: metadata, boxes, and the two official split lists."""
+
+# pandas annotates what indexing and itertuples() give as wide unions:
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportReturnType=false
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from jaxcxr.data.releases.problems import Problem
+from jaxcxr.errors import UserError
+from jaxcxr.findings import FINDINGS, NO_FINDING, canonical_finding, label_vector
+
+_METADATA_COLUMNS = {
+    "Image Index": "image_name",
+    "Finding Labels": "labels",
+    "Follow-up #": "follow_up",
+    "Patient ID": "patient",
+    "Patient Age": "age",
+    "Patient Gender": "sex",
+    "View Position": "view",
+}
+_NUMBERS = ("patient", "age", "follow_up")
+_CHOICES = {"sex": ("F", "M"), "view": ("PA", "AP")}
+_BOX_SIDES = ["x", "y", "w", "h"]
+_LONGEST_LINE = 10_000
+"""Characters that a line has at most; the release's own lines have some 100."""
+
+_FILE_NAME = re.compile(r"(?!\.)[^/\\:\x00-\x1f\x7f]{1,200}")
+
+
+def read_metadata(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
+    """Reads `Data_Entry_2017_v2020.csv` or the older `Data_Entry_2017.csv`.
+
+    Only the first seven columns are read, so that neither the commas inside the header's last two
+    names nor the older version's trailing comma matter.
+
+    Returns:
+        One row per radiograph in file order, with columns image_name, patient, age, sex, view,
+        follow_up and one 0/1 column per finding; and what is wrong in it. Ages are the file's
+        numbers: the older version has some of up to 414 years.
+
+    Raises:
+        UserError: The file cannot be read as such a table at all.
+    """
+    header, columns = ",".join(_METADATA_COLUMNS), list(_METADATA_COLUMNS.values())
+    rows = _read_table(path, _read_text(path), header, columns)
+    names = rows["image_name"]
+    labels, problems = _read_labels(path, rows)
+    problems.append(
+        Problem(f"{path.name} has names that no image file can have", _quoted(names[_bad(names)]))
+    )
+    problems.append(
+        Problem(
+            f"{path.name} lists images more than once", list(names[names.duplicated()].unique())
+        )
+    )
+    for column in _NUMBERS:
+        wrong = ~rows[column].str.fullmatch(r"[0-9]{1,9}")
+        problems.append(_wrong_values(path, rows, column, wrong, "a whole number"))
+        rows[column] = rows[column].mask(wrong, "0").astype(np.int64)
+    for column, choices in _CHOICES.items():
+        wrong = ~rows[column].isin(choices)
+        problems.append(_wrong_values(path, rows, column, wrong, " or ".join(choices)))
+    order = ["image_name", "patient", "age", "sex", "view", "follow_up"]
+    return pd.concat([rows[order], labels], axis="columns"), problems
+
+
+_BOX_HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,"
+"""Of the official list; alone, it is a list without boxes."""
+
+
+def read_boxes(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
+    """Reads `BBox_List_2017.csv`, whose header names four columns as one.
+
+    Returns:
+        One row per box in file order, with columns image_name, finding (as in `FINDINGS`), x, y, w
+        and h (float pixels of the PNG, origin top left); and what is wrong in it.
+
+    Raises:
+        UserError: The file cannot be read as such a table at all.
+    """
+    columns = ["image_name", "finding", *_BOX_SIDES]
+    text = _read_text(path)
+    if text != _BOX_HEADER and not text.endswith(("\n", "\r")):
+        raise UserError(
+            f"{path}: ends within its last line, whose numbers may be cut off; download it again, "
+            "or end that line if it is whole"
+        )
+    rows = _read_table(path, text, "Image Index,Finding Label,Bbox", columns)
+    spellings = {name: _known_finding(name) for name in rows["finding"].unique()}
+    unknown = rows["finding"].map(lambda name: spellings[name] is None).astype(bool)
+    problems = [_wrong_values(path, rows, "finding", unknown, "one of the 14 findings")]
+    rows["finding"] = rows["finding"].map(lambda name: spellings[name] or FINDINGS[0])
+    for side in _BOX_SIDES:
+        numbers = pd.to_numeric(rows[side], errors="coerce").astype(np.float64)
+        wrong = ~np.isfinite(numbers)
+        problems.append(_wrong_values(path, rows, side, wrong, "a number"))
+        rows[side] = numbers.mask(wrong, 1.0)
+    flat = (rows["w"] <= 0) | (rows["h"] <= 0)
+    problems.append(Problem(f"{path.name} has boxes of zero area", describe_boxes(rows[flat])))
+    return rows, problems
+
+
+def read_names(path: Path) -> tuple[list[str], list[Problem]]:
+    """Reads `train_val_list.txt` or `test_list.txt`: one image name per line.
+
+    Raises:
+        UserError: The file cannot be read as text.
+    """
+    names = [name for line in _read_text(path).splitlines() if (name := line.strip())]
+    series = pd.Series(names, dtype="str")
+    twice = list(series[series.duplicated()].unique())
+    return names, [Problem(f"{path.name} lists images more than once", twice)]
+
+
+def describe_boxes(boxes: pd.DataFrame) -> list[str]:
+    """Returns one readable phrase per box."""
+    return [
+        f"{row.image_name} {row.finding} at ({row.x:g}, {row.y:g}, {row.w:g}, {row.h:g})"
+        for row in boxes.itertuples()
+    ]
+
+
+def _read_text(path: Path) -> str:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: no UTF-8 text ({error}); download it again") from error
+    if "\0" in text:
+        raise UserError(f"{path}: damaged, holds NUL bytes; download it again")
+    for number, line in enumerate(text.splitlines(), 1):
+        if len(line) > _LONGEST_LINE:
+            raise UserError(
+                f"{path}: damaged, line {number} has {len(line):,} characters; expected at most "
+                f"{_LONGEST_LINE:,}; download it again"
+            )
+    return text
+
+
+def _read_table(path: Path, text: str, header: str, columns: list[str]) -> pd.DataFrame:
+    """Returns the first columns of a CSV file as stripped strings, "" where there is none."""
+    first = text.partition("\n")[0].strip().replace('"', "")
+    if not first.startswith(header):
+        raise UserError(f"{path}: begins with {first[:120]!r}; expected a header {header!r}…")
+    try:
+        rows = pd.read_csv(
+            io.StringIO(text),
+            header=None,
+            skiprows=1,
+            names=columns,
+            usecols=range(len(columns)),
+            index_col=False,
+            dtype="str",
+            keep_default_na=False,
+        )
+    except pd.errors.EmptyDataError:
+        rows = pd.DataFrame({column: pd.Series(dtype="str") for column in columns})
+    except ValueError as error:  # also pandas' ParserError
+        raise UserError(f"{path}: no table ({str(error).strip()}); download it again") from error
+    return rows.fillna("").apply(lambda column: column.str.strip())
+
+
+def _read_labels(path: Path, rows: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:
+    codes, texts = pd.factorize(rows["labels"])
+    vectors = [_label_vector(text) for text in texts]
+    unknown = np.array([vector is None for vector in vectors], bool)[codes]
+    problem = _wrong_values(path, rows, "labels", unknown, "findings joined by |, or No Finding")
+    none = np.zeros(len(FINDINGS), np.uint8)
+    table = np.array([none if vector is None else vector for vector in vectors], np.uint8)
+    table = table.reshape(-1, len(FINDINGS))[codes]
+    return pd.DataFrame(table, columns=list(FINDINGS)), [problem]
+
+
+def _label_vector(text: str) -> np.ndarray | None:
+    names = text.split("|")
+    if NO_FINDING in names and len(names) > 1:
+        return None
+    try:
+        return label_vector(names)
+    except KeyError:
+        return None
+
+
+def _known_finding(name: str) -> str | None:
+    try:
+        return canonical_finding(name)
+    except KeyError:
+        return None
+
+
+def _wrong_values(
+    path: Path, rows: pd.DataFrame, column: str, wrong: pd.Series | np.ndarray, expected: str
+) -> Problem:
+    where = [f"{row.image_name} {getattr(row, column)!r}" for row in rows[wrong].itertuples()]
+    return Problem(f"{path.name} has values of {column} other than {expected}", where)
+
+
+def _bad(names: pd.Series) -> pd.Series:
+    return ~names.map(lambda name: _FILE_NAME.fullmatch(str(name)) is not None).astype(bool)
+
+
+def _quoted(names: pd.Series) -> list[str]:
+    return [repr(name) for name in names]

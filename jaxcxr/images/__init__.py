@@ -1,0 +1,1 @@
+"""Image files as gray arrays, and radiographs as the squares that networks take."""

@@ -1,0 +1,1 @@
+"""Networks that turn an image into the feature maps of their stages."""

@@ -1,0 +1,104 @@
+"""DenseNet-121 as torchvision builds it, without pooling and classifier; CheXNet's backbone.
+
+Huang et al. 2017, "Densely connected convolutional networks". Parameters carry torchvision's
+names, but ``stage1_0`` for ``denseblock1.denselayer1`` and ``stage2_transition`` for
+``transition1``, which belongs to the stage that it opens.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxcxr.models.backbones.backbone import StageLink, no_link
+from jaxcxr.models.ops.convolution import Conv
+from jaxcxr.models.ops.initializers import he_fan_in
+from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
+from jaxcxr.models.ops.pooling import max_pool
+
+_BOTTLENECK = 4
+
+
+def _conv(x: jax.Array, features: int, kernel: int, name: str, stride: int = 1) -> jax.Array:
+    return Conv(
+        features,
+        (kernel, kernel),
+        stride,
+        padding=kernel // 2,
+        use_bias=False,
+        dtype=x.dtype,
+        kernel_init=he_fan_in,
+        name=name,
+    )(x)
+
+
+class DenseLayer(nn.Module):
+    """1×1 and 3×3 convolution, whose output is appended to the input."""
+
+    growth: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mode: Mode) -> jax.Array:
+        """Maps (B, H, W, C) to (B, H, W, C + growth)."""
+        y = nn.relu(BatchNorm(name="norm1")(x, mode))
+        y = _conv(y, _BOTTLENECK * self.growth, 1, "conv1")
+        y = nn.relu(BatchNorm(name="norm2")(y, mode))
+        y = _conv(y, self.growth, 3, "conv2")
+        return jnp.concatenate([x, y], -1)
+
+
+class Transition(nn.Module):
+    """Halves channels, height and width between two stages."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mode: Mode) -> jax.Array:
+        """Maps (B, H, W, C) to (B, H/2, W/2, C/2)."""
+        x = nn.relu(BatchNorm(name="norm")(x, mode))
+        x = _conv(x, x.shape[-1] // 2, 1, "conv")
+        return nn.avg_pool(x, (2, 2), (2, 2))
+
+
+class DenseNet121(nn.Module):
+    """DenseNet-121: 7.0 million parameters, 1024 channels.
+
+    Attributes:
+        blocks: Number of dense layers in each stage.
+        width: Channels of the stem.
+        growth: Channels that each dense layer adds.
+    """
+
+    blocks: tuple[int, ...] = (6, 12, 24, 16)
+    width: int = 64
+    growth: int = 32
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, mode: Mode = INFERENCE, link: StageLink = no_link
+    ) -> tuple[jax.Array, ...]:
+        """Returns the feature maps of every stage.
+
+        Args:
+            x: Normalized images (B, H, W, 3).
+            mode: Training or inference.
+            link: What the head puts between two stages.
+
+        Returns:
+            Per stage (B, H/4, W/4, C₁), (B, H/8, W/8, C₂), …: for the defaults 256, 512, 1024 and
+            1024 channels. The last has passed the final batch norm and ReLU.
+        """
+        x = _conv(x, self.width, 7, "conv0", stride=2)
+        x = nn.relu(BatchNorm(name="norm0")(x, mode))
+        x = max_pool(x)
+        stages = []
+        for stage, blocks in enumerate(self.blocks):
+            before = x
+            if stage > 0:
+                x = Transition(name=f"stage{stage + 1}_transition")(x, mode)
+            for index in range(blocks):
+                x = DenseLayer(self.growth, name=f"stage{stage + 1}_{index}")(x, mode)
+            if stage == len(self.blocks) - 1:
+                x = nn.relu(BatchNorm(name="norm5")(x, mode))
+            x = link(stage, before, x, mode)
+            stages.append(x)
+        return tuple(stages)

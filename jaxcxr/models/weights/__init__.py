@@ -1,0 +1,1 @@
+"""Weights: PyTorch files, ImageNet, and parameter names."""

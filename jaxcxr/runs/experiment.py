@@ -1,0 +1,282 @@
+"""An experiment: its settings, and how they become a call of `fit`."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import ml_collections
+from ml_collections.config_dict import placeholder
+
+from jaxcxr.data.variant import Variant
+from jaxcxr.errors import UserError
+from jaxcxr.models import Classifier, build_classifier, classifier_config
+from jaxcxr.runs.callbacks import ModelCheckpoint, StopOnSignals
+from jaxcxr.runs.workdir import Config, claim_workdir, trained_on_other_data, write_run_facts
+from jaxcxr.training.augmentation import Augmentation
+from jaxcxr.training.callbacks import (
+    CSVLogger,
+    EarlyStopping,
+    LearningRateLogger,
+    TensorBoard,
+)
+from jaxcxr.training.distributed import leads
+from jaxcxr.training.feeding import Radiographs
+from jaxcxr.training.fit import Run, check_settings, fit
+from jaxcxr.training.losses import (
+    binary_cross_entropy,
+    focal_loss,
+    weighted_cross_entropy,
+    weighted_cross_entropy_per_finding,
+)
+from jaxcxr.training.optimizers import Adam
+from jaxcxr.training.state import count_parameters
+from jaxcxr.training.steps import Loss
+
+LOSSES: dict[str, Loss] = {
+    loss.__name__: loss
+    for loss in (
+        weighted_cross_entropy,
+        weighted_cross_entropy_per_finding,
+        binary_cross_entropy,
+        focal_loss,
+    )
+}
+
+
+_OF_FIT = (
+    "batch_size",
+    "compute_dtype",
+    "ema_decay",
+    "epochs",
+    "nonfinite_patience",
+    "placement",
+    "seed",
+    "steps_per_dispatch",
+)
+"""Settings that are arguments of `fit` as they are."""
+
+
+class PreparedData(Protocol):
+    """What an experiment needs of a prepared dataset; see `jaxcxr.data.load`."""
+
+    @property
+    def train(self) -> Radiographs:
+        """The split to learn from."""
+        ...
+
+    @property
+    def validation(self) -> Radiographs:
+        """The split that decides about the best epoch."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What run.json tells about the data: its source, sizes of the splits."""
+        ...
+
+
+def default_config() -> Config:
+    """Returns every setting of an experiment at the value of the paper's baseline (section 4.1).
+
+    A file of configs/ starts from here and changes what is different; `--config.a.b=value` changes
+    one more on the command line.
+    """
+    return ml_collections.ConfigDict(
+        {
+            "model": {
+                # Fields without a value here are the network's own; see docs/networks.md.
+                "backbone": {
+                    "name": "ResNet34",
+                    "width": placeholder(int),
+                    "blocks": placeholder(tuple),
+                    "growth": placeholder(int),
+                },
+                "head": {
+                    "name": "Baseline",
+                    "pooling": placeholder(str),
+                    "lse_r": placeholder(float),
+                    "transition": placeholder(str),
+                    "window": placeholder(int),
+                    "aggregation": placeholder(str),
+                },
+                "sizes": (),  # of a MultiSize
+            },
+            "initial_weights": "imagenet",  # or "random", or a path (launch/convert_weights.py)
+            "frozen": (),  # parts that are not trained: ("backbone",), ("backbone/stage1",) …
+            "data": {"image_size": 256, "split": "by_patient", "split_seed": 0},
+            "loss": "weighted_cross_entropy",  # or one of `LOSSES`
+            "label_smoothing": 0.0,
+            "optimizer": {
+                "learning_rate": 1e-4,
+                "weight_decay": 0.0,
+                "decoupled": False,  # True: AdamW
+                "drop_every": placeholder(int),  # epochs
+                "drop_factor": 0.1,
+                "cosine": False,
+                "warmup_epochs": 0.0,
+                "clip_norm": placeholder(float),
+            },
+            "augmentation": {
+                "horizontal_flip": False,
+                "crop_scale": 1.0,
+                "rotation": 0.0,  # degrees
+                "translation": 0.0,
+                "intensity_shift": 0.0,
+            },
+            "ema_decay": 0.0,
+            "batch_size": 128,
+            "compute_dtype": "float32",  # or bfloat16, for the layers; all else stays float32
+            "placement": "streamed",  # or "host": in its memory; "device": in the devices' memory
+            "steps_per_dispatch": 16,  # of devices that hold the radiographs
+            "epochs": 30,
+            "early_stopping": {"patience": 3, "min_delta": 0.001},
+            "seed": 0,
+            "checkpoint_every": 0,  # steps; 0: at the end of each epoch alone
+            "keep_checkpoints": 2,  # of the latest, beside the best epoch's
+            "nonfinite_patience": 10,  # steps in a row that may be skipped
+            "debug_nonfinite": False,  # True: stop at the first, name the layer
+        }
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """An experiment whose settings have been checked, ready to be trained.
+
+    Attributes:
+        config: The settings.
+        model: The network that they describe, and so on.
+    """
+
+    config: Config
+    model: Classifier
+    loss: Loss
+    initial_weights: str | None
+    optimizer: Adam
+    augmentation: Augmentation
+    early_stopping: EarlyStopping
+
+    @classmethod
+    def from_config(cls, config: Config) -> Experiment:
+        """Reads the settings of a file of configs/; `default_config` lists them all.
+
+        Raises:
+            UserError: A setting is unknown, missing or of another type; a value is unfit.
+        """
+        _check_settings(config, default_config())
+        if not 0 <= config.label_smoothing < 1:
+            raise UserError(
+                f"config.label_smoothing is {config.label_smoothing}; it must be at least 0 and "
+                "below 1"
+            )
+        Variant(**config.data)
+        check_settings(**{name: config[name] for name in _OF_FIT})
+        return cls(
+            config=config,
+            model=build_classifier(config.model.to_dict()),
+            loss=functools.partial(
+                _choice("loss", config.loss, LOSSES), label_smoothing=config.label_smoothing
+            ),
+            initial_weights=_initial_weights(config.initial_weights),
+            optimizer=Adam(**config.optimizer),
+            augmentation=Augmentation(**config.augmentation),
+            early_stopping=EarlyStopping(**config.early_stopping),
+        )
+
+    def train(self, data: PreparedData, workdir: Path) -> Run:
+        """Trains in `workdir`, or goes on where an earlier call was stopped.
+
+        SIGTERM or SIGINT ends the step under way and saves; `Run.interrupted` tells of it.
+
+        Args:
+            data: The prepared dataset that `config.data` names.
+            workdir: Folder of the run.
+
+        Raises:
+            UserError: The folder holds another run; the errors of `fit`.
+        """
+        saved = ModelCheckpoint(
+            workdir, every=self.config.checkpoint_every, keep=self.config.keep_checkpoints
+        )
+        with saved.locked():
+            if leads():
+                self._describe(data, workdir)
+            return self._fit(data, workdir, saved)
+
+    def _describe(self, data: PreparedData, workdir: Path) -> None:
+        """Writes config.json and run.json, or checks those that are there."""
+        settings = {**self.config.to_dict(), "model": classifier_config(self.model)}
+        claim_workdir(workdir, settings)
+        if (other := trained_on_other_data(workdir, data.facts)) is not None:
+            raise UserError(f"{other}; name a new --workdir, or that --data_dir")
+        if not (workdir / "run.json").exists():
+            parameters = count_parameters(self.model, self.config.data.image_size)
+            write_run_facts(workdir, data=dict(data.facts), parameters=parameters)
+
+    def _fit(self, data: PreparedData, workdir: Path, saved: ModelCheckpoint) -> Run:
+        return fit(
+            self.model,
+            data.train,
+            validation_data=data.validation,
+            **{name: self.config[name] for name in _OF_FIT},
+            optimizer=self.optimizer,
+            loss=self.loss,
+            initial_weights=self.initial_weights,
+            frozen=self.config.frozen,
+            augmentation=self.augmentation,
+            debug_nonfinite=self.config.debug_nonfinite,
+            callbacks=[
+                self.early_stopping,
+                StopOnSignals(),
+                saved,
+                CSVLogger(workdir / "history.csv"),
+                LearningRateLogger(),
+                TensorBoard(workdir / "tensorboard"),
+            ],
+        )
+
+
+def _check_settings(config: Any, known: Config, place: str = "config") -> None:
+    """Refuses what is no setting, or of another type than in `known`."""
+    if not isinstance(config, Mapping | ml_collections.ConfigDict):
+        raise UserError(f"{place} is {config!r}; it must hold {', '.join(known)}")
+    for name, value in config.items():
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1) or [f"one of {', '.join(known)}"]
+            raise UserError(f"{place}.{name} is no setting; did you mean {close[0]}?")
+        kind = known.get_type(name)
+        if issubclass(kind, ml_collections.ConfigDict):
+            _check_settings(value, known[name], f"{place}.{name}")
+        elif not (value is known[name] is None or _fits(value, kind)):
+            raise UserError(f"{place}.{name} is {value!r}; expected {kind.__name__}")
+    missing = set(known) - set(config)
+    if missing and not place.startswith("config.model"):  # whose parts have values of their own
+        raise UserError(f"{place} lacks {', '.join(sorted(missing))}; start from default_config()")
+
+
+def _fits(value: Any, kind: type) -> bool:
+    """Tells whether a value can stand for one of a type, as JSON may hold it."""
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, {float: int | float, tuple: list | tuple}.get(kind, kind))
+
+
+def _initial_weights(value: str) -> str | None:
+    if value not in ("imagenet", "random") and not (value and os.path.exists(value)):
+        raise UserError(
+            f"config.initial_weights is {value!r}, which does not exist; use imagenet, random, "
+            "a file of PyTorch's, or a folder of launch/convert_weights.py"
+        )
+    return None if value == "random" else value
+
+
+def _choice(name: str, value: str, choices: Mapping[str, Any]) -> Any:
+    if value not in choices:
+        raise UserError(f"config.{name} is {value!r}; use one of {', '.join(choices)}")
+    return choices[value]

@@ -1,0 +1,217 @@
+"""launch/predict.py as a user runs it."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import optax
+import pytest
+from PIL import Image
+
+import jaxcxr as cxr
+from jaxcxr.findings import FINDINGS
+from jaxcxr.models import classifier_config
+from jaxcxr.runs.checkpoints import open_checkpoints, save
+from jaxcxr.runs.workdir import claim_workdir
+from jaxcxr.training.history import History
+from jaxcxr.training.state import create_state, initial_variables
+
+REPOSITORY = Path(__file__).parents[2]
+NIH_SAMPLE = REPOSITORY / "../shared/nih_sample/images"
+SIZE = 64
+
+
+def predict(*arguments, cwd=REPOSITORY):
+    command = [sys.executable, str(REPOSITORY / "launch/predict.py"), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """A run with one checkpoint, scored: every finding but Hernia has an operating point."""
+    workdir = tmp_path_factory.mktemp("run")
+    model = cxr.Classifier(cxr.ResNet18(blocks=(1, 1), width=4), cxr.Baseline())
+    claim_workdir(workdir, {"model": classifier_config(model), "data": {"image_size": SIZE}})
+    state = create_state(initial_variables(model, SIZE, seed=0), optax.identity())
+    with open_checkpoints(workdir) as manager:
+        save(manager, state, History(({"epoch": 1, "loss": 1.0, "val_loss": 1.0},)))
+    evaluation = workdir / "evaluation"
+    evaluation.mkdir()
+    points = [f"All,All,{finding},youden,1.0" for finding in FINDINGS[2:-1]]
+    points += [f"All,All,{finding},youden,0.0" for finding in FINDINGS[:2]]
+    points.append("All,All,Hernia,youden,")
+    (evaluation / "operating_points.csv").write_text(
+        "\n".join(["group,value,finding,rule,threshold", *points, ""])
+    )
+    lines = [f"{finding},2.0,-1.0" for finding in FINDINGS[:-1]]
+    (evaluation / "calibration.csv").write_text(
+        "\n".join(["finding,slope,intercept", *lines, "Hernia,,", ""])
+    )
+    return workdir
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Radiographs of several kinds, among them files that are none."""
+    pixels = np.random.default_rng(0).integers(0, 256, (120, 80), np.uint8)
+    for place in ("scans/a", "scans/b"):
+        (tmp_path / place).mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / place / "same.png")
+    Image.fromarray(pixels.repeat(2, axis=1)).save(tmp_path / "scans/wide.jpg")
+    (tmp_path / "scans/text.png").write_text("Patient has a cough.")
+    (tmp_path / "scans/empty.dcm").write_bytes(b"")
+    Image.fromarray(pixels[:1, :1]).save(tmp_path / "scans/tiny.png")
+    return tmp_path
+
+
+def test_mixed_files(workdir, folder, write_dicom):
+    pytest.importorskip("pydicom")
+    stored = np.random.default_rng(1).integers(0, 4096, (90, 90), np.uint16)
+    write_dicom(stored, 12, "MONOCHROME1", name="IM1", WindowCenter=2000, WindowWidth=900)
+    words = [f"--workdir={workdir}", "--out=out", "scans", "IM*", "missing.png", "--save_heatmaps"]
+    done = predict(*words, "--batch_size=3", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    out = folder / "out"
+
+    names = ["IM1", "a/same.png", "b/same.png", "wide.jpg"]
+    predictions = rows(out / "predictions.csv")
+    assert list(predictions[0]) == ["Image Index", *FINDINGS]
+    assert [row["Image Index"] for row in predictions] == names
+    assert all(0 <= float(row[finding]) <= 1 for row in predictions for finding in FINDINGS)
+    twins = [{k: v for k, v in row.items() if k != "Image Index"} for row in predictions[1:3]]
+    assert twins[0] == twins[1]
+
+    findings = rows(out / "findings.csv")
+    assert len(findings) == 4 * 14
+    first = dict(zip(FINDINGS, findings[:14], strict=True))
+    assert first["Atelectasis"]["reaches_operating_point"] == "yes"
+    assert first["Mass"]["reaches_operating_point"] == "no"
+    assert first["Hernia"]["operating_point"] == first["Hernia"]["calibrated_probability"] == ""
+    assert 0 < float(first["Mass"]["calibrated_probability"]) < 1
+
+    shown = {(row["Image Index"], row["Finding Label"]): row["overlay"] for row in findings}
+    expected = {(name, finding) for name in names for finding in FINDINGS[:2]}
+    assert {key for key, overlay in shown.items() if overlay} == expected
+    drawn = {path.relative_to(out).as_posix() for path in (out / "overlays").rglob("*.png")}
+    assert drawn == {overlay for overlay in shown.values() if overlay}
+
+    sizes = {"IM1": (90, 90), "a/same.png": (80, 120), "b/same.png": (80, 120)}
+    boxes = rows(out / "boxes.csv")
+    assert list(boxes[0]) == ["Image Index", "Finding Label", "x", "y", "w", "h", "score"]
+    assert {(box["Image Index"], box["Finding Label"]) for box in boxes} <= expected
+    for box in boxes:
+        width, height = sizes.get(box["Image Index"], (160, 120))
+        x, y, w, h = (float(box[side]) for side in "xywh")
+        assert 0 <= x < x + w <= width
+        assert 0 <= y < y + h <= height
+    heatmaps = np.load(out / "heatmaps/a/same.png.npz", allow_pickle=False)
+    assert heatmaps["heatmaps"].shape == (64, 43, 14)
+    assert tuple(heatmaps["findings"]) == FINDINGS
+
+    assert [row["file"] for row in rows(out / "skipped.csv")] == [
+        "missing.png", "scans/empty.dcm", "scans/text.png", "scans/tiny.png"
+    ]  # fmt: skip
+    reasons = ["no such file", "empty, 0 bytes", "expected a PNG", "1×1 pixels"]
+    told = [line for line in done.stderr.splitlines() if "skipped: " in line]
+    assert all(reason in line for reason, line in zip(reasons, told, strict=True))
+    assert "4 radiographs examined, 4 files skipped" in done.stdout
+    assert "not for diagnosis" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert not list(out.rglob("*.partial*"))
+
+
+def test_no_radiograph_among_the_files(workdir, folder):
+    done = predict(f"--workdir={workdir}", f"--out={folder / 'out'}", folder / "scans/text.png")
+    assert done.returncode == 1
+    assert "error: none of 1 files could be read" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in (folder / "out").iterdir()] == ["skipped.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no radiographs are named"),
+        (["nothing/*.png"], "no PNG, JPEG or DICOM file there"),
+        (["a.png", "--findings=Cough"], "--findings has 'Cough'; use all, or some of Atelectasis"),
+        (["a.png"], "is not the folder of a run"),
+    ],
+)
+def test_mistakes_get_one_line(tmp_path, arguments, message):
+    done = predict(f"--workdir={tmp_path}", f"--out={tmp_path / 'out'}", *arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not NIH_SAMPLE.exists(), reason="NIH radiographs are not beside the checkout")
+def test_real_radiographs(workdir, tmp_path):
+    paths = sorted(NIH_SAMPLE.glob("*.png"))[:3]
+    options = ["--heatmap=grad_cam++", "--stage=1", "--flip", "--findings=Mass,Infiltrate"]
+    done = predict(f"--workdir={workdir}", f"--out={tmp_path}", *options, *paths)
+    assert done.returncode == 0, done.stderr
+    assert [row["Image Index"] for row in rows(tmp_path / "predictions.csv")] == [
+        path.name for path in paths
+    ]
+    assert len(list((tmp_path / "overlays").iterdir())) == 6
+
+
+def test_again_into_the_searched_folder(workdir, folder):
+    """Overlays are no radiographs, and what an earlier call left does not mix with the new."""
+    scans = folder / "scans"
+    words = [f"--workdir={workdir}", f"--out={scans / 'out'}", "--findings=mass"]
+    assert "3 radiographs examined" in predict(*words, scans, cwd=folder).stdout
+    assert "3 radiographs examined" in predict(*words, scans, cwd=folder).stdout
+    assert "1 radiographs examined" in predict(*words, scans / "wide.jpg", cwd=folder).stdout
+    left = [path.name for path in (scans / "out/overlays").rglob("*.png")]
+    assert left == ["wide.jpg.Mass.png"]
+    wrong = "--heatmap=grad_cam", "--stage=9"
+    assert "stages 1 to 2" in predict(*words, *wrong, scans / "wide.jpg", cwd=folder).stderr
+    assert len(rows(scans / "out/predictions.csv")) == 1
+    assert (scans / "out/overlays/wide.jpg.Mass.png").exists()
+
+
+def test_tables_of_others_are_not_touched(workdir, folder):
+    theirs = folder / "out" / "predictions.csv"
+    theirs.parent.mkdir()
+    theirs.write_text("theirs")
+    done = predict(f"--workdir={workdir}", "--out=out", "scans/wide.jpg", cwd=folder)
+    assert done.returncode == 1
+    assert "predictions.csv was not written by launch/predict.py; name another" in done.stderr
+    assert theirs.read_text() == "theirs"
+
+
+def test_a_name_too_long_for_its_overlay(workdir, folder):
+    path = folder / ("n" * 225 + ".png")
+    (folder / "scans/a/same.png").rename(path)
+    done = predict(f"--workdir={workdir}", "--out=out", "--findings=Mass", path, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (row,) = [row for row in rows(folder / "out/findings.csv") if row["overlay"]]
+    assert row["Image Index"] == path.name
+    assert (folder / "out" / row["overlay"]).is_file()
+
+
+def test_stage_is_of_grad_cam(workdir, folder):
+    done = predict(f"--workdir={workdir}", "--out=out", "--stage=2", "scans", cwd=folder)
+    assert done.returncode == 1
+    assert "--heatmap=grad_cam" in done.stderr
+
+
+def test_a_network_of_other_findings_is_refused(tmp_path, folder):
+    model = cxr.Classifier(cxr.ResNet18(blocks=(1, 1), width=4), cxr.Baseline(num_classes=5))
+    claim_workdir(tmp_path, {"model": classifier_config(model), "data": {"image_size": SIZE}})
+    state = create_state(initial_variables(model, SIZE, seed=0), optax.identity())
+    with open_checkpoints(tmp_path) as opened:
+        save(opened, state, History(({"epoch": 1, "loss": 1.0},)))
+    done = predict(f"--workdir={tmp_path}", f"--out={tmp_path / 'out'}", folder / "scans/wide.jpg")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the run's network tells of 5 findings")
+    assert not (tmp_path / "out").exists()

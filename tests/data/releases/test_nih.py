@@ -1,0 +1,408 @@
+import re
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxcxr.data import read_release
+from jaxcxr.errors import UserError
+from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
+from tests.data.conftest import HEADER, write_release
+
+SHARED = Path(__file__).parents[3] / "../shared"
+METADATA = SHARED / "nih_metadata"
+SAMPLE = SHARED / "nih_sample"
+
+
+needs_metadata = pytest.mark.skipif(not METADATA.exists(), reason="no real metadata here")
+
+
+@pytest.fixture(scope="module")
+def real_release():
+    return read_release(METADATA, require_images=False)
+
+
+@needs_metadata
+class TestRealMetadata:
+    def test_counts(self, real_release):
+        images = real_release.images
+        assert len(images) == 112_120
+        assert images["patient"].nunique() == 30_805
+        assert images["view"].value_counts().to_dict() == {"PA": 67_310, "AP": 44_810}
+        lists = images["official_split"].value_counts().to_dict()
+        assert lists == {"train_val": 86_524, "test": 25_596}
+        assert set(images["sex"]) == {"F", "M"}
+
+    def test_labels_are_those_of_an_independent_count(self, real_release):
+        text = (METADATA / "Data_Entry_2017_v2020.csv").read_text().splitlines()[1:]
+        for finding in FINDINGS:
+            expected = sum(finding in line.split(",")[1].split("|") for line in text)
+            assert real_release.images[finding].sum() == expected
+        healthy = sum(line.split(",")[1] == "No Finding" for line in text)
+        assert (real_release.images[list(FINDINGS)].sum(axis="columns") == 0).sum() == healthy
+
+    def test_boxes(self, real_release):
+        counts = real_release.boxes["finding"].value_counts()
+        expected = dict(zip(BOXED_FINDINGS, (180, 146, 153, 123, 85, 79, 120, 98), strict=True))
+        assert counts.to_dict() == expected
+        assert real_release.boxes["image_name"].nunique() == 880
+        boxed = real_release.images.set_index("image_name").loc[real_release.boxes["image_name"]]
+        assert set(boxed["official_split"]) == {"test"}
+        first = real_release.boxes.iloc[0]
+        assert (first["image_name"], first["finding"]) == ("00013118_008.png", "Atelectasis")
+        np.testing.assert_allclose(
+            first[["x", "y", "w", "h"]].astype(float), [225.0847, 547.0192, 86.7797, 79.1864], 1e-6
+        )
+
+    def test_is_read_in_less_than_three_seconds(self):
+        durations = []
+        for _ in range(3):
+            start = time.process_time()  # the machine may be busy with other work
+            read_release(METADATA, require_images=False)
+            durations.append(time.process_time() - start)
+        assert min(durations) < 3
+
+
+@pytest.mark.skipif(not SAMPLE.exists(), reason="the real sample is not here")
+def test_the_real_sample_is_a_release():
+    release = read_release(SAMPLE)
+    assert len(release.images) == len(release.image_paths) == 130
+    assert len(release.boxes) == 6
+
+
+def test_every_field_is_read(make_release):
+    folder = make_release(patients=10)
+    release = read_release(folder.root)
+    row = release.images.iloc[9]  # patient 5, second radiograph
+    assert row["image_name"] == "00000005_001.png"
+    assert (row["patient"], row["follow_up"], row["age"]) == (5, 1, 25)
+    assert (row["sex"], row["view"], row["official_split"]) == ("M", "AP", "test")
+    assert row["list_position"] == 1
+    assert row[list(FINDINGS)].sum() == 1
+    assert row["Cardiomegaly"] == 1
+    assert release.image_paths["00000005_001.png"] == folder.root / "images/00000005_001.png"
+    boxes = release.boxes.set_index("image_name")
+    assert boxes.loc["00000005_001.png"].tolist() == ["Infiltration", 1.5, 2.5, 10.0, 8.25]
+    assert boxes.loc["00000005_000.png", "finding"] == "Mass"
+
+
+def test_both_layouts_and_both_metadata_versions_say_the_same(make_release):
+    official = read_release(make_release("official").root)
+    for name, settings_ in (("kaggle", {"kaggle": True}), ("older", {"older": True})):
+        other = read_release(make_release(name, **settings_).root)
+        pd.testing.assert_frame_equal(official.images, other.images)
+        pd.testing.assert_frame_equal(official.boxes, other.boxes)
+        assert set(other.image_paths) == set(official.image_paths)
+        assert all(path.is_file() for path in other.image_paths.values())
+
+
+def test_byte_order_mark_and_windows_line_ends(make_release):
+    folder = make_release()
+    expected = read_release(folder.root)
+    for path in (folder.metadata, folder.boxes, folder.train_val, folder.test):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    release = read_release(folder.root)
+    pd.testing.assert_frame_equal(release.images, expected.images)
+    pd.testing.assert_frame_equal(release.boxes, expected.boxes)
+
+
+def test_impossible_ages_are_kept(make_release):
+    folder = make_release()
+    folder.edit(folder.metadata, ",1,21,M,", ",1,414,M,")
+    assert read_release(folder.root).images["age"].max() == 414
+
+
+def test_lists_alone_suffice_without_images(make_release):
+    folder = make_release()
+    shutil.rmtree(folder.root / "images")
+    release = read_release(folder.root, require_images=False)
+    assert len(release.images) == 40
+    assert not release.image_paths
+    with pytest.raises(UserError, match=r"without a PNG file in images/ or an archive \(40\)"):
+        read_release(folder.root)
+    with pytest.raises(UserError, match="without a PNG file"):
+        read_release(folder.root, allow_missing=True)
+
+
+def test_partial_downloads_are_accepted_when_asked(make_release):
+    folder = make_release()
+    folder.image("00000003_000.png").unlink()
+    with pytest.raises(UserError, match=r"without a PNG file .*: 00000003_000.png"):
+        read_release(folder.root)
+    release = read_release(folder.root, allow_missing=True)
+    assert release.missing == ("00000003_000.png",)
+    assert len(release.images) == 40
+    assert len(release.image_paths) == 39
+
+
+DAMAGES = {
+    "list names an image without metadata": (
+        lambda f: f.test.write_text(f.test.read_text() + "\n99.png"),
+        r"test_list.txt names images without metadata in Data_Entry_2017_v2020.csv \(1\): 99.png",
+    ),
+    "metadata in no list": (
+        lambda f: f.edit(f.train_val, "00000001_000.png\n", ""),
+        r"has images that neither train_val_list.txt nor test_list.txt names \(1\): 00000001_000",
+    ),
+    "unknown finding": (
+        lambda f: f.edit(f.metadata, "Hernia,", "Gout,"),
+        r"values of labels other than findings .*'Gout'",
+    ),
+    "a finding and none": (
+        lambda f: f.edit(f.metadata, "Hernia,", "Hernia|No Finding,"),
+        r"values of labels other than findings .*'Hernia\|No Finding'",
+    ),
+    "unknown finding of a box": (
+        lambda f: f.edit(f.boxes, "Infiltrate", "Infiltrat"),
+        r"BBox_List_2017.csv has values of finding other than .* 00000005_001.png 'Infiltrat'",
+    ),
+    "box outside": (
+        lambda f: f.edit(f.boxes, "00000005_000.png,Mass,1.5", "00000005_000.png,Mass,31"),
+        r"boxes outside their image \(1\): 00000005_000.png Mass at \(31, 2.5, 10, 8.25\)",
+    ),
+    "box left of the image": (
+        lambda f: f.edit(f.boxes, "00000005_000.png,Mass,1.5", "00000005_000.png,Mass,-1.5"),
+        r"boxes outside their image \(1\)",
+    ),
+    "flat box": (
+        lambda f: f.edit(
+            f.boxes, "00000010_000.png,Mass,1.5,2.5,10.0", "00000010_000.png,Mass,1,2,0"
+        ),
+        r"boxes of zero area \(1\): 00000010_000.png Mass",
+    ),
+    "box without numbers": (
+        lambda f: f.edit(f.boxes, "00000010_000.png,Mass,1.5", "00000010_000.png,Mass,nan"),
+        r"values of x other than a number \(1\): 00000010_000.png 'nan'",
+    ),
+    "box on an unknown image": (
+        lambda f: f.edit(f.boxes, "00000010_000.png", "77.png"),
+        r"boxes on images without metadata \(1\): 77.png",
+    ),
+    "image twice in the metadata": (
+        lambda f: f.metadata.write_text(
+            f.metadata.read_text() + f.metadata.read_text().splitlines()[1]
+        ),
+        r"Data_Entry_2017_v2020.csv lists images more than once \(1\): 00000001_000.png",
+    ),
+    "image twice in a list": (
+        lambda f: f.test.write_text(f.test.read_text() + "\n00000005_000.png\n"),
+        r"test_list.txt lists images more than once \(1\): 00000005_000.png",
+    ),
+    "image in both lists": (
+        lambda f: f.train_val.write_text(f.train_val.read_text() + "\n00000005_000.png"),
+        r"train_val_list.txt and test_list.txt share images \(1\): 00000005_000.png",
+    ),
+    "patient in both lists": (
+        lambda f: (
+            f.edit(f.test, "00000005_000.png\n", ""),
+            f.train_val.write_text(f.train_val.read_text() + "\n00000005_000.png"),
+        ),
+        r"share patients \(1\): 5",
+    ),
+    "wrong age": (
+        lambda f: f.edit(f.metadata, ",1,21,M,", ",1,21Y,M,"),
+        r"values of age other than a whole number \(2\): 00000001_000.png '21Y'",
+    ),
+    "wrong sex": (
+        lambda f: f.edit(f.metadata, ",1,21,M,PA", ",1,21,X,PA"),
+        r"values of sex other than F or M \(1\): 00000001_000.png 'X'",
+    ),
+    "wrong view": (
+        lambda f: f.edit(f.metadata, ",1,21,M,PA", ",1,21,M,LL"),
+        r"values of view other than PA or AP \(1\): 00000001_000.png 'LL'",
+    ),
+    "name that leaves the folder": (
+        lambda f: f.edit(f.metadata, "00000001_000.png", "../00000001_000.png"),
+        r"names that no image file can have \(1\): '../00000001_000.png'",
+    ),
+    "missing file": (
+        lambda f: f.image("00000007_000.png").unlink(),
+        r"radiographs without a PNG file in images/ or an archive \(1\): 00000007_000.png",
+    ),
+}
+
+
+def test_lists_that_cannot_be_read_are_told_with_all_else(make_release):
+    folder = make_release()
+    (folder.root / "test_list.txt").write_bytes(b"\xff\xfe")
+    (folder.root / "BBox_List_2017.csv").write_bytes(b"\0")
+    folder.edit(folder.metadata, ",1,21,M,PA", ",1,21,X,PA")
+    with pytest.raises(UserError) as raised:
+        read_release(folder.root)
+    message = str(raised.value)
+    assert "2 problems" in message
+    assert all(
+        name in message for name in ("test_list.txt", "BBox_List_2017.csv", "values of sex other")
+    )
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_each_contradiction_is_told(make_release, name):
+    folder = make_release()
+    damage, message = DAMAGES[name]
+    damage(folder)
+    with pytest.raises(UserError, match=message) as caught:
+        read_release(folder.root)
+    assert str(caught.value).startswith(f"{folder.root}: ")
+
+
+def test_all_contradictions_are_told_at_once(make_release):
+    folder = make_release()
+    together = ("unknown finding", "flat box", "box outside", "wrong age", "missing file")
+    for name in together:
+        DAMAGES[name][0](folder)
+    with pytest.raises(UserError, match="5 problems in this release") as caught:
+        read_release(folder.root)
+    for name in together:
+        assert re.search(DAMAGES[name][1], str(caught.value))
+    assert len(str(caught.value).splitlines()) == 1 + len(together)
+
+
+def test_long_lists_of_names_are_cut(make_release):
+    folder = make_release()
+    for path in sorted((folder.root / "images").iterdir())[:15]:
+        path.unlink()
+    with pytest.raises(UserError, match=r"\(15\): 00000001_000.png.* … and 5 more$"):
+        read_release(folder.root)
+
+
+def test_one_image_in_two_folders_is_told(make_release):
+    folder = make_release(kaggle=True)
+    path = folder.image("00000001_000.png")
+    (folder.root / "images").mkdir()
+    shutil.copy(path, folder.root / "images")
+    with pytest.raises(UserError, match=r"images lie in two folders \(1\): 00000001_000.png"):
+        read_release(folder.root)
+
+
+def test_what_a_release_holds_is_told_where_it_is_none(make_release, tmp_path):
+    with pytest.raises(UserError, match=r"nowhere: no such folder; a ChestX-ray14 release holds"):
+        read_release(tmp_path / "nowhere")
+    folder = make_release()
+    folder.boxes.unlink()
+    folder.test.unlink()
+    with pytest.raises(UserError, match=r"release lacks BBox_List_2017.csv, test_list.txt; a Ch"):
+        read_release(folder.root)
+    folder.metadata.unlink()
+    with pytest.raises(UserError, match=r"lacks Data_Entry_2017_v2020\.csv, BBox"):
+        read_release(folder.root)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"name,labels\n1.png,Mass\n", "begins with 'name,labels'; expected a header 'Image Index"),
+        (b"", "begins with ''"),
+        (b"\xff\xfe\x00I\x00m", "no UTF-8 text"),
+        (HEADER.encode() + b"\n1.png,Mass\0,", "NUL bytes"),
+        (HEADER.encode() + b'\n1.png,"Mass,0,1,60,M,PA\n', "no table"),
+        (HEADER.encode() + b"\n", r"train_val_list.txt names images without metadata .*\(32\)"),
+    ],
+)
+def test_metadata_that_is_no_table(make_release, content, message):
+    folder = make_release()
+    folder.metadata.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_release(folder.root)
+
+
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "labels": st.sets(st.sampled_from(FINDINGS)),
+            "age": st.integers(0, 414),
+            "sex": st.sampled_from("FM"),
+            "view": st.sampled_from(["PA", "AP"]),
+            "follow_up": st.integers(0, 183),
+            "patient": st.integers(1, 10**6),
+        }
+    ),
+    min_size=1,
+    max_size=20,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=ROWS, older=st.booleans(), line_end=st.sampled_from(["\n", "\r\n"]))
+def test_what_is_written_is_read(tmp_path_factory, rows, older, line_end):
+    root = tmp_path_factory.mktemp("release")
+    lines = [HEADER + ("," if older else "")]
+    for index, row in enumerate(rows):
+        labels = "|".join(sorted(row["labels"])) or "No Finding"
+        fields = [f"{index}.png", labels, row["follow_up"], row["patient"], row["age"]]
+        fields += [row["sex"], row["view"], 2048, 2500, 0.143, 0.143] + [""] * older
+        lines.append(",".join(map(str, fields)))
+    (root / "Data_Entry_2017.csv").write_text(line_end.join(lines), newline="")
+    (root / "BBox_List_2017.csv").write_text("Image Index,Finding Label,Bbox [x,y,w,h],,,")
+    (root / "train_val_list.txt").write_text("\n".join(f"{i}.png" for i in range(len(rows))))
+    (root / "test_list.txt").write_text("")
+    images = read_release(root, require_images=False).images
+    for row, (_, read) in zip(rows, images.iterrows(), strict=True):
+        assert {finding for finding in FINDINGS if read[finding]} == row["labels"]
+        for field in ("age", "sex", "view", "follow_up", "patient"):
+            assert read[field] == row[field]
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory):
+    folder = write_release(tmp_path_factory.mktemp("lists"), patients=10, size=8)
+    shutil.rmtree(folder.root / "images")
+    names = ("Data_Entry_2017_v2020.csv", "BBox_List_2017.csv", "train_val_list.txt")
+    return folder.root, {name: (folder.root / name).read_bytes() for name in names}
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_random_damage_never_ends_in_a_traceback(lists, data):
+    root, originals = lists
+    name = data.draw(st.sampled_from(sorted(originals)))
+    content = bytearray(originals[name])
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(content)))
+        length = data.draw(st.integers(0, 60))
+        junk = data.draw(st.binary(max_size=20) | st.sampled_from([b'"', b",", b"\n", b"\r", b"|"]))
+        content[start : start + length] = junk
+    (root / name).write_bytes(content)
+    try:
+        release = read_release(root, require_images=False)
+    except UserError:
+        return
+    finally:
+        (root / name).write_bytes(originals[name])
+    assert release.images["image_name"].is_unique
+    assert set(release.images["sex"]) <= {"F", "M"}
+    assert np.isfinite(release.boxes[["x", "y", "w", "h"]]).all(axis=None)
+
+
+def test_a_box_list_that_ends_within_a_line_is_refused(make_release):
+    release = make_release()
+    text = release.boxes.read_text()
+    release.boxes.write_text(text[:-2])  # 8.25 would become 8.2
+    with pytest.raises(UserError, match="ends within its last line"):
+        read_release(release.root, require_images=False)
+    release.boxes.write_text(text.splitlines()[0])
+    assert read_release(release.root, require_images=False).boxes.empty
+
+
+@pytest.mark.parametrize("name", ["metadata", "boxes", "train_val", "test"])
+def test_endless_lines_are_refused(make_release, name):
+    release = make_release()
+    path = getattr(release, name)
+    path.write_text(path.read_text().rstrip("\n") + "," * 10_001 + "\n")
+    with pytest.raises(UserError, match=rf"{path.name}: damaged, line \d+ has 10,0\d\d") as caught:
+        read_release(release.root, require_images=False)
+    assert len(str(caught.value)) < 500
+
+
+def test_control_characters_of_names_reach_no_terminal(make_release):
+    release = make_release()
+    release.test.write_text(release.test.read_text() + "\n\x1b[2J.png")
+    with pytest.raises(UserError, match="names images without metadata") as caught:
+        read_release(release.root, require_images=False)
+    assert r"\x1b[2J.png" in str(caught.value)
+    assert "\x1b" not in str(caught.value)

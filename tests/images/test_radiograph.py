@@ -1,0 +1,299 @@
+"""PNG and JPEG files of every kind that a radiograph may come in, and files that are none."""
+
+import struct
+import zlib
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxcxr.errors import UserError
+from jaxcxr.images import radiograph as images
+from jaxcxr.images.radiograph import find_radiographs, read_radiograph
+from tests.dicom_files import encoded
+
+NIH_SAMPLE = Path(__file__).parents[2] / "../shared/nih_sample/images"
+
+
+@pytest.fixture
+def gray():
+    return np.random.default_rng(0).integers(0, 256, (40, 50), np.uint8)
+
+
+def save(path, image, **options):
+    image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    image.save(path, **options)
+    return path
+
+
+def png(width, height, *, depth=8, color=0, rows=b"", extra=b""):
+    """Returns a PNG file with a header of one's choice."""
+
+    def chunk(kind, data):
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + header + extra + body
+
+
+def png_of(samples, color):
+    """Returns a 16-bit PNG file of (H, W, C) uint16 samples."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    return png(samples.shape[1], samples.shape[0], depth=16, color=color, rows=rows)
+
+
+def test_gray_png_stays_as_it_is(tmp_path, gray):
+    radiograph = read_radiograph(save(tmp_path / "a.png", gray))
+    assert (radiograph.format, radiograph.width, radiograph.height) == ("PNG", 50, 40)
+    np.testing.assert_array_equal(radiograph.pixels, gray)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_gray_in_colours_stays_as_it_is(tmp_path, gray, mode):
+    path = save(tmp_path / "a.png", Image.fromarray(gray).convert(mode))
+    np.testing.assert_array_equal(read_radiograph(path).pixels, gray)
+
+
+def test_transparency_is_ignored(tmp_path, gray):
+    colors = np.stack([gray, gray, gray, np.arange(2000).reshape(40, 50) % 256], -1).astype("u1")
+    np.testing.assert_array_equal(read_radiograph(save(tmp_path / "a.png", colors)).pixels, gray)
+    path = save(tmp_path / "b.png", gray, transparency=7)
+    np.testing.assert_array_equal(read_radiograph(path).pixels, gray)
+
+
+@pytest.mark.parametrize("transparency", [None, 3, bytes(range(256))])
+def test_palette(tmp_path, gray, transparency):
+    image = Image.fromarray(gray, "L").convert("P")
+    image.putpalette([255 - level for level in range(256) for _ in range(3)])
+    options = {} if transparency is None else {"transparency": transparency}
+    path = save(tmp_path / "a.png", image, **options)
+    np.testing.assert_array_equal(read_radiograph(path).pixels, 255 - gray)
+
+
+def test_one_bit(tmp_path, gray):
+    path = save(tmp_path / "a.png", Image.fromarray(gray > 127))
+    np.testing.assert_array_equal(read_radiograph(path).pixels, np.where(gray > 127, 255, 0))
+
+
+def test_interlaced(tmp_path, gray):
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2)]
+    rows = b"".join(
+        b"\0" + row.tobytes()
+        for y, x, dy, dx in [*passes, (1, 0, 2, 1)]
+        for row in gray[y::dy, x::dx]
+    )
+    content = bytearray(png(50, 40, rows=rows))
+    content[28] = 1
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (tmp_path / "a.png").write_bytes(content)
+    np.testing.assert_array_equal(read_radiograph(tmp_path / "a.png").pixels, gray)
+
+
+@pytest.mark.parametrize("greatest", [1023, 4095, 65535])
+def test_16_bit_gray_fills_the_range(tmp_path, greatest):
+    deep = np.linspace(0, greatest, 2000).reshape(40, 50).astype(np.uint16)
+    pixels = read_radiograph(save(tmp_path / "a.png", deep)).pixels
+    np.testing.assert_array_equal(pixels, np.rint(255 * (deep / greatest)))
+
+
+def test_16_bit_twin_of_an_8_bit_radiograph(tmp_path, gray):
+    gray.flat[:2] = 0, 255
+    pixels = read_radiograph(save(tmp_path / "a.png", gray.astype(np.uint16) * 257)).pixels
+    np.testing.assert_array_equal(pixels, gray)
+
+
+@pytest.mark.parametrize(("color", "channels"), [(2, 3), (6, 4), (4, 2)])
+def test_16_bit_colours(tmp_path, gray, color, channels):
+    samples = np.repeat(gray.astype(np.uint16)[..., None] * 257, channels, axis=-1)
+    (tmp_path / "a.png").write_bytes(png_of(samples, color))
+    np.testing.assert_array_equal(read_radiograph(tmp_path / "a.png").pixels, gray)
+    (tmp_path / "b.png").write_bytes(png_of(samples // 16, color))
+    with pytest.raises(UserError, match="upper bits are unused"):
+        read_radiograph(tmp_path / "b.png")
+
+
+def test_equal_values_give_black(tmp_path):
+    path = save(tmp_path / "a.png", np.full((40, 40), 777, np.uint16))
+    assert not read_radiograph(path).pixels.any()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_jpeg(tmp_path, mode, progressive):
+    smooth = np.linspace(0, 255, 2000).reshape(40, 50).astype(np.uint8)
+    image = Image.fromarray(smooth).convert("RGB" if mode == "CMYK" else mode).convert(mode)
+    path = save(tmp_path / "a.jpg", image, quality=97, progressive=progressive)
+    radiograph = read_radiograph(path)
+    assert radiograph.format == "JPEG"
+    assert abs(radiograph.pixels.astype(int) - smooth).max() <= 6
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_exif_orientation(tmp_path, gray, orientation, dtype):
+    gray.flat[:2] = 0, 255
+    upright = gray.astype(dtype) * (257 if dtype == np.uint16 else 1)
+    # What the camera stored, so that each orientation's own turn makes it upright (EXIF 2.3, 0112).
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.T,
+        6: np.rot90(upright, 1),
+        7: upright[::-1, ::-1].T,
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / "a.png", np.ascontiguousarray(stored), exif=exif)
+    radiograph = read_radiograph(path)
+    np.testing.assert_array_equal(radiograph.pixels, gray)
+    assert (radiograph.width, radiograph.height) == (50, 40)
+
+
+def test_content_tells_the_format(tmp_path, gray):
+    (tmp_path / "a.dcm").write_bytes(encoded(gray, "PNG"))
+    assert read_radiograph(tmp_path / "a.dcm").format == "PNG"
+
+
+@pytest.mark.skipif(not NIH_SAMPLE.exists(), reason="NIH radiographs are not beside the checkout")
+def test_real_radiographs():
+    for path in sorted(NIH_SAMPLE.glob("*.png"))[:12]:
+        radiograph = read_radiograph(path)
+        assert (radiograph.width, radiograph.height) == (1024, 1024)
+        with Image.open(path) as image:
+            np.testing.assert_array_equal(radiograph.pixels, np.asarray(image.convert("L")))
+
+
+def animation(gray):
+    frames = [Image.fromarray(gray), Image.fromarray(255 - gray)]
+    return encoded(gray, "PNG", save_all=True, append_images=frames[1:])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty, 0 bytes"),
+        (b"Patient has a cough.", "expected a PNG, JPEG or DICOM file"),
+        (b"GIF89a" + bytes(200), "expected a PNG, JPEG or DICOM file"),
+        (b"\x89PNG\r\n\x1a\n", "damaged"),
+        (b"\xff\xd8\xff", "damaged"),
+        (bytes(128) + b"DICM", "damaged"),
+        (png(30_000, 30_000), "30000×30000 pixels; at most"),
+        (png(2**31 - 1, 2**31 - 1), "2147483647×2147483647 pixels"),
+        (png(1, 1, rows=b"\0\0"), "1×1 pixels; a radiograph has at least 32×32"),
+        (png(31, 100), "31×100 pixels"),
+        (png(40, 400), "40×400 pixels; a radiograph is at most 8 times as long as wide"),
+        (png(40, 40)[:-14], "damaged"),
+        (animation(np.zeros((40, 40), np.uint8)), "animation"),
+    ],
+)
+def test_refuses(tmp_path, content, message):
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message) as caught:
+        read_radiograph(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_bomb_is_not_decompressed(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    path.write_bytes(png(30_000, 30_000))
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(UserError, match="30000×30000"):
+        read_radiograph(path)
+
+
+def test_refuses_what_is_no_file(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        read_radiograph(tmp_path / "missing.png")
+    with pytest.raises(UserError, match="no such file"):
+        read_radiograph("x" * 5000)
+    for place in (tmp_path, Path("/dev/zero")):
+        with pytest.raises(UserError, match="no regular file"):
+            read_radiograph(place)
+
+
+def test_refuses_huge_files_unread(tmp_path):
+    path = tmp_path / "a.dcm"
+    with path.open("wb") as file:
+        file.truncate(images.MAX_BYTES + 1)
+    with pytest.raises(UserError, match="files of at most"):
+        read_radiograph(path)
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG"])
+def test_damaged_files(tmp_path, format_):
+    """A flipped bit of a PNG's pixels is always seen; JPEG has no checksums, but never crashes."""
+    smooth = np.add.outer(np.arange(200), np.arange(250)).astype(np.uint8)
+    content = encoded(smooth, format_)
+    generator = np.random.default_rng(0)
+    path = tmp_path / "a"
+    for trial in range(300):
+        flipped = np.frombuffer(content, np.uint8).copy()
+        place = generator.integers(0, len(flipped))
+        flipped[place] ^= 1 << generator.integers(0, 8)
+        end = generator.integers(0, len(flipped)) if trial % 3 == 0 else None
+        path.write_bytes(flipped[:end].tobytes())
+        with suppress(UserError):
+            pixels = read_radiograph(path).pixels
+            if format_ == "PNG":
+                np.testing.assert_array_equal(pixels, smooth)
+
+
+@pytest.fixture
+def folder(tmp_path, gray, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.png", "a.JPG", "deep/er/c.dcm", "notes.txt", ".hidden.png", "deep/.x/d.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"?")
+    (tmp_path / "deep/IM0001").write_bytes(bytes(128) + b"DICM")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["b.png"], ["b.png"]),
+        (["b.png", "deep/../b.png", "*.png"], ["b.png"]),
+        (["."], ["a.JPG", "b.png", "deep/IM0001", "deep/er/c.dcm"]),
+        (["deep", "b.png"], ["b.png", "deep/IM0001", "deep/er/c.dcm"]),
+        (["deep/**/*.dcm"], ["deep/er/c.dcm"]),
+        (["d?ep"], ["deep/IM0001", "deep/er/c.dcm"]),
+        (["notes.txt"], ["notes.txt"]),
+        (["missing.png"], ["missing.png"]),
+    ],
+)
+def test_find_radiographs(folder, arguments, expected):
+    assert [str(path) for path in find_radiographs(arguments)] == expected
+
+
+def test_brackets_in_a_name_are_no_pattern(folder):
+    (folder / "a[1].png").write_bytes(b"?")
+    assert find_radiographs(["a[1].png"]) == [Path("a[1].png")]
+
+
+@pytest.mark.parametrize("arguments", [[], ["*.tif"], ["empty"], ["b.png", "empty"]])
+def test_finds_nothing(folder, arguments):
+    (folder / "empty").mkdir()
+    with pytest.raises(UserError, match="name"):
+        find_radiographs(arguments)
+
+
+def test_jpeg_of_thousands_of_scans_is_refused(tmp_path):
+    """Each scan of a few bytes is a pass over the whole image: minutes for a large one."""
+    content = encoded(np.full((64, 64), 90, np.uint8), "JPEG", progressive=True)
+    scan = content[content.rindex(b"\xff\xda") : -2]
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content[:-2] + 20 * scan + content[-2:])
+    assert abs(read_radiograph(path).pixels.astype(int) - 90).max() <= 1
+    path.write_bytes(content[:-2] + 3000 * scan + content[-2:])
+    with pytest.raises(UserError, match=r"a JPEG of 3,0\d\d scans; at most 40"):
+        read_radiograph(path)

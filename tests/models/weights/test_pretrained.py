@@ -1,0 +1,184 @@
+import re
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from jaxcxr.errors import UserError
+from jaxcxr.models import (
+    AttentionGated,
+    Baseline,
+    Classifier,
+    DenseNet121,
+    ResNet18,
+    ResNet50,
+    SpaceAttention,
+    SqueezeExcitation,
+    classifier_config,
+)
+from jaxcxr.models.weights.pretrained import initialize, load_backbone, load_classifier, to_torch
+from jaxcxr.models.weights.torch_files import read_torch_file, write_torch_file
+from jaxcxr.models.weights.weight_folder import load_weight_folder, save_weight_folder
+
+RESNET = ResNet18(blocks=(2, 1, 1, 1), width=2)
+DENSENET = DenseNet121(blocks=(2, 1, 1, 1), width=4, growth=4)
+MODEL = Classifier(RESNET, Baseline())
+
+
+def drawn(model):
+    """Returns random variables, without compiling the network."""
+    images = jax.ShapeDtypeStruct((1, 64, 64, 3), np.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+    random = np.random.default_rng(0)
+    return jax.tree.map(lambda leaf: random.random(leaf.shape, np.float32), dict(shapes))
+
+
+def assert_same(one, other):
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def backbone_file(backbone, variables):
+    name = type(backbone).__name__
+    return to_torch({key: {"backbone": part} for key, part in variables.items()}, name)
+
+
+def saved(tmp_path, arrays):
+    path = tmp_path / "weights.safetensors"
+    write_torch_file(path, arrays)
+    return path
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        MODEL,
+        Classifier(DENSENET, Baseline(transition="deconvolution")),
+        Classifier(ResNet50(blocks=(1, 1, 1, 1), width=2), AttentionGated(aggregation="deep_sup")),
+        Classifier(RESNET, SqueezeExcitation()),
+    ],
+    ids=["baseline", "deconvolution", "attention_gated", "squeeze_excitation"],
+)
+def test_what_is_exported_can_be_read_again(model, tmp_path):
+    variables = drawn(model)
+    exported = to_torch(variables, type(model.backbone).__name__)
+    assert_same(load_classifier(saved(tmp_path, exported), model), variables)
+
+
+def test_names_are_torchvisions():
+    names = to_torch(drawn(Classifier(ResNet50(width=2), Baseline())), "ResNet50")
+    for name, shape in {
+        "conv1.weight": (2, 3, 7, 7),
+        "bn1.running_mean": (2,),
+        "layer1.0.downsample.0.weight": (8, 2, 1, 1),
+        "layer1.0.downsample.1.running_var": (8,),
+        "layer3.5.conv2.weight": (8, 8, 3, 3),
+        "layer4.2.bn3.bias": (64,),
+        "head.transition.weight": (64, 64, 1, 1),
+        "head.classifier.weight": (14, 64),
+    }.items():
+        assert names[name].shape == shape
+    names = backbone_file(DENSENET, drawn(DENSENET))
+    for name in (
+        "features.conv0.weight",
+        "features.norm0.running_mean",
+        "features.denseblock1.denselayer2.norm1.weight",
+        "features.transition3.conv.weight",
+        "features.denseblock4.denselayer1.conv2.weight",
+        "features.norm5.bias",
+    ):
+        assert name in names
+
+
+def test_torchvisions_unused_arrays_are_passed_over(tmp_path):
+    variables = drawn(RESNET)
+    arrays = backbone_file(RESNET, variables) | {
+        "fc.weight": np.zeros((1000, 16), np.float32),
+        "fc.bias": np.zeros(1000, np.float32),
+        "bn1.num_batches_tracked": np.zeros((), np.int64),
+    }
+    assert_same(load_backbone(saved(tmp_path, arrays), RESNET), variables)
+
+
+def test_torchvisions_old_names_of_densenet_are_understood(tmp_path):
+    variables = drawn(DENSENET)
+    old = {
+        re.sub(r"(denselayer\d\.(?:norm|conv))(\d)", r"\1.\2", name): array
+        for name, array in backbone_file(DENSENET, variables).items()
+    }
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    old["classifier.weight"] = np.zeros((1000, 8), np.float32)
+    assert_same(load_backbone(saved(tmp_path, old), DENSENET), variables)
+
+
+def test_missing_extra_and_misshapen_parameters_are_all_named(tmp_path):
+    arrays = to_torch(drawn(MODEL), "ResNet18")
+    del arrays["layer1.1.conv2.weight"]
+    arrays["layer9.weight"] = np.zeros(3, np.float32)
+    arrays["head.classifier.weight"] = np.zeros((15, 16), np.float32)
+    path = saved(tmp_path, arrays)
+    with pytest.raises(UserError) as error:
+        load_classifier(path, MODEL)
+    message = str(error.value)
+    assert str(path) in message
+    assert "3 parameters" in message
+    assert "layer1.1.conv2.weight is missing" in message
+    assert "layer9.weight belongs to no part of the network" in message
+    assert "head.classifier.weight has the shape (15, 16), expected (14, 16)" in message
+
+
+def test_a_backbones_file_gives_the_backbone_and_leaves_the_head(tmp_path):
+    trained, random = drawn(RESNET), jax.tree.map(np.zeros_like, drawn(MODEL))
+    path = saved(tmp_path, backbone_file(RESNET, trained))
+    variables = initialize(MODEL, random, path)
+    for collection, part in trained.items():
+        assert_same(variables[collection]["backbone"], part)
+    assert_same(variables["params"]["head"], random["params"]["head"])
+
+
+def test_a_folder_of_weights_comes_back_and_initializes(tmp_path):
+    variables = drawn(MODEL)
+    save_weight_folder(tmp_path / "weights", classifier_config(MODEL), variables)
+    config, restored = load_weight_folder(tmp_path / "weights")
+    assert config["backbone"]["name"] == "ResNet18"
+    assert_same(restored, variables)
+    assert_same(initialize(MODEL, drawn(MODEL), tmp_path / "weights"), variables)
+    other = Classifier(RESNET, SpaceAttention())
+    with pytest.raises(UserError, match="head/transition/kernel belongs to no part"):
+        initialize(other, drawn(other), tmp_path / "weights")
+    with pytest.raises(UserError, match="exists already"):
+        save_weight_folder(tmp_path / "weights", {}, variables)
+    with pytest.raises(UserError, match="has a bracket"):
+        save_weight_folder(tmp_path / "[weights]", {}, variables)
+
+
+def test_a_folder_without_weights_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"config\.json"):
+        load_weight_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.safetensors", None, "does not exist"),
+        ("weights.safetensors", b"not one", "no whole safetensors file"),
+        ("weights.npz", b"PK", r"ends in \.safetensors, \.pth"),
+    ],
+)
+def test_files_that_cannot_be_read(name, content, message, tmp_path):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=message) as error:
+        read_torch_file(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_written_file_is_pytorchs(tmp_path):
+    path = saved(tmp_path, {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3).T})
+    with safetensors.safe_open(path, "numpy") as file:
+        assert file.metadata() == {"format": "pt"}
+        np.testing.assert_array_equal(file.get_tensor("a.weight"), [[0, 3], [1, 4], [2, 5]])
+    with pytest.raises(UserError, match=r"end its name in \.safetensors"):
+        write_torch_file(tmp_path / "weights.npz", {})

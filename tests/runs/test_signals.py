@@ -1,0 +1,156 @@
+"""SIGTERM and SIGINT, as a scheduler and a person send them to launch/train.py."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from jaxcxr.runs.signals import SignalWatch
+
+REPOSITORY = Path(__file__).parents[2]
+
+CONFIG = """
+from jaxcxr.runs.experiment import Config, default_config
+
+
+def get_config() -> Config:
+    config = default_config()
+    config.model.backbone = {"name": "ResNet18", "width": 4, "blocks": (1, 1, 1)}
+    config.initial_weights = "random"
+    config.data.image_size = 64
+    config.batch_size = 8
+    config.epochs = 2000
+    config.early_stopping.patience = 2000
+    return config
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a prepared phantom and a config that trains for long."""
+    place = tmp_path_factory.mktemp("signals")
+    (place / "long.py").write_text(CONFIG)
+    for program, *arguments in (
+        ("make_phantom", f"--out={place / 'release'}", "--images=60", "--image_size=64"),
+        ("prepare", f"--release={place / 'release'}", f"--data_dir={place}", "--image_size=64"),
+    ):
+        command = [sys.executable, str(REPOSITORY / f"launch/{program}.py"), *arguments]
+        subprocess.run(command, check=True, capture_output=True)
+    return place
+
+
+def start(place, workdir, *arguments):
+    config = f"--config={place / 'long.py'}"
+    return launch("train", config, f"--data_dir={place}", f"--workdir={workdir}", *arguments)
+
+
+def launch(program, *arguments):
+    return subprocess.Popen(
+        [sys.executable, str(REPOSITORY / f"launch/{program}.py"), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process):
+    """Returns what it printed, on its two ways out; leaves nothing at work."""
+    try:
+        return process.communicate(timeout=300)
+    finally:
+        process.kill()
+
+
+def wait_for(path, process):
+    for _ in range(6000):
+        if path.exists():
+            return
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.kill()
+    raise TimeoutError(path)
+
+
+@pytest.mark.parametrize(
+    ("number", "arguments", "status"),
+    [
+        (signal.SIGTERM, (), 0),
+        (signal.SIGINT, (), 0),
+        (signal.SIGTERM, ("--stopped_status=143",), 143),
+    ],
+)
+def test_a_signal_saves_and_says_how_to_go_on(place, tmp_path, number, arguments, status):
+    process = start(place, tmp_path / "run", *arguments)
+    wait_for(tmp_path / "run/history.csv", process)
+    process.send_signal(number)
+    output, errors = finish(process)
+    assert process.returncode == status, errors
+    assert "Traceback" not in errors
+    last = output.splitlines()[-1]
+    assert f"stopped by {number.name}" in last
+    assert not (tmp_path / "run/lock.json").exists()
+    if status:
+        return
+    epochs = len(pd.read_csv(tmp_path / "run/history.csv"))
+    command = shlex.split(last.partition("go on with: ")[2])
+    assert command[0] == "python"
+    done = subprocess.run(
+        [sys.executable, *command[1:], f"--config.epochs={epochs + 1}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"{epochs} of {epochs + 1} epochs" in done.stdout
+    history = pd.read_csv(tmp_path / "run/history.csv")
+    assert list(history["epoch"]) == list(range(1, epochs + 2))
+
+
+def test_a_signal_stops_a_sweep_and_scores_nothing_half_trained(place, tmp_path):
+    sweep = tmp_path / "sweep"
+    words = [f"--configs={place / 'long.py'}", f"--data_dir={place}", f"--out={sweep}"]
+    process = launch("sweep", *words, "--seeds=3", "--stopped_status=143")
+    run = sweep / "long/as_configured/seed_0"
+    wait_for(run / "history.csv", process)
+    process.send_signal(signal.SIGINT)
+    output, errors = finish(process)
+    assert process.returncode == 143, errors
+    assert output.splitlines()[-1].startswith("stopped by SIGINT; what was done is saved; go on")
+    assert "stopped by SIGTERM after" in (run / "log.txt").read_text().splitlines()[-1]
+    assert not (run / "lock.json").exists()
+    assert not (run / "evaluation").exists()
+    assert [path.name for path in run.parent.iterdir()] == ["seed_0"]
+    assert not list(sweep.rglob("sweep_result.json"))
+
+
+def test_a_second_signal_ends_at_once():
+    """In a process of its own: the first is remembered, the second kills."""
+    code = (
+        "import os, signal\n"
+        "from jaxcxr.runs.signals import SignalWatch\n"
+        "watch = SignalWatch()\n"
+        "watch.start()\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "print(watch.received, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "print('still here', flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "SIGINT\n"
+    assert done.returncode == -signal.SIGINT
+
+
+def test_handlers_are_given_back():
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    watch = SignalWatch()
+    watch.start()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert watch.received == "SIGTERM"
+    watch.stop()
+    assert {number: signal.getsignal(number) for number in before} == before
