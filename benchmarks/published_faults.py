@@ -16,7 +16,7 @@ from jaxcxr.evaluation.outcome import Level, localization_table
 from jaxcxr.evaluation.published_protocol import NO_FAULTS, PUBLISHED, Faults, published_outcome
 
 LEVELS: list[Level] = [("IoU", 0.1), ("IoU", 0.3), ("IoBB", 0.25), ("IoBB", 0.5)]
-WAYS = {
+SPLIT_METHODS = {
     "correct": NO_FAULTS,
     "overwritten rows": Faults(True, False, False),
     "swapped boxes": Faults(False, True, False),
@@ -40,7 +40,7 @@ def main() -> None:
     predicted = tables.read_boxes(folder / "boxes.csv", sizes["image_name"])
     print(f"{len(annotated)} annotated boxes on {len(sizes)} radiographs")
     print(f"{'':<24}" + "".join(f"{f'{metric} {t:g}':>10}" for metric, t in LEVELS))
-    for name, faults in WAYS.items():
+    for name, faults in SPLIT_METHODS.items():
         table = localization_table(published_outcome(annotated, predicted, faults))
         means = table[table["finding"] == "Mean"].set_index(["metric", "threshold"])["accuracy"]
         print(f"{name:<24}" + "".join(f"{means[level]:>10.3f}" for level in LEVELS))

@@ -1,19 +1,26 @@
-"""The one exception for mistakes that the person at the keyboard can mend."""
+"""The exception for errors the user can fix."""
 
 from __future__ import annotations
 
 
-class UserError(Exception):
-    """A wrong path, value or file, told so that the reader can put it right.
+class UserError(ValueError):
+    """An invalid path, value or file, described so that the reader can correct it.
 
-    The message is one line (or one line per problem): what was read, the value received, what was
-    expected and what to do. Launch programs print it without a traceback and exit with status 1.
-    Control characters, which names and contents of files may hold, are written out as Python does:
-    none reaches a terminal.
+    The message is one line (or one line per problem): what is wrong, with the file and the value
+    received; what was expected; what to do. It speaks of arguments and settings, never of the
+    flags of a program. Programs print it without a traceback, name the flag of `argument`, and
+    exit with status 1. Control characters, which names and contents of files may contain, are
+    escaped as `repr` does: none reaches a terminal.
+
+    Args:
+        message: The message.
+        argument: The argument of a function of this package that is wrong, or that helps: a program
+            whose flag has this name adds it to the message.
     """
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, argument: str | None = None) -> None:
         super().__init__("".join(map(_visible, message)))
+        self.argument = argument
 
 
 def _visible(character: str) -> str:

@@ -23,7 +23,7 @@ _HOST = socket.gethostname()[:20]  # file systems take 255 bytes of a name in al
 _REMAINS = re.compile(rf"\..+\.{re.escape(_HOST)}\.(\d+)\.partial(\.\w+)?")
 
 
-def aside_of(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
     """Returns the name beside `path` under which this process writes it.
 
     What processes of this machine that are dead left beside `path` is removed.
@@ -45,7 +45,7 @@ def _remove_remains(folder: Path) -> None:
 
 
 @contextmanager
-def written_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a path beside `path` to write to, and renames it to `path` when the block succeeds.
 
     The folder is made where it is missing. When the block fails, what was written is removed and an
@@ -61,7 +61,7 @@ def written_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _cannot_be_written(path, error) from error
-    aside = aside_of(path)
+    aside = temporary_path(path)
     try:
         yield aside
         os.replace(aside, path)
@@ -87,7 +87,7 @@ def make_folder(folder: str | os.PathLike[str]) -> None:
         raise _cannot_be_written(folder, error) from error
 
 
-def require_other_files(
+def refuse_overwriting_inputs(
     written: Iterable[str | os.PathLike[str]], read: Iterable[str | os.PathLike[str]]
 ) -> None:
     """Refuses to write files over those that are read.
@@ -155,8 +155,8 @@ def _cannot_be_written(path: Path, error: OSError) -> UserError:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes UTF-8 text to `path` in one piece; see `written_aside`."""
-    with written_aside(path) as aside:
+    """Writes UTF-8 text to `path` in one piece; see `atomic_write`."""
+    with atomic_write(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
 

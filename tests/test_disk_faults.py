@@ -23,7 +23,7 @@ import jaxcxr as cxr
 from jaxcxr.data import load, phantom, prepare, read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
-from jaxcxr.files import remove_file, write_text, written_aside
+from jaxcxr.files import atomic_write, remove_file, write_text
 from jaxcxr.models.weights.torch_files import write_torch_file
 from jaxcxr.models.weights.weight_folder import save_weight_folder
 from jaxcxr.reporting.figures import learning_curves
@@ -49,17 +49,17 @@ def release(tmp_path_factory):
 
 
 def draw_figure(folder: Path, _) -> None:
-    with written_aside(folder / "roc.png") as aside:
+    with atomic_write(folder / "roc.png") as aside:
         learning_curves({"run": PROGRESS.history.to_frame()}).savefig(aside)
 
 
 def draw_overlay(folder: Path, _) -> None:
-    with written_aside(folder / "overlays/a.png") as aside:
+    with atomic_write(folder / "overlays/a.png") as aside:
         Image.fromarray(NOISE.integers(0, 256, (99, 99, 3), np.uint8)).save(aside)
 
 
 def write_arrays(folder: Path, _) -> None:
-    with written_aside(folder / "cases.npz") as aside:
+    with atomic_write(folder / "cases.npz") as aside:
         np.savez_compressed(aside, allow_pickle=False, images=NOISE.random(1000))
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from jaxcxr.errors import UserError
-from jaxcxr.files import make_folder, require_other_files, write_text, written_aside
+from jaxcxr.files import atomic_write, make_folder, refuse_overwriting_inputs, write_text
 
 
 def test_makes_folders_and_replaces(tmp_path):
@@ -23,7 +23,7 @@ def test_failure_leaves_the_earlier_file_and_no_remains(tmp_path):
     write_text(path, "old")
 
     def write_half() -> None:
-        with written_aside(path) as aside:
+        with atomic_write(path) as aside:
             aside.write_text("half")
             raise KeyError("broken off")
 
@@ -36,11 +36,11 @@ def test_failure_leaves_the_earlier_file_and_no_remains(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from jaxcxr.files import aside_of, written_aside
-folder = aside_of(Path(sys.argv[1], "release"))
+from jaxcxr.files import temporary_path, atomic_write
+folder = temporary_path(Path(sys.argv[1], "release"))
 folder.mkdir()
 (folder / "a.png").write_text("half")
-with written_aside(Path(sys.argv[1], "b.txt")) as aside:
+with atomic_write(Path(sys.argv[1], "b.txt")) as aside:
     aside.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -80,7 +80,7 @@ def test_what_is_read_is_not_written_over(tmp_path):
     path, link = tmp_path / "a.csv", tmp_path / "link"
     path.write_text("")
     link.symlink_to(path)
-    require_other_files([tmp_path / "b.csv"], [path, link])
+    refuse_overwriting_inputs([tmp_path / "b.csv"], [path, link])
     for out in (path, link, tmp_path / "b" / ".." / "a.csv"):
         with pytest.raises(UserError, match="which is read; name another --out"):
-            require_other_files([tmp_path / "b.csv", out], [path])
+            refuse_overwriting_inputs([tmp_path / "b.csv", out], [path])

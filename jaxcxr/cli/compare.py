@@ -14,7 +14,7 @@ from jaxcxr.data.releases.nih import read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.comparison import paired_table, paired_text
-from jaxcxr.files import require_other_files
+from jaxcxr.files import refuse_overwriting_inputs
 
 _RELEASE = flags.DEFINE_string(
     "release", None, "Folder of the release; its lists suffice.", required=True
@@ -35,7 +35,7 @@ def main(paths: list[str]) -> None:
     if len(paths) != 2:
         raise UserError(f"{len(paths)} files are named; expected two: A.csv B.csv")
     if _OUT.value:
-        require_other_files([_OUT.value], paths)
+        refuse_overwriting_inputs([_OUT.value], paths)
     images = read_release(_RELEASE.value, require_images=False).images
     a, b = (
         tables.read_predictions(path, images["image_name"]).set_index(tables.IMAGE)

@@ -23,7 +23,7 @@ from absl import flags
 from jaxcxr.data.releases.nih import read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import summary, tables
-from jaxcxr.files import require_other_files, written_aside
+from jaxcxr.files import atomic_write, refuse_overwriting_inputs
 from jaxcxr.reporting.figures import roc_figure
 from jaxcxr.training import distributed
 
@@ -78,7 +78,7 @@ def score_run(workdir: Path, data_dir: str) -> None:
         predict_split(predictor, split, _BATCH_SIZE.value)
         for split in (prepared.validation, prepared.test)
     )
-    if not distributed.leads():
+    if not distributed.is_primary_process():
         return
     for name, (labels, predictions) in {"validation_": validation, "": test}.items():
         tables.write(labels, out / f"{name}labels.csv")
@@ -94,7 +94,7 @@ def score_run(workdir: Path, data_dir: str) -> None:
 
 def score_file(path: str, release_folder: str, out: Path) -> None:
     """Scores the probabilities in a CSV file against the release's labels."""
-    require_other_files([out / "predictions.csv", out / "labels.csv"], [path])
+    refuse_overwriting_inputs([out / "predictions.csv", out / "labels.csv"], [path])
     release = read_release(release_folder, require_images=False)
     predictions = tables.read_predictions(path, release.images["image_name"])
     official = tables.on_test_list(predictions, release.images)
@@ -120,7 +120,7 @@ def write_scores(labels: pd.DataFrame, predictions: pd.DataFrame, out: Path) -> 
     tables.write(scores, out / "subgroups.csv")
     curves = summary.roc_curves(labels, predictions)
     aucs = dict(zip(overall["finding"], overall["auc"], strict=True))
-    with written_aside(out / "roc.png") as aside:
+    with atomic_write(out / "roc.png") as aside:
         roc_figure(curves, {name: aucs[name] for name in curves}).savefig(aside)
     tables.write(overall.loc[:, summary.AUC_COLUMNS], out / "auc.csv")  # last: all is there
     print(summary.auc_text(overall, predictions))

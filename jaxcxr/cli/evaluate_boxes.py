@@ -33,7 +33,7 @@ from jaxcxr.evaluation.outcome import (
     localization_table,
     localization_text,
 )
-from jaxcxr.files import require_other_files, written_aside
+from jaxcxr.files import atomic_write, refuse_overwriting_inputs
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where launch/prepare.py wrote.")
@@ -105,7 +105,7 @@ def score_run(workdir: Path, data_dir: str) -> None:
         cases, thresholds=cuts, regions=cast(RegionChoice, _REGIONS.value), min_area=_MIN_AREA.value
     )
     out = workdir / "evaluation"
-    with written_aside(out / "cases.npz") as aside:
+    with atomic_write(out / "cases.npz") as aside:
         np.savez_compressed(aside, allow_pickle=False, **cases.arrays())
     points = peak_points(cases.heatmaps, *cases.png_sizes[cases.case_image].T)
     pointing = pointing_game(cases.annotated, points)
@@ -118,7 +118,7 @@ def score_run(workdir: Path, data_dir: str) -> None:
 
 def score_file(path: str, release_folder: str, out: Path) -> None:
     """Scores the boxes in a CSV file against the annotated boxes of a release."""
-    require_other_files([out / "boxes.csv", out / "annotated_boxes.csv"], [path])
+    refuse_overwriting_inputs([out / "boxes.csv", out / "annotated_boxes.csv"], [path])
     release = read_release(release_folder, require_images=False)
     predicted = tables.read_boxes(path, release.images["image_name"])
     people = release.images.loc[:, ["image_name", "patient", "official_split"]]

@@ -37,12 +37,12 @@ from tqdm import tqdm
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.boxes import RegionChoice
-from jaxcxr.files import remove_file, written_aside
+from jaxcxr.files import atomic_write, remove_file
 from jaxcxr.findings import FINDINGS, canonical_finding, finding_index
 from jaxcxr.images.radiograph import find_radiographs, lies_in
-from jaxcxr.inference.examination import Examination, examine
+from jaxcxr.inference.examination import PredictionResult, examine
 from jaxcxr.inference.finding_table import finding_table, prediction_table, summary_text
-from jaxcxr.inference.flip_averaging import Look, flip_averaged
+from jaxcxr.inference.flip_averaging import PredictFn, flip_averaged
 from jaxcxr.inference.gradcam import grad_cam, grad_cam_plus_plus
 from jaxcxr.inference.operating_points import read_operating_points
 from jaxcxr.inference.predictor import Predictor, require_all_findings
@@ -91,7 +91,7 @@ def main(arguments: list[str]) -> None:
     require_all_findings(predictor)
     points = read_operating_points(_WORKDIR.value)
     regions = cast(RegionChoice, _REGIONS.value)
-    look = choose_look(predictor)
+    look = choose_predict_fn(predictor)
     skipped: dict[str, str] = {}
 
     def refuse(path: str, reason: str) -> None:
@@ -168,16 +168,18 @@ def findings_asked_for(names: list[str]) -> list[str]:
         ) from error
 
 
-def choose_look(predictor: Predictor) -> Look:
+def choose_predict_fn(predictor: Predictor) -> PredictFn:
     """Returns the network with the heat maps that the flags ask for."""
-    look: Look = predictor
+    look: PredictFn = predictor
     if _HEATMAP.value != "network":
         explain = grad_cam if _HEATMAP.value == "grad_cam" else grad_cam_plus_plus
         look = explain(predictor, _STAGE.value)
     return flip_averaged(look) if _FLIP.value else look
 
 
-def write_overlay(examination: Examination, finding: str, boxes: pd.DataFrame, out: Path) -> str:
+def write_overlay(
+    examination: PredictionResult, finding: str, boxes: pd.DataFrame, out: Path
+) -> str:
     """Draws a finding over its radiograph; returns where, relative to --out."""
     name = f"overlays/{file_stem(examination.name)}.{finding}.png"
     radiograph = examination.radiograph
@@ -190,7 +192,7 @@ def write_overlay(examination: Examination, finding: str, boxes: pd.DataFrame, o
         boxes.loc[boxes["finding"] == finding, list("xywh")].to_numpy(),
         (radiograph.width, radiograph.height),
     )
-    with written_aside(out / name) as aside:
+    with atomic_write(out / name) as aside:
         Image.fromarray(drawn).save(aside, compress_level=1)  # four times as fast as the usual 6
     return name
 
@@ -202,7 +204,7 @@ def file_stem(name: str) -> str:
     return f"{name[: _LONGEST_NAME // 4]}…{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
-def write_heatmaps(examination: Examination, folder: Path) -> None:
+def write_heatmaps(examination: PredictionResult, folder: Path) -> None:
     """Writes the heat maps (h, w, 14) over the radiograph, and the findings' names."""
-    with written_aside(folder / f"{file_stem(examination.name)}.npz") as aside:
+    with atomic_write(folder / f"{file_stem(examination.name)}.npz") as aside:
         np.savez_compressed(aside, heatmaps=examination.heatmaps, findings=FINDINGS)

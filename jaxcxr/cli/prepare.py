@@ -10,7 +10,7 @@ dataset is there. What was left out is listed in skipped.csv beside the records.
 from absl import flags
 
 from jaxcxr.data.releases.nih import read_release
-from jaxcxr.data.splits import WAYS
+from jaxcxr.data.splits import SPLIT_METHODS
 from jaxcxr.data.variant import LARGEST, SMALLEST
 
 _RELEASE = flags.DEFINE_string("release", None, "Folder of the release.", required=True)
@@ -22,7 +22,9 @@ _IMAGE_SIZE = flags.DEFINE_integer(
     lower_bound=SMALLEST,
     upper_bound=LARGEST,
 )
-_SPLIT = flags.DEFINE_enum("split", "by_patient", WAYS, "How validation is taken from training.")
+_SPLIT = flags.DEFINE_enum(
+    "split", "by_patient", SPLIT_METHODS, "How validation is taken from training."
+)
 _SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Seed of the draw by patient.", lower_bound=0)
 _ON_BAD_IMAGE = flags.DEFINE_enum(
     "on_bad_image", "error", ["error", "skip"], "What to do about damaged radiographs."

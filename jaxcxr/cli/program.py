@@ -65,7 +65,7 @@ def run(main: Callable[..., int | None], *, positional: str | None = None) -> No
                 print(end="", flush=True)  # standard output may be closed, and None
                 return status
         except UserError as error:
-            return _fail(str(error))
+            return _fail(_with_flag(error))
         except OSError as error:
             if error.errno not in _OUTPUT_ERRORS:
                 raise
@@ -98,6 +98,13 @@ def _check_values() -> None:
             raise flags.Error(f"--{name} is empty")
         if isinstance(flag.value, float) and not math.isfinite(flag.value):
             raise flags.Error(f"--{name}={flag.value}: expected a finite number")
+
+
+def _with_flag(error: UserError) -> str:
+    """Returns the message of an error and the flag of its argument, if this program has one."""
+    if error.argument is None or error.argument not in flags.FLAGS:
+        return str(error)
+    return f"{error} (--{error.argument})"
 
 
 def _fail(problem: str) -> int:

@@ -41,7 +41,7 @@ from jaxcxr.cli.trials import (
     summary_text,
 )
 from jaxcxr.errors import UserError
-from jaxcxr.files import make_folder, written_aside
+from jaxcxr.files import atomic_write, make_folder
 from jaxcxr.runs.signals import SignalWatch
 
 _CONFIGS = flags.DEFINE_list("configs", None, "Config files, with commas.", required=True)
@@ -84,7 +84,7 @@ def main() -> int:
     todo = [trial for trial in mine if not is_finished(folder_of(trial), asked(trial))]
     failed, stopped_by = run_trials(todo)
     summary = summarize(Path(_OUT.value), trials)
-    with written_aside(Path(_OUT.value) / "sweep.csv") as aside:
+    with atomic_write(Path(_OUT.value) / "sweep.csv") as aside:
         summary.to_csv(aside, index=False)
     print(summary_text(summary))
     if stopped_by is not None:

@@ -38,7 +38,7 @@ def main() -> int:
     experiment = Experiment.from_config(experiment_config(_CONFIG))
     prepared = data.load(_DATA_DIR.value, **experiment.config.data)
     run = experiment.train(prepared, Path(_WORKDIR.value))
-    if not distributed.leads():
+    if not distributed.is_primary_process():
         return _STOPPED_STATUS.value if run.interrupted else 0
     if run.interrupted:
         print(

@@ -12,7 +12,7 @@ from jaxcxr.data.order import shuffled_order, stored_positions
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class HeldSplit:
+class InMemorySplit:
     """The radiographs of a split in memory, in stored order; see `jaxcxr.data.Split.in_memory`.
 
     112,120 radiographs of 256×256 take 7.4 GB.
@@ -37,7 +37,7 @@ class HeldSplit:
         """Height and width S of the radiographs in pixels."""
         return self.fields["image"].shape[1]
 
-    def in_memory(self) -> HeldSplit:
+    def in_memory(self) -> InMemorySplit:
         """Returns the split itself."""
         return self
 

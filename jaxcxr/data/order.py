@@ -4,9 +4,9 @@ The order is a pure function of the sizes of the record files, the seed and the 
 follows it, so that streamed, cached and resumed epochs are the same bit for bit.
 
 Images of an epoch are shuffled in two steps that need bounded memory. The record files are taken in
-random order, up to `TOGETHER` at a time, and read in turns, some records from each. The stream that
-results is cut into windows, and each window is shuffled as a whole; it has room for `_TURNS` turns
-of `TOGETHER` files. Within a file, records already lie in the order of their names' hashes.
+random order, up to `FILES_PER_GROUP` at a time, and read in turns, some records from each. The
+stream that results is cut into windows, and each window is shuffled as a whole; it has room for
+`_TURNS` turns of `FILES_PER_GROUP` files. Within a file, records already lie in the order of their names' hashes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-TOGETHER = 16
+FILES_PER_GROUP = 16
 """Record files that are read in turns, at most."""
 
 WINDOW_BYTES = 64 * 1024**2
@@ -77,7 +77,7 @@ def shuffled_order(lengths: Sequence[int], image_size: int, seed: int, epoch: in
     """Returns the order of an epoch; another seed or epoch gives another one."""
     rng = np.random.default_rng((seed, epoch))
     files = rng.permutation(len(lengths))
-    parts = np.array_split(files, math.ceil(len(files) / TOGETHER))
+    parts = np.array_split(files, math.ceil(len(files) / FILES_PER_GROUP))
     groups = tuple(tuple(part.tolist()) for part in parts)
     window = _window(image_size)
     rows = np.arange(sum(lengths))
@@ -101,4 +101,4 @@ def _window(image_size: int) -> int:
 
 
 def _turn(window: int) -> int:
-    return max(window // (_TURNS * TOGETHER), 1)
+    return max(window // (_TURNS * FILES_PER_GROUP), 1)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxcxr.data.memory import HeldSplit
+from jaxcxr.data.memory import InMemorySplit
 from jaxcxr.data.order import shuffled_order, stored_order
 from jaxcxr.data.quiet_tensorflow import open_dataset
 from jaxcxr.data.record_files import RecordFiles
@@ -96,7 +96,7 @@ class Split:
         for _ in range(start_batch, count):
             yield _padded(next(batches, _no_images(self.image_size)), share)
 
-    def in_memory(self) -> HeldSplit:
+    def in_memory(self) -> InMemorySplit:
         """Reads all radiographs into host memory; their batches stay the same bit for bit.
 
         Raises:
@@ -113,7 +113,7 @@ class Split:
                     fields[name] = fields[name].astype(values.dtype)
                 fields[name][done : done + real.sum()] = values[real]
             done += int(real.sum())
-        return HeldSplit(fields, self.files.lengths)
+        return InMemorySplit(fields, self.files.lengths)
 
     def boxes(self) -> pd.DataFrame:
         """Returns the annotated boxes of the split's radiographs.

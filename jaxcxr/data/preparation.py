@@ -35,7 +35,7 @@ from jaxcxr.data.splits import refuse_empty, split_images
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
 from jaxcxr.files import write_text
-from jaxcxr.images.png import DamagedImageError, read_png, seems_whole
+from jaxcxr.images.png import DamagedImageError, looks_complete, read_png
 
 _READERS = 16
 """Threads that look at files; disks and networks answer many questions at once."""
@@ -186,7 +186,7 @@ def _refuse_damaged_files(plan: Plan) -> None:
 def _find_damaged(paths: Sequence[Path]) -> list[DamagedImageError]:
     damaged = []
     for path in paths:
-        if not seems_whole(path):
+        if not looks_complete(path):
             try:
                 read_png(path)
             except DamagedImageError as error:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxcxr.data.order import TOGETHER, Order
+from jaxcxr.data.order import FILES_PER_GROUP, Order
 from jaxcxr.data.quiet_tensorflow import tf
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
@@ -181,7 +181,7 @@ def _read_in_turns(paths: tf.Tensor, turn: int) -> tf.data.Dataset:
     """
     return tf.data.Dataset.from_tensor_slices(paths).interleave(
         lambda path: tf.data.TFRecordDataset(path, buffer_size=_BUFFER_BYTES).batch(turn),
-        cycle_length=TOGETHER,
+        cycle_length=FILES_PER_GROUP,
         block_length=1,
     )
 

@@ -18,12 +18,12 @@ import pandas as pd
 from jaxcxr.errors import UserError
 
 SPLITS = ("train", "validation", "test")
-WAYS = ("by_patient", "authors")
+SPLIT_METHODS = ("by_patient", "authors")
 VALIDATION_FRACTION = 0.10
 
 
 def split_images(images: pd.DataFrame, way: str = "by_patient", seed: int = 0) -> pd.Series:
-    """Returns the split of each row of `Release.images`, drawn in one of `WAYS`.
+    """Returns the split of each row of `Release.images`, drawn in one of `SPLIT_METHODS`.
 
     Raises:
         UserError: `way` is unknown, or a split is empty.
@@ -31,7 +31,7 @@ def split_images(images: pd.DataFrame, way: str = "by_patient", seed: int = 0) -
     if way == "authors":
         return authors_split(images)
     if way != "by_patient":
-        raise UserError(f"split is {way!r}; use one of {', '.join(WAYS)}")
+        raise UserError(f"split is {way!r}; use one of {', '.join(SPLIT_METHODS)}")
     return split_by_patient(images, seed)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from jaxcxr.data.splits import WAYS
+from jaxcxr.data.splits import SPLIT_METHODS
 from jaxcxr.errors import UserError
 
 DATASET = "chest_xray14"
@@ -37,8 +37,8 @@ class Variant:
             raise UserError(
                 f"image_size is {self.image_size}; it must lie from {SMALLEST} to {LARGEST} pixels"
             )
-        if self.split not in WAYS:
-            raise UserError(f"split is {self.split!r}; use one of {', '.join(WAYS)}")
+        if self.split not in SPLIT_METHODS:
+            raise UserError(f"split is {self.split!r}; use one of {', '.join(SPLIT_METHODS)}")
         if self.split_seed < 0:
             raise UserError(f"split_seed is {self.split_seed}; it must be 0 or more")
 

@@ -53,8 +53,8 @@ def scale_heatmap(heatmap: np.ndarray) -> np.ndarray:
 def enlarge(heatmap: np.ndarray, width: int, height: int) -> np.ndarray:
     """Resizes a heat map bilinearly to the image's size.
 
-    Cell j of w is centred on pixel position (j + 1/2) · width / w; beyond the outermost centres the
-    map goes on unchanged. These are the positions of `jax.image.resize` and of OpenCV.
+    Cell j of w is centered on pixel position (j + 1/2) · width / w; beyond the outermost centers
+    the map goes on unchanged. These are the positions of `jax.image.resize` and of OpenCV.
 
     Args:
         heatmap: (h, w).
@@ -69,7 +69,7 @@ def enlarge(heatmap: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def _interpolation(pixels: int, cells: int) -> np.ndarray:
-    """Returns the (pixels, cells) weights of linear interpolation between the cells' centres."""
+    """Returns the (pixels, cells) weights of linear interpolation between the cells' centers."""
     positions = (np.arange(pixels) + 0.5) * cells / pixels - 0.5
     positions = positions.clip(0, cells - 1)
     return np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(cells)))
@@ -147,7 +147,7 @@ def _regions(
 def peak_points(heatmaps: np.ndarray, widths: np.ndarray, heights: np.ndarray) -> np.ndarray:
     """Returns where each heat map is hottest, in pixels of its image.
 
-    That is the centre of the hottest cell (the first, row by row, of equals); a bilinear map has
+    That is the center of the hottest cell (the first, row by row, of equals); a bilinear map has
     its maximum there. A constant heat map points nowhere and gives NaN.
 
     Args:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from jaxcxr.errors import UserError
-from jaxcxr.files import written_aside
+from jaxcxr.files import atomic_write
 from jaxcxr.findings import FINDINGS, canonical_finding
 
 IMAGE = "Image Index"
@@ -171,7 +171,7 @@ def on_test_list(table: pd.DataFrame, images: pd.DataFrame) -> np.ndarray:
 
 def write(table: pd.DataFrame, path: str | Path) -> None:
     """Writes a table as CSV in one piece; numbers keep every digit, NaN is an empty field."""
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         table.to_csv(aside, index=False, lineterminator="\n")
 
 

@@ -3,7 +3,7 @@
 Stored values pass the modality LUT (or rescale slope and intercept), then the VOI LUT or window,
 the first where there are several; last, MONOCHROME1 is inverted. Values that no VOI LUT and no
 window limits are spread over 0..255, from the smallest to the greatest that occurs; plain 8-bit
-values stay as they are. Colours become their luma.
+values stay as they are. Colors become their luma.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MAX_ELEMENTS = 10_000
 _MAX_INFLATED = 160 * 1024**2
 """Bytes that a deflated file may grow to; beyond them it counts as cut off.
 
-The most pixels that are read, 40 million of three colours, are 120 million bytes.
+The most pixels that are read, 40 million of three colors, are 120 million bytes.
 """
 
 

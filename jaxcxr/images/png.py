@@ -35,7 +35,7 @@ class DamagedImageError(UserError):
 def read_png(path: Path, image_size: int | None = None) -> np.ndarray:
     """Decodes a radiograph to gray values.
 
-    Colour becomes luminance and transparency is dropped (about 1 % of the real files are RGBA with
+    Color becomes luminance and transparency is dropped (about 1 % of the real files are RGBA with
     equal channels); 16-bit values v become round(v / 257).
 
     Args:
@@ -91,7 +91,7 @@ def size_in(content: bytes) -> tuple[int, int] | None:
     return struct.unpack(">II", content[16:24])
 
 
-def seems_whole(path: Path) -> bool:
+def looks_complete(path: Path) -> bool:
     """Tells whether a file begins and ends as a PNG does, without decoding it."""
     try:
         with path.open("rb") as file:

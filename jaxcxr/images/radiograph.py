@@ -64,7 +64,7 @@ class Radiograph:
 def read_radiograph(path: str | Path) -> Radiograph:
     """Reads a radiograph from a PNG, JPEG or DICOM file, whatever its name says it is.
 
-    8-bit gray values stay as they are, and colours become their luma; transparency is ignored, as
+    8-bit gray values stay as they are, and colors become their luma; transparency is ignored, as
     in the prepared dataset. The values of deeper gray images are spread over 0..255, from the
     smallest to the greatest that occurs. EXIF orientation is applied. What DICOM files undergo says
     `jaxcxr.images.dicom`.
@@ -204,8 +204,8 @@ def _to_gray(image: Image.Image, bits: int) -> np.ndarray:
     if image.mode.startswith("I"):
         return look_up(np.asarray(image), stretch)
     gray = np.array(image.convert("L"))
-    if bits > 8 and gray.max() < 128:  # Pillow keeps only the upper 8 bits of 16-bit colours
-        raise UserError("16-bit colours of which the upper bits are unused; save it as 16-bit gray")
+    if bits > 8 and gray.max() < 128:  # Pillow keeps only the upper 8 bits of 16-bit colors
+        raise UserError("16-bit colors of which the upper bits are unused; save it as 16-bit gray")
     return gray
 
 

@@ -18,11 +18,11 @@ from jaxcxr.evaluation.boxes import RegionChoice, heatmap_boxes
 from jaxcxr.findings import FINDINGS, finding_index
 from jaxcxr.images.radiograph import Radiograph, read_radiograph
 from jaxcxr.images.square import fit_square
-from jaxcxr.inference.flip_averaging import Look
+from jaxcxr.inference.flip_averaging import PredictFn
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Examination:
+class PredictionResult:
     """A radiograph and what the network says of it.
 
     Attributes:
@@ -76,20 +76,20 @@ class Examination:
 
 
 def examine(
-    look: Look,
+    look: PredictFn,
     image_size: int,
     paths: Sequence[Path],
     *,
     batch_size: int,
     refuse: Callable[[str, str], None],
-) -> Iterator[Examination]:
+) -> Iterator[PredictionResult]:
     """Looks at radiographs, one batch after the other; a terminal sees a progress bar.
 
     Args:
         look: The network.
         image_size: Height and width in pixels of what it takes.
         paths: The files.
-        batch_size: Radiographs at a time; the last batch is filled up with black.
+        batch_size: DataSource at a time; the last batch is filled up with black.
         refuse: Is told the path of a file that is no radiograph and the reason; the others go on.
 
     Yields:
@@ -115,8 +115,8 @@ def examine(
 
 
 def _look_at(
-    look: Look, image_size: int, batch: Sequence[tuple[str, Radiograph]], batch_size: int
-) -> Iterator[Examination]:
+    look: PredictFn, image_size: int, batch: Sequence[tuple[str, Radiograph]], batch_size: int
+) -> Iterator[PredictionResult]:
     squares = np.zeros((batch_size, image_size, image_size, 1), np.uint8)
     placements = []
     for row, (_, radiograph) in enumerate(batch):
@@ -124,7 +124,9 @@ def _look_at(
         placements.append(placement)
     probabilities, heatmaps = look(squares)
     for row, (name, radiograph) in enumerate(batch):
-        yield Examination(name, radiograph, probabilities[row], placements[row].crop(heatmaps[row]))
+        yield PredictionResult(
+            name, radiograph, probabilities[row], placements[row].crop(heatmaps[row])
+        )
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

@@ -9,14 +9,14 @@ import pandas as pd
 
 from jaxcxr.evaluation.tables import IMAGE
 from jaxcxr.findings import FINDINGS
-from jaxcxr.inference.examination import Examination
+from jaxcxr.inference.examination import PredictionResult
 from jaxcxr.inference.operating_points import OperatingPoints
 
 _FINDING = "Finding Label"
 
 
 def finding_table(
-    examination: Examination, points: OperatingPoints, overlays: Mapping[str, str]
+    examination: PredictionResult, points: OperatingPoints, overlays: Mapping[str, str]
 ) -> pd.DataFrame:
     """Returns a radiograph's 14 rows of findings.csv.
 

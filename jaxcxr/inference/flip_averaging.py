@@ -6,21 +6,21 @@ from collections.abc import Callable
 
 import numpy as np
 
-Look = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+PredictFn = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Radiographs (B, S, S, 1) uint8 to probabilities (B, 14) and heat maps (B, h, w, 14), float32.
 
 A `Predictor` is one.
 """
 
 
-def flip_averaged(look: Look) -> Look:
+def flip_averaged(look: PredictFn) -> PredictFn:
     """Returns `look` averaged over each radiograph and its mirror image.
 
     The probabilities' mean is that of the two logits' sigmoids; the mirror image's heat maps are
     mirrored back first.
     """
 
-    def look_twice(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def predict_twice(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         probabilities, heatmaps = look(images)
         mirrored_probabilities, mirrored_heatmaps = look(images[:, :, ::-1])
         return (
@@ -28,4 +28,4 @@ def flip_averaged(look: Look) -> Look:
             (heatmaps + mirrored_heatmaps[:, :, ::-1]) / 2,
         )
 
-    return look_twice
+    return predict_twice

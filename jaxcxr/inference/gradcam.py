@@ -15,7 +15,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxcxr.errors import UserError
-from jaxcxr.inference.flip_averaging import Look
+from jaxcxr.inference.flip_averaging import PredictFn
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.models import (
     INFERENCE,
@@ -33,7 +33,7 @@ Weigh = Callable[[jax.Array, jax.Array], jax.Array]
 """Feature maps (B, h, w, C) and a logit's gradients there, likewise, to weights (B, C)."""
 
 
-def grad_cam(predictor: Predictor, stage: int | None = None) -> Look:
+def grad_cam(predictor: Predictor, stage: int | None = None) -> PredictFn:
     """Returns `predictor` with Grad-CAM in place of the network's own heat maps.
 
     A feature map weighs as much as the mean of the logit's gradients over it; the heat map is the
@@ -50,7 +50,7 @@ def grad_cam(predictor: Predictor, stage: int | None = None) -> Look:
     return _explain(predictor, stage, lambda features, gradients: gradients.mean((1, 2)))
 
 
-def grad_cam_plus_plus(predictor: Predictor, stage: int | None = None) -> Look:
+def grad_cam_plus_plus(predictor: Predictor, stage: int | None = None) -> PredictFn:
     """Returns `predictor` with Grad-CAM++ in place of the network's own heat maps.
 
     A feature map weighs as much as the sum of the positive gradients over it, each position by its
@@ -66,9 +66,9 @@ def _shares(features: jax.Array, gradients: jax.Array) -> jax.Array:
     return (jax.nn.relu(gradients) / jnp.where(divisor == 0, 1, divisor)).sum((1, 2))
 
 
-def _explain(predictor: Predictor, stage: int | None, weigh: Weigh) -> Look:
+def _explain(predictor: Predictor, stage: int | None, weigh: Weigh) -> PredictFn:
     index = _stage_index(predictor.model, stage)
-    centre = _stage_centre(predictor.model, index)
+    center = _stage_center(predictor.model, index)
     probe = nn.apply(_shifted_logits, predictor.model)
 
     @jax.jit
@@ -88,7 +88,7 @@ def _explain(predictor: Predictor, stage: int | None, weigh: Weigh) -> Look:
         # One finding after the other: fourteen backward passes at once would fill the memory.
         weighted = jax.lax.map(heatmap_of, jnp.eye(logits.shape[-1], dtype=logits.dtype))
         heatmaps = jnp.moveaxis(jax.nn.relu(weighted), 0, -1)
-        return jax.nn.sigmoid(logits), tile_image(heatmaps, images.shape[1], centre)
+        return jax.nn.sigmoid(logits), tile_image(heatmaps, images.shape[1], center)
 
     def look(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         probabilities, heatmaps = explain(predictor.variables, jnp.asarray(images))
@@ -106,8 +106,8 @@ def _stage_index(model: Classifier, stage: int | None) -> int:
     return (count if stage is None else stage) - 1
 
 
-def _stage_centre(model: Classifier, index: int) -> float:
-    """Returns the pixel on which a stage's first cell is centred; see `jaxcxr.models.geometry`."""
+def _stage_center(model: Classifier, index: int) -> float:
+    """Returns the pixel on which a stage's first cell is centered; see `jaxcxr.models.geometry`."""
     return 2.0 ** (index + 1) - 2 if isinstance(model.backbone, DenseNet121) else 0.0
 
 

@@ -80,6 +80,8 @@ class Predictor:
                 raise ValueError(f"image_size is {image_size}")
             radiograph = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
             shapes = jax.eval_shape(model.init, jax.random.key(0), radiograph)
+        except UserError:
+            raise
         except (AttributeError, TypeError, ValueError) as error:
             raise UserError(
                 f"{workdir / 'config.json'} is damaged ({error}); restore it or train anew"

@@ -1,9 +1,9 @@
 """Where in the radiograph the cells of a heat map lie.
 
 A map of h × w cells over an image is commonly enlarged as if its cells tiled the image, the first
-one centred half a cell from the edge. The networks here do not see it that way: a convolution of
-stride 2 with symmetric padding (torchvision's) centres output i on input 2i, so cell i of a
-ResNet's last stage is centred on pixel 32i, and a map enlarged as tiles lies 15.5 pixels too far
+one centered half a cell from the edge. The networks here do not see it that way: a convolution of
+stride 2 with symmetric padding (torchvision's) centers output i on input 2i, so cell i of a
+ResNet's last stage is centered on pixel 32i, and a map enlarged as tiles lies 15.5 pixels too far
 down and to the right: 6 % of a 256-pixel image, 16 % of a 96-pixel one.
 """
 
@@ -19,11 +19,11 @@ from jaxcxr.models.heads import AttentionGated, Baseline
 REFINEMENT = 4
 
 
-def first_centre(model: Classifier) -> float:
-    """Returns the pixel (from 0) on which the first cell of the network's heat maps is centred.
+def first_center(model: Classifier) -> float:
+    """Returns the pixel (from 0) on which the first cell of the network's heat maps is centered.
 
     DenseNet's 2×2 average pools between the stages add half a step each: 2, 6, 14 pixels. Each of
-    the two transposed convolutions (4×4, stride 2, padding 1) of the baseline's transition centres
+    the two transposed convolutions (4×4, stride 2, padding 1) of the baseline's transition centers
     output o on input (o − ½) / 2: −8 pixels, then −12.
     """
     dense = isinstance(model.backbone, DenseNet121)
@@ -39,27 +39,27 @@ def aligned(heatmaps: jax.Array, model: Classifier, image_size: int) -> jax.Arra
     """Returns a network's heat maps so that their cells tile the image of `image_size` pixels."""
     if model.heatmaps_tile_image:
         return heatmaps
-    return tile_image(heatmaps, image_size, first_centre(model))
+    return tile_image(heatmaps, image_size, first_center(model))
 
 
-def tile_image(heatmaps: jax.Array, image_size: int, centre: float) -> jax.Array:
+def tile_image(heatmaps: jax.Array, image_size: int, center: float) -> jax.Array:
     """Resamples heat maps so that their cells tile the image.
 
     Args:
-        heatmaps: (B, h, w, C) whose cell i is centred on pixel `centre` + i · image_size / h.
+        heatmaps: (B, h, w, C) whose cell i is centered on pixel `center` + i · image_size / h.
         image_size: Height and width of the image in pixels.
-        centre: See `first_centre`.
+        center: See `first_center`.
 
     Returns:
-        (B, 4h, 4w, C), interpolated linearly and constant beyond the outermost centres: cell k is
-        centred on pixel (k + ½) · image_size / 4h − ½, as tiles are.
+        (B, 4h, 4w, C), interpolated linearly and constant beyond the outermost centers: cell k is
+        centered on pixel (k + ½) · image_size / 4h − ½, as tiles are.
     """
-    rows, columns = (_weights(cells, image_size, centre) for cells in heatmaps.shape[1:3])
+    rows, columns = (_weights(cells, image_size, center) for cells in heatmaps.shape[1:3])
     return jnp.einsum("bhwc,Hh,Ww->bHWc", heatmaps, rows, columns)
 
 
-def _weights(cells: int, image_size: int, centre: float) -> jax.Array:
+def _weights(cells: int, image_size: int, center: float) -> jax.Array:
     fine = REFINEMENT * cells
     pixels = (jnp.arange(fine) + 0.5) * image_size / fine - 0.5
-    positions = ((pixels - centre) * cells / image_size).clip(0, cells - 1)
+    positions = ((pixels - center) * cells / image_size).clip(0, cells - 1)
     return jnp.maximum(0, 1 - jnp.abs(positions[:, None] - jnp.arange(cells)))

@@ -15,7 +15,7 @@ from flax import linen as nn
 
 from jaxcxr.errors import UserError
 from jaxcxr.models.classifier import Classifier
-from jaxcxr.models.geometry import first_centre, tile_image
+from jaxcxr.models.geometry import first_center, tile_image
 from jaxcxr.models.heads import Prediction
 from jaxcxr.models.ops.normalization import INFERENCE, Mode
 from jaxcxr.models.ops.resizing import unit_range
@@ -74,7 +74,7 @@ class MultiSize(Classifier):
             logits, heatmaps = member.clone(name=name, parent=self)(seen, mode)
             if not self.is_initializing():
                 self.sow("side_logits", "logits", logits)
-            predictions.append((logits, tile_image(heatmaps, size, first_centre(member))))
+            predictions.append((logits, tile_image(heatmaps, size, first_center(member))))
         logits, heatmaps = zip(*predictions, strict=True)
         return Prediction(_mean_probability(jnp.stack(logits)), _mean_map(heatmaps))
 

@@ -1,6 +1,6 @@
 """Figures: ROC curves, learning curves, reliability, and heat maps over radiographs.
 
-Colours are Okabe and Ito's (2008), which colour-blind readers can tell apart.
+Colors are Okabe and Ito's (2008), which color-blind readers can tell apart.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _SHORTEST_SIDE = 256
 _HEAT = matplotlib.colormaps["inferno"]
 
 
-def run_colour(index: int) -> str:
-    """Returns the colour of a report's run, the same in all figures; the eighth has the first's."""
+def run_color(index: int) -> str:
+    """Returns the color of a report's run, the same in all figures; the eighth has the first's."""
     return COLOURS[index % len(COLOURS)]
 
 
@@ -61,7 +61,7 @@ def roc_panel(curves: Sequence[Curve]) -> Figure:
     """Draws the ROC curves of several runs for one finding.
 
     Args:
-        curves: Per run false and true positive rates; an empty curve keeps its run's colour free.
+        curves: Per run false and true positive rates; an empty curve keeps its run's color free.
     """
     figure = Figure(figsize=(2.4, 2.4), layout="constrained")
     panel = figure.subplots()
@@ -74,7 +74,7 @@ def roc_panel(curves: Sequence[Curve]) -> Figure:
 def _draw_roc(panel: Axes, curves: Sequence[Curve]) -> None:
     panel.plot([0, 1], [0, 1], color="0.75", linewidth=0.8)
     for index, curve in enumerate(curves):
-        panel.plot(*curve, color=run_colour(index), linewidth=1.3)
+        panel.plot(*curve, color=run_color(index), linewidth=1.3)
     panel.set(aspect="equal", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
     panel.tick_params(labelsize=8, length=2)
     panel.spines[["top", "right"]].set_visible(False)
@@ -84,14 +84,14 @@ def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
     """Draws training and validation loss per epoch of several runs.
 
     Args:
-        histories: Per run its history.csv; one without rows keeps its run's colour free.
+        histories: Per run its history.csv; one without rows keeps its run's color free.
     """
     figure = Figure(figsize=(5, 3.2), layout="constrained")
     axes = figure.subplots()
     for index, (run, history) in enumerate(histories.items()):
         if history.empty:
             continue
-        style = {"color": run_colour(index), "linewidth": 1.4, "markersize": 4}
+        style = {"color": run_color(index), "linewidth": 1.4, "markersize": 4}
         axes.plot(history["epoch"], history["loss"], ":o", markerfacecolor="white", **style)
         if "val_loss" in history:
             axes.plot(history["epoch"], history["val_loss"], "-o", **style)
@@ -112,14 +112,14 @@ def reliability_diagram(points: Mapping[str, Reliability]) -> Figure:
 
     Args:
         points: Per run the points of `jaxcxr.evaluation.calibration.reliability`; a run without
-            points keeps its colour free.
+            points keeps its color free.
     """
     figure = Figure(figsize=(3.8, 3.6), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.75", linewidth=0.8)
     for index, (run, bins) in enumerate(points.items()):
         if len(bins.predicted):
-            style = {"color": run_colour(index), "linewidth": 1.4, "markersize": 4, "label": run}
+            style = {"color": run_color(index), "linewidth": 1.4, "markersize": 4, "label": run}
             axes.plot(bins.predicted, bins.observed, "-o", **style)
     axes.set_xlabel("Predicted probability", fontsize=9)
     axes.set_ylabel("Observed frequency", fontsize=9)
@@ -169,7 +169,7 @@ def overlay(
 
 
 def heat_scale(width: int = 256, height: int = 12) -> np.ndarray:
-    """Draws the colours of `overlay` from cold (left) to hot over a medium gray.
+    """Draws the colors of `overlay` from cold (left) to hot over a medium gray.
 
     Returns:
         (height, width, 3) uint8.
@@ -181,8 +181,8 @@ def heat_scale(width: int = 256, height: int = 12) -> np.ndarray:
 def _tinted(gray: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """Lays heat (H, W) of 0..255 over gray (H, W) of 0..255; the hotter the less transparent."""
     opacity = (0.55 * heat / 255)[..., None]
-    colours = (1 - opacity) * gray[..., None] + opacity * 255 * _HEAT(heat / 255)[..., :3]
-    return np.rint(colours).astype(np.uint8)
+    colors = (1 - opacity) * gray[..., None] + opacity * 255 * _HEAT(heat / 255)[..., :3]
+    return np.rint(colors).astype(np.uint8)
 
 
 def _corners(box: np.ndarray) -> tuple[float, float, float, float]:

@@ -25,7 +25,7 @@ def figure_uri(figure: Figure) -> str:
 def photograph_uri(pixels: np.ndarray) -> str:
     """Returns (H, W, 3) uint8 pixels as the data URI of a JPEG of high quality."""
     jpeg = io.BytesIO()
-    # Without subsampling thin coloured lines stay crisp.
+    # Without subsampling thin colored lines stay crisp.
     Image.fromarray(pixels).save(jpeg, "JPEG", quality=88, subsampling=0, optimize=True)
     return _data_uri("image/jpeg", jpeg.getvalue())
 

@@ -59,7 +59,7 @@ def report_page(runs: Sequence[RunFiles]) -> str:
     )
     return environment.get_template("report.html").render(
         runs=[
-            {"name": run.name, "workdir": run.workdir, "colour": figures.run_colour(index)}
+            {"name": run.name, "workdir": run.workdir, "color": figures.run_color(index)}
             for index, run in enumerate(runs)
         ],
         findings=FINDINGS,

@@ -18,8 +18,7 @@ import pandas as pd
 
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation.outcome import LEVELS, boxed_findings
-from jaxcxr.evaluation.tables import IMAGE, PATIENT
-from jaxcxr.evaluation.written_tables import (
+from jaxcxr.evaluation.output_tables import (
     ANY,
     COUNT,
     PROBABILITY,
@@ -29,6 +28,7 @@ from jaxcxr.evaluation.written_tables import (
     read_table,
     require_rows,
 )
+from jaxcxr.evaluation.tables import IMAGE, PATIENT
 from jaxcxr.files import reason_of
 from jaxcxr.findings import FINDINGS
 from jaxcxr.inference.scored_epochs import scored_epochs

@@ -18,7 +18,7 @@ from jaxcxr.runs.lock import Lock, acquire
 from jaxcxr.runs.signals import SignalWatch
 from jaxcxr.runs.workdir import claim_workdir, different_settings
 from jaxcxr.training.callbacks import Callback, Progress
-from jaxcxr.training.distributed import leads
+from jaxcxr.training.distributed import is_primary_process
 
 
 class ModelCheckpoint(Callback):
@@ -63,7 +63,7 @@ class ModelCheckpoint(Callback):
             self._release()
 
     def _acquire(self) -> None:
-        if self._lock is None and leads():
+        if self._lock is None and is_primary_process():
             self._lock = acquire(self.workdir)
 
     def _release(self) -> None:
@@ -79,7 +79,7 @@ class ModelCheckpoint(Callback):
         """
         opened = checkpoints.open_checkpoints(self.workdir, self.keep)
         self._acquire()
-        if leads():
+        if is_primary_process():
             claim_workdir(self.workdir, progress.settings)
             checkpoints.remove_remains(opened)
         self._checkpoints = opened
@@ -92,7 +92,7 @@ class ModelCheckpoint(Callback):
                 "Name a new --workdir, or the settings of that run to go on with it"
             )
         self._saved = checkpoints.Position(len(restored.history), restored.unfinished.steps)
-        if leads():
+        if is_primary_process():
             tqdm.write(f"{self.workdir}: {_words(restored, progress.epochs)}")
         return dataclasses.replace(
             progress,

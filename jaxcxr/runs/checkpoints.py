@@ -33,7 +33,7 @@ from tqdm import tqdm
 from jaxcxr.errors import UserError
 from jaxcxr.files import reason_of, require_space
 from jaxcxr.runs.workdir import different_settings
-from jaxcxr.training.distributed import leads
+from jaxcxr.training.distributed import is_primary_process
 from jaxcxr.training.history import History, UnfinishedEpoch
 from jaxcxr.training.state import TrainState, Variables
 
@@ -161,7 +161,7 @@ def save(
     Raises:
         UserError: The checkpoint before could not be written.
     """
-    if not leads():
+    if not is_primary_process():
         return
     position = Position(len(history), unfinished.steps)
     items = jax.tree.map(np.array, _items(state))  # copies: the next step reuses the memory

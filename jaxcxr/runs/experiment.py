@@ -25,8 +25,8 @@ from jaxcxr.training.callbacks import (
     LearningRateLogger,
     TensorBoard,
 )
-from jaxcxr.training.distributed import leads
-from jaxcxr.training.feeding import Radiographs
+from jaxcxr.training.distributed import is_primary_process
+from jaxcxr.training.feeding import DataSource
 from jaxcxr.training.fit import Run, check_settings, fit
 from jaxcxr.training.losses import (
     binary_cross_entropy,
@@ -66,12 +66,12 @@ class PreparedData(Protocol):
     """What an experiment needs of a prepared dataset; see `jaxcxr.data.load`."""
 
     @property
-    def train(self) -> Radiographs:
+    def train(self) -> DataSource:
         """The split to learn from."""
         ...
 
     @property
-    def validation(self) -> Radiographs:
+    def validation(self) -> DataSource:
         """The split that decides about the best epoch."""
         ...
 
@@ -205,7 +205,7 @@ class Experiment:
             workdir, every=self.config.checkpoint_every, keep=self.config.keep_checkpoints
         )
         with saved.locked():
-            if leads():
+            if is_primary_process():
                 self._describe(data, workdir)
             return self._fit(data, workdir, saved)
 

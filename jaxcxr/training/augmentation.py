@@ -20,7 +20,7 @@ class Augmentation:
         horizontal_flip: Mirror it left to right, every second time (CheXNet).
         crop_scale: Smallest share of the area that a random square crop keeps; it is resized to the
             whole image. 1 keeps all.
-        rotation: Largest angle of a random rotation about the centre, in degrees.
+        rotation: Largest angle of a random rotation about the center, in degrees.
         translation: Largest random shift along each axis, as a share of the image's size.
         intensity_shift: Largest random change of brightness, as a share of the gray range, and of
             contrast, as a share of the contrast.
@@ -79,10 +79,10 @@ def _warp(key: jax.Array, image: jax.Array, augmentation: Augmentation) -> jax.A
     angle = math.radians(augmentation.rotation) * jax.random.uniform(angle_key, minval=-1, maxval=1)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
 
-    centre = (size - 1) / 2
+    center = (size - 1) / 2
     rows, columns = jnp.meshgrid(*(jnp.arange(n) for n in image.shape[:2]), indexing="ij")
-    y, x = side * (rows - centre[0]), side * (columns - centre[1])
-    origin = centre + (place + shift) * size
+    y, x = side * (rows - center[0]), side * (columns - center[1])
+    origin = center + (place + shift) * size
     source = [cos * y - sin * x + origin[0], sin * y + cos * x + origin[1]]
     return map_coordinates(image[..., 0], source, order=1, mode="nearest")[..., None]
 

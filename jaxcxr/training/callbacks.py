@@ -15,8 +15,8 @@ from typing import Any
 from tqdm import tqdm
 
 from jaxcxr.errors import UserError
-from jaxcxr.files import written_aside
-from jaxcxr.training.distributed import leads
+from jaxcxr.files import atomic_write
+from jaxcxr.training.distributed import is_primary_process
 from jaxcxr.training.history import History, UnfinishedEpoch
 from jaxcxr.training.state import TrainState
 
@@ -123,8 +123,8 @@ class CSVLogger(Callback):
 
     def on_epoch_end(self, progress: Progress) -> None:
         """Writes the file anew."""
-        if leads():
-            with written_aside(self.path) as aside:
+        if is_primary_process():
+            with atomic_write(self.path) as aside:
                 progress.history.to_frame().to_csv(aside, index=False)
 
 
@@ -149,7 +149,7 @@ class TensorBoard(Callback):
         Raises:
             UserError: It cannot be written; nothing of it is left.
         """
-        if not leads():
+        if not is_primary_process():
             return
         from tensorboard.summary import Writer  # imports TensorFlow where it is installed
 
@@ -178,7 +178,7 @@ class LearningRateLogger(Callback):
     def on_epoch_end(self, progress: Progress) -> None:
         """Prints the last epoch's rate where it is news."""
         *before, rate = progress.history["learning_rate"]
-        if leads() and before[-1:] != [rate]:
+        if is_primary_process() and before[-1:] != [rate]:
             tqdm.write(f"learning rate of epoch {len(progress.history)}: {rate:.3g}")
 
 

@@ -63,7 +63,7 @@ def connect() -> None:
         ) from error
 
 
-def leads() -> bool:
+def is_primary_process() -> bool:
     """Tells whether this is the process that writes what all would write alike."""
     import jax
 

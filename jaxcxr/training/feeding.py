@@ -19,7 +19,7 @@ Placement = Literal["streamed", "host", "device"]
 PLACEMENTS: tuple[Placement, ...] = ("streamed", "host", "device")
 
 
-class Radiographs(Protocol):
+class DataSource(Protocol):
     """Where batches come from: `jaxcxr.data.Split`, `jaxcxr.data.ArraySplit` or one's own."""
 
     @property
@@ -51,8 +51,8 @@ class Radiographs(Protocol):
         ...
 
 
-class HeldRadiographs(Radiographs, Protocol):
-    """Radiographs in host memory: `jaxcxr.data.HeldSplit` or `jaxcxr.data.ArraySplit`."""
+class InMemorySource(DataSource, Protocol):
+    """Radiographs in host memory: `jaxcxr.data.InMemorySplit` or `jaxcxr.data.ArraySplit`."""
 
     @property
     def fields(self) -> Mapping[str, np.ndarray]:
@@ -110,7 +110,7 @@ class Streamed:
     """
 
     step: Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]
-    data: Radiographs
+    data: DataSource
     batch_size: int
     seed: int
     mesh: Mesh
@@ -151,7 +151,7 @@ class Resident:
     """
 
     steps: Callable[..., tuple[TrainState, jax.Array]]
-    held: HeldRadiographs
+    held: InMemorySource
     on_devices: Batch
     batch_size: int
     seed: int
@@ -187,7 +187,7 @@ class Resident:
         return Dispatch(advance, tuple(named), pauses)
 
 
-def in_memory(data: Radiographs, placement: Placement) -> HeldRadiographs:
+def in_memory(data: DataSource, placement: Placement) -> InMemorySource:
     """Returns a split in host memory.
 
     Raises:
@@ -209,7 +209,7 @@ def steps_together(mesh: Mesh, most: int) -> int:
     return 1 if mesh.devices.flat[0].platform == "cpu" else most
 
 
-def put_on_devices(data: HeldRadiographs, mesh: Mesh) -> dict[str, jax.Array]:
+def put_on_devices(data: InMemorySource, mesh: Mesh) -> dict[str, jax.Array]:
     """Puts `image` and `labels` of a split on every device, whole.
 
     Raises:

@@ -22,12 +22,12 @@ from jaxcxr.models.ops.normalization import in_part
 from jaxcxr.training import feeding
 from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.callbacks import Callback, Progress, ProgressLine
-from jaxcxr.training.distributed import leads
+from jaxcxr.training.distributed import is_primary_process
 from jaxcxr.training.feeding import (
     PLACEMENTS,
+    DataSource,
     Feed,
     Placement,
-    Radiographs,
     Resident,
     Streamed,
     in_memory,
@@ -78,9 +78,9 @@ class Run:
 
 def fit(
     model: Classifier,
-    train_data: Radiographs,
+    train_data: DataSource,
     *,
-    validation_data: Radiographs | None = None,
+    validation_data: DataSource | None = None,
     epochs: int = 30,
     batch_size: int = 128,
     optimizer: Adam | None = None,
@@ -192,8 +192,10 @@ def fit(
         epochs=epochs,
         mesh=mesh,
         patience=nonfinite_patience,
-        callbacks=(*callbacks, ProgressLine()) if verbose and leads() else tuple(callbacks),
-        verbose=verbose and leads(),
+        callbacks=(*callbacks, ProgressLine())
+        if verbose and is_primary_process()
+        else tuple(callbacks),
+        verbose=verbose and is_primary_process(),
     )
     variables = _starting_variables(model, train_data.image_size, initial_weights, seed)
     _check_parts(variables, frozen)
@@ -225,7 +227,7 @@ class _Training:
     loss_step: Callable[..., tuple[jax.Array, jax.Array]]
     check: Callable[..., Mapping[tuple[int, str], jax.Array]] | None
     schedule: optax.Schedule
-    validation_data: Radiographs | None
+    validation_data: DataSource | None
     batch_size: int
     steps_per_epoch: int
     epochs: int
@@ -332,7 +334,7 @@ def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise UserError(f"{name} is {value!r}; use one of {', '.join(choices)}")
 
 
-def _check_validation(train: Radiographs, validation: Radiographs | None) -> None:
+def _check_validation(train: DataSource, validation: DataSource | None) -> None:
     if validation is not None and validation.image_size != train.image_size:
         raise UserError(
             f"the validation radiographs are of {validation.image_size} pixels, those for training "
@@ -405,7 +407,7 @@ def _end_epoch(training: _Training, progress: Progress) -> tuple[Progress, str |
 
 
 def _validate(
-    training: _Training, data: Radiographs, variables: Variables
+    training: _Training, data: DataSource, variables: Variables
 ) -> tuple[float, str | None]:
     """Returns the mean of the batches' losses, each weighted by its number of images.
 

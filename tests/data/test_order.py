@@ -22,7 +22,7 @@ def test_an_epoch_has_every_image_once(lengths, seed, epoch):
     positions = order.stored_positions(shuffled, lengths)
     assert sorted(positions) == list(range(sum(lengths)))
     assert sorted(file for group in shuffled.groups for file in group) == list(range(len(lengths)))
-    assert max(map(len, shuffled.groups)) <= order.TOGETHER
+    assert max(map(len, shuffled.groups)) <= order.FILES_PER_GROUP
     np.testing.assert_array_equal(shuffled.rows // 13, np.arange(sum(lengths)) // 13)
 
 
@@ -53,7 +53,7 @@ def test_seed_and_epoch_decide():
     np.testing.assert_array_equal(epoch_positions(1, 2, [9, 9]), epoch_positions(1, 2, [9, 9]))
 
 
-def test_neighbours_of_one_epoch_are_apart_in_the_next(monkeypatch):
+def test_neighbors_of_one_epoch_are_apart_in_the_next(monkeypatch):
     monkeypatch.setattr(order, "_window", lambda image_size: 200)
     first, second = (np.argsort(epoch_positions(0, epoch, [100] * 20)) for epoch in range(2))
     apart = np.abs(np.diff(second[np.argsort(first)]))
@@ -64,5 +64,5 @@ def test_windows_take_bounded_memory_and_hold_every_file_of_a_group_twice(monkey
     monkeypatch.undo()
     for size in (64, 256, 512):
         assert order._window(size) * size**2 <= order.WINDOW_BYTES
-        assert order._turn(order._window(size)) * order.TOGETHER * 2 == order._window(size)
+        assert order._turn(order._window(size)) * order.FILES_PER_GROUP * 2 == order._window(size)
     assert order._window(2048) == 256

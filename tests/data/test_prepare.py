@@ -112,10 +112,10 @@ def test_the_dataset_of_another_release_is_not_reused(prepared, make_release):
     other = make_release(patients=10)
     with pytest.raises(UserError, match=r"was prepared from other lists or files .*'release'"):
         prepare(read_release(other.root), data_dir, image_size=32)
-    relabelled = make_release("labels", patients=50)
-    relabelled.edit(relabelled.metadata, "Hernia,0,3,", "Mass,0,3,")
+    relabeled = make_release("labels", patients=50)
+    relabeled.edit(relabeled.metadata, "Hernia,0,3,", "Mass,0,3,")
     with pytest.raises(UserError, match="remove it or choose another --data_dir"):
-        prepare(read_release(relabelled.root), data_dir, image_size=32)
+        prepare(read_release(relabeled.root), data_dir, image_size=32)
 
 
 def test_a_damaged_dataset_is_not_reused(prepared, tmp_path):
@@ -292,7 +292,7 @@ def test_the_program_prepares_and_then_says_that_it_has(make_release, tmp_path):
         ({"split_seed": "first"}, "flag --split_seed=first"),
         ({"split": "random"}, "flag --split=random: value should be one of <by_patient|authors>"),
         ({"on_bad_image": "ignore"}, "should be one of <error|skip>"),
-        ({"colour": "1"}, "Unknown command line flag 'colour'"),
+        ({"color": "1"}, "Unknown command line flag 'color'"),
     ],
 )
 def test_the_program_answers_mistakes_in_one_line(make_release, tmp_path, change, message):

@@ -100,7 +100,7 @@ def test_boxes_bound_the_connected_regions(seed, density, min_area):
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 9), st.integers(2, 9))
 @settings(max_examples=50, deadline=None)
-def test_enlarging_is_bilinear_between_cell_centres(seed, h, w):
+def test_enlarging_is_bilinear_between_cell_centers(seed, h, w):
     heatmap = np.random.default_rng(seed).normal(size=(h, w))
     enlarged = geometry.enlarge(heatmap, width=w * 5, height=h * 8)
     expected = ndimage.zoom(heatmap, (8, 5), order=1, mode="nearest", grid_mode=True)
@@ -133,11 +133,11 @@ def test_a_mirrored_heat_map_gives_mirrored_boxes(seed):
 def test_boxes_grow_with_the_image(x, y, wide, high):
     cells = np.arange(8)
     heatmap = np.outer(np.exp(-(((cells - y) / high) ** 2)), np.exp(-(((cells - x) / wide) ** 2)))
-    # Beside the outer cells' centres the heat is level: at the cut itself, rounding decides there.
+    # Beside the outer cells' centers the heat is level: at the cut itself, rounding decides there.
     scaled = 255 * (heatmap - heatmap.min()) / np.ptp(heatmap)
     ends = np.concatenate([scaled.max(axis)[[0, -1]] for axis in (0, 1)])
     assume((np.abs(ends - 180) > 1).all())
-    # An odd number of pixels for each cell: one lies on its centre, and so on the greatest heat.
+    # An odd number of pixels for each cell: one lies on its center, and so on the greatest heat.
     small = geometry.heatmap_boxes(heatmap, 120, 120).boxes
     large = geometry.heatmap_boxes(heatmap, 1080, 1080).boxes / 9
     # Both edges of the small box lie within one of its pixels of where the heat crosses the cut.

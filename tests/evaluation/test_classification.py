@@ -12,14 +12,14 @@ SCORES = st.sampled_from([0.0, 5e-324, 1e-300, 1e-7, 0.25, 0.5, 0.5 + 1e-16, 0.7
 
 
 @st.composite
-def labelled_scores(draw):
+def labeled_scores(draw):
     scores = draw(st.lists(SCORES, min_size=2, max_size=40))
     labels = draw(st.lists(st.integers(0, 1), min_size=len(scores), max_size=len(scores)))
     labels[0], labels[1] = 0, 1
     return np.array(labels, np.uint8), np.array(scores)
 
 
-@given(labelled_scores())
+@given(labeled_scores())
 @settings(max_examples=200, deadline=None)
 def test_equals_scikit_learn_on_ties_and_extremes(case):
     labels, scores = case
@@ -35,7 +35,7 @@ def test_equals_scikit_learn_on_ties_and_extremes(case):
         np.testing.assert_allclose(mine, theirs, atol=1e-12)
 
 
-@given(labelled_scores())
+@given(labeled_scores())
 @settings(max_examples=100, deadline=None)
 def test_auc_is_the_part_of_pairs_in_order(case):
     labels, scores = case
@@ -46,7 +46,7 @@ def test_auc_is_the_part_of_pairs_in_order(case):
     assert np.trapezoid(rates[1], rates[0]) == pytest.approx(wins, abs=1e-12)
 
 
-@given(labelled_scores())
+@given(labeled_scores())
 @settings(max_examples=100, deadline=None)
 def test_rates_are_those_of_scikit_learn(case):
     labels, scores = case
@@ -58,7 +58,7 @@ def test_rates_are_those_of_scikit_learn(case):
     assert rates.f1 == pytest.approx(metrics.f1_score(labels, called))
 
 
-@given(labelled_scores())
+@given(labeled_scores())
 @settings(max_examples=100, deadline=None)
 def test_youden_is_the_best_threshold(case):
     labels, scores = case
@@ -72,7 +72,7 @@ def test_youden_is_the_best_threshold(case):
     assert youden(chosen) == pytest.approx(best)
 
 
-@given(labelled_scores(), st.sampled_from([0.1, 0.5, 0.8, 0.9, 0.95, 1.0]))
+@given(labeled_scores(), st.sampled_from([0.1, 0.5, 0.8, 0.9, 0.95, 1.0]))
 @settings(max_examples=200, deadline=None)
 def test_fixed_specificity_is_reached_and_not_by_any_lower_threshold(case, specificity):
     labels, scores = case

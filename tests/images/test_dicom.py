@@ -181,7 +181,7 @@ def test_jpeg_2000_lossless(write_dicom, bits):
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_colours_become_luma(write_dicom, bits):
+def test_colors_become_luma(write_dicom, bits):
     colors = np.random.default_rng(0).integers(0, 2**bits, (40, 50, 3), f"u{bits // 8}")
     expected = np.array(Image.fromarray((colors >> (bits - 8)).astype(np.uint8)).convert("L"))
     np.testing.assert_array_equal(
@@ -295,7 +295,7 @@ def test_jpeg_of_thousands_of_scans_inside_is_refused(write_dicom):
         read_radiograph(path)
 
 
-def test_colours_in_a_file_of_one_sample_are_refused(write_dicom):
+def test_colors_in_a_file_of_one_sample_are_refused(write_dicom):
     path = write_dicom(np.zeros((40, 50, 3), np.uint8), 8, "RGB")
     dataset = pydicom.dcmread(path)
     dataset.PhotometricInterpretation = "MONOCHROME2"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxcxr.images.png import DamagedImageError, decode_png, png_size, read_png, seems_whole
+from jaxcxr.images.png import DamagedImageError, decode_png, looks_complete, png_size, read_png
 
 SAMPLE = Path(__file__).parents[2] / "../shared/nih_sample/images"
 
@@ -32,15 +32,15 @@ def test_gray_values_are_kept(tmp_path, gray):
     assert png_size(path) == decode_png(path)[1] == (30, 20)
 
 
-def test_colour_becomes_luminance_and_transparency_is_dropped(tmp_path, gray):
+def test_color_becomes_luminance_and_transparency_is_dropped(tmp_path, gray):
     alpha = np.arange(600, dtype=np.uint8).reshape(20, 30)
     equal = np.stack([gray, gray, gray, alpha], axis=-1)
     np.testing.assert_array_equal(read_png(save(tmp_path, equal)), gray)
     np.testing.assert_array_equal(read_png(save(tmp_path, np.stack([gray, alpha], -1))), gray)
-    colour = np.zeros((20, 30, 3), np.uint8)
-    colour[..., 1] = gray
+    color = np.zeros((20, 30, 3), np.uint8)
+    color[..., 1] = gray
     expected = 0.587 * gray  # ITU-R 601
-    np.testing.assert_allclose(read_png(save(tmp_path, colour)), expected, atol=1)
+    np.testing.assert_allclose(read_png(save(tmp_path, color)), expected, atol=1)
 
 
 def test_sixteen_bits_are_scaled_to_eight(tmp_path):
@@ -77,7 +77,7 @@ def test_real_radiographs_of_each_kind():
     assert set(modes) == {"L", "RGBA"}
     for path in modes.values():
         with Image.open(path) as image:
-            expected = np.asarray(image.getchannel(0))  # all colour channels are equal
+            expected = np.asarray(image.getchannel(0))  # all color channels are equal
         np.testing.assert_array_equal(read_png(path), expected)
 
 
@@ -95,7 +95,7 @@ def test_what_is_no_picture_is_refused(tmp_path, content, reason):
     path.write_bytes(content)
     with pytest.raises(DamagedImageError, match=f"^{path}: {reason}"):
         read_png(path)
-    assert not seems_whole(path)
+    assert not looks_complete(path)
 
 
 def test_other_formats_and_animations_are_refused(tmp_path, gray):
@@ -115,7 +115,7 @@ def test_files_that_are_gone(tmp_path):
     for read in (read_png, png_size):
         with pytest.raises(DamagedImageError, match=r"gone\.png: No such file"):
             read(tmp_path / "gone.png")
-    assert not seems_whole(tmp_path / "gone.png")
+    assert not looks_complete(tmp_path / "gone.png")
 
 
 def png_bytes() -> bytes:
@@ -137,7 +137,7 @@ END = 12
 def test_truncated_files_are_refused(tmp_path_factory, cut):
     path = tmp_path_factory.getbasetemp() / "cut.png"
     path.write_bytes(WHOLE[:cut])
-    assert not seems_whole(path)
+    assert not looks_complete(path)
     with pytest.raises(DamagedImageError):
         read_png(path)
 

@@ -54,7 +54,7 @@ def test_gray_png_stays_as_it_is(tmp_path, gray):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
-def test_gray_in_colours_stays_as_it_is(tmp_path, gray, mode):
+def test_gray_in_colors_stays_as_it_is(tmp_path, gray, mode):
     path = save(tmp_path / "a.png", Image.fromarray(gray).convert(mode))
     np.testing.assert_array_equal(read_radiograph(path).pixels, gray)
 
@@ -108,7 +108,7 @@ def test_16_bit_twin_of_an_8_bit_radiograph(tmp_path, gray):
 
 
 @pytest.mark.parametrize(("color", "channels"), [(2, 3), (6, 4), (4, 2)])
-def test_16_bit_colours(tmp_path, gray, color, channels):
+def test_16_bit_colors(tmp_path, gray, color, channels):
     samples = np.repeat(gray.astype(np.uint16)[..., None] * 257, channels, axis=-1)
     (tmp_path / "a.png").write_bytes(png_of(samples, color))
     np.testing.assert_array_equal(read_radiograph(tmp_path / "a.png").pixels, gray)

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from jaxcxr.errors import UserError
 from jaxcxr.inference.flip_averaging import flip_averaged
-from jaxcxr.inference.gradcam import _stage_centre, grad_cam, grad_cam_plus_plus
+from jaxcxr.inference.gradcam import _stage_center, grad_cam, grad_cam_plus_plus
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.models import (
     INFERENCE,
@@ -114,8 +114,8 @@ def test_average_pooling_gives_class_activation_maps(images, backbone):
     own = predictor.model.apply(predictor.variables, normalize(images)).heatmaps
     _, heatmaps = grad_cam(predictor)(images)
     expected = np.maximum(own, 0) / (own.shape[1] * own.shape[2])
-    centre = 2.0 if isinstance(backbone, DenseNet121) else 0.0
-    np.testing.assert_allclose(heatmaps, tile_image(expected, SIZE, centre), atol=1e-6)
+    center = 2.0 if isinstance(backbone, DenseNet121) else 0.0
+    np.testing.assert_allclose(heatmaps, tile_image(expected, SIZE, center), atol=1e-6)
 
 
 @pytest.mark.parametrize("stage", [1, 2])
@@ -146,7 +146,7 @@ def test_earlier_stages(images, stage):
 @pytest.mark.parametrize("backbone", [ResNet18((1, 1, 1, 1), 2), DenseNet121((1, 1, 1, 1), 2, 2)])
 @pytest.mark.parametrize("stage", [2, 4])
 def test_heat_lies_where_it_comes_from(backbone, stage):
-    """The pixels that a cell of a stage sees, all weights equal, are centred where it is drawn."""
+    """The pixels that a cell of a stage sees, all weights equal, are centered where it is drawn."""
     size, stride = 128, 2 ** (stage + 1)
     cell = size // stride // 2
     images = np.random.default_rng(0).random((16, size, size, 3), np.float32)
@@ -161,7 +161,7 @@ def test_heat_lies_where_it_comes_from(backbone, stage):
 
     seen = np.asarray(sight(images)).sum((0, 1, 3))
     seen_at = np.average(np.arange(size), weights=seen)
-    drawn = np.asarray(tile_image(one_hot(size // stride, cell), size, centre_of(backbone, stage)))
+    drawn = np.asarray(tile_image(one_hot(size // stride, cell), size, center_of(backbone, stage)))
     drawn_at = np.average(np.arange(drawn.shape[2]), weights=drawn.sum((0, 1, 3)))
     drawn_at = (drawn_at + 0.5) * size / drawn.shape[2] - 0.5
     assert drawn_at == pytest.approx(seen_at, abs=0.1 * stride)
@@ -171,8 +171,8 @@ def one_hot(cells, cell):
     return jnp.zeros((1, cells, cells, 1)).at[0, cell, cell].set(1)
 
 
-def centre_of(backbone, stage):
-    return _stage_centre(Classifier(backbone, Baseline()), stage - 1)
+def center_of(backbone, stage):
+    return _stage_center(Classifier(backbone, Baseline()), stage - 1)
 
 
 def test_unknown_stage():

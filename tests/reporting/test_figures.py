@@ -12,9 +12,9 @@ NO_BOXES = np.zeros((0, 4))
 BLACK = np.zeros((64, 64), np.uint8)
 
 
-def span(picture, colour):
-    """Returns left, top, right, bottom (exclusive) of the pixels of one colour."""
-    rows, columns = np.nonzero((picture == colour).all(axis=-1))
+def span(picture, color):
+    """Returns left, top, right, bottom (exclusive) of the pixels of one color."""
+    rows, columns = np.nonzero((picture == color).all(axis=-1))
     return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
 
 
@@ -56,7 +56,7 @@ def test_large_radiographs_keep_their_size():
     assert picture.shape == (300, 500, 3)
 
 
-def test_the_scale_has_the_colours_of_the_overlay():
+def test_the_scale_has_the_colors_of_the_overlay():
     heat = np.tile(np.linspace(0, 1, 256), (256, 1))
     gray = np.full((256, 256), 128, np.uint8)
     picture = figures.overlay(gray, heat, NO_BOXES, NO_BOXES, (256, 256))
@@ -79,19 +79,19 @@ def test_a_figure_without_any_curve_is_drawn():
     assert figure_uri(figures.roc_figure({}, {}))
 
 
-def test_runs_keep_their_colours():
+def test_runs_keep_their_colors():
     curve, none = (np.array([0, 1]), np.array([0, 1])), (np.empty(0), np.empty(0))
     panel = figures.roc_panel([none, curve]).axes[0]
-    assert panel.lines[2].get_color() == figures.run_colour(1)
+    assert panel.lines[2].get_color() == figures.run_color(1)
     history = pd.DataFrame({"epoch": [1, 2], "loss": [3.0, 2.0]})
     axes = figures.learning_curves({"a": pd.DataFrame(), "b": history}).axes[0]
-    assert axes.lines[0].get_color() == figures.run_colour(1)
+    assert axes.lines[0].get_color() == figures.run_color(1)
     nothing = reliability(np.empty(0), np.empty(0))
     points = reliability(np.array([0, 1]), np.array([0.1, 0.9]))
     axes = figures.reliability_diagram({"a": nothing, "b": points}).axes[0]
-    assert axes.lines[1].get_color() == figures.run_colour(1)
-    assert len({figures.run_colour(index) for index in range(7)}) == 7
-    assert figures.run_colour(7) == figures.run_colour(0)
+    assert axes.lines[1].get_color() == figures.run_color(1)
+    assert len({figures.run_color(index) for index in range(7)}) == 7
+    assert figures.run_color(7) == figures.run_color(0)
 
 
 def test_learning_curves_show_both_losses():
@@ -112,7 +112,7 @@ def test_equal_figures_give_equal_text():
 
 
 @pytest.mark.parametrize("value", [0, 128, 255])
-def test_photographs_keep_their_colours(value):
+def test_photographs_keep_their_colors(value):
     import base64
     import io
 

@@ -27,9 +27,9 @@ def test_flip_mirrors_about_half_of_them():
     assert 10 <= sum(mirrored) <= 30
 
 
-def test_rotation_turns_about_the_centre():
+def test_rotation_turns_about_the_center():
     rows, columns = np.mgrid[:33, :33]
-    spot = 255 * np.exp(-((rows - 16) ** 2 + (columns - 26) ** 2) / 8)  # 10 pixels off the centre
+    spot = 255 * np.exp(-((rows - 16) ** 2 + (columns - 26) ** 2) / 8)  # 10 pixels off the center
     spot = spot[..., None].astype(np.float32)
     images = np.asarray(jax.vmap(lambda key: augment(key, spot, Augmentation(rotation=30.0)))(KEYS))
     mass = images[..., 0].sum((1, 2))
@@ -59,9 +59,9 @@ def test_translation_is_bounded():
     )
     rows, columns = np.mgrid[:25, :25]
     mass = images[..., 0].sum((1, 2))
-    centres = np.stack([(images[..., 0] * axis).sum((1, 2)) / mass for axis in (rows, columns)])
-    assert (np.abs(centres - 12) <= 5.001).all()
-    assert centres.std() > 1
+    centers = np.stack([(images[..., 0] * axis).sum((1, 2)) / mass for axis in (rows, columns)])
+    assert (np.abs(centers - 12) <= 5.001).all()
+    assert centers.std() > 1
 
 
 def test_intensity_shift_stays_in_the_gray_range():

@@ -30,7 +30,7 @@ class Thorax:
         base: y of the diaphragm's domes, (right lung, left lung).
         dome: Height of the domes above their lateral ends; flat lungs have little.
         heart: Half width and half height of the heart's ellipse.
-        heart_centre: Its centre (x, y).
+        heart_center: Its center (x, y).
         mediastinum: Half width of the mediastinum.
         rib_spacing: Distance of two ribs.
         rib_phase: Where the ribs begin, 0 to 1.
@@ -42,7 +42,7 @@ class Thorax:
     base: tuple[float, float]
     dome: float
     heart: tuple[float, float]
-    heart_centre: tuple[float, float]
+    heart_center: tuple[float, float]
     mediastinum: float
     rib_spacing: float
     rib_phase: float
@@ -61,7 +61,7 @@ def draw_thorax(rng: np.random.Generator) -> Thorax:
         base=(right, right + rng.uniform(0.02, 0.07)),
         dome=rng.uniform(0.13, 0.22),
         heart=(ratio * chest, rng.uniform(0.25, 0.31)),
-        heart_centre=(rng.uniform(0.06, 0.13), 0.0),
+        heart_center=(rng.uniform(0.06, 0.13), 0.0),
         mediastinum=rng.uniform(0.09, 0.13),
         rib_spacing=rng.uniform(0.135, 0.165),
         rib_phase=rng.uniform(),
@@ -94,7 +94,7 @@ class Grid:
     """Where each pixel lies in the thorax.
 
     Attributes:
-        x, y: (S, S) float32 coordinates of the pixels' centres in the phantom's units.
+        x, y: (S, S) float32 coordinates of the pixels' centers in the phantom's units.
     """
 
     x: np.ndarray
@@ -193,7 +193,7 @@ def draw_chest(grid: Grid, thorax: Thorax, rng: np.random.Generator, vessels: fl
 
 def heart_shape(grid: Grid, thorax: Thorax, edge: float) -> np.ndarray:
     """Returns the heart, 0 to 1: an ellipse leaning to the patient's left on the diaphragm."""
-    cx = thorax.heart_centre[0] * thorax.heart[0] / 0.36
+    cx = thorax.heart_center[0] * thorax.heart[0] / 0.36
     cy = min(thorax.base) - 0.55 * thorax.heart[1]
     x, y = grid.x - cx, grid.y - cy
     cos, sin = 0.93, 0.37

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from jaxcxr.data.phantom.anatomy import View
 from jaxcxr.data.phantom.radiograph import draw_radiograph, require_size
 from jaxcxr.errors import UserError
-from jaxcxr.files import aside_of
+from jaxcxr.files import temporary_path
 from jaxcxr.findings import FINDINGS, NO_FINDING
 
 DATA_ENTRY_HEADER = (
@@ -133,7 +133,7 @@ def write_release(
             f"{out} is there and holds no phantom release of {images} images, {image_size} pixels, "
             f"seed {seed}; remove it or name another --out"
         )
-    aside = aside_of(out)
+    aside = temporary_path(out)
     try:
         (aside / "images").mkdir(parents=True)
         _write_files(aside, plan_release(images, seed), image_size, seed, jobs)
@@ -198,8 +198,8 @@ def _draw_all(
     if jobs == 1:
         yield from map(_draw_one, tasks)
         return
-    deaf_to_ctrl_c = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
-    with multiprocessing.get_context("spawn").Pool(jobs, **deaf_to_ctrl_c) as pool:
+    ignore_sigint = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
+    with multiprocessing.get_context("spawn").Pool(jobs, **ignore_sigint) as pool:
         yield from pool.imap(_draw_one, tasks, chunksize=8)
 
 

@@ -120,8 +120,8 @@ def _backward(axis_name: str | None, kept: Any, gradients: Any) -> Any:
     shares = of_scale, of_bias
     if axis_name is not None:  # every value of the batch moved mean and variance
         shares = jax.lax.psum(shares, axis_name)
-    centred = gradient - normal * (shares[0] / count) - shares[1] / count
-    return (scale * inverse * centred).astype(x.dtype), of_scale, of_bias
+    centered = gradient - normal * (shares[0] / count) - shares[1] / count
+    return (scale * inverse * centered).astype(x.dtype), of_scale, of_bias
 
 
 _normalized_by_batch.defvjp(_forward, _backward)

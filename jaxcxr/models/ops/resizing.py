@@ -16,7 +16,7 @@ def resize_nearest(x: jax.Array, size: tuple[int, ...]) -> jax.Array:
 
 
 def resize_bilinear(x: jax.Array, size: tuple[int, ...]) -> jax.Array:
-    """Resizes (B, h, w, C) to (B, *size, C) bilinearly, the corner pixels' centres aligned."""
+    """Resizes (B, h, w, C) to (B, *size, C) bilinearly, the corner pixels' centers aligned."""
     rows, columns = (_weights(old, new) for old, new in zip(x.shape[1:3], size, strict=True))
     return jnp.einsum("bhwc,Hh,Ww->bHWc", x, rows.astype(x.dtype), columns.astype(x.dtype))
 

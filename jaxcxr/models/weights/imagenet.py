@@ -26,7 +26,7 @@ class PinnedFile:
         file: Its name there.
         size: About how large it is.
         sha256: What its bytes must hash to.
-        licence: SPDX name of its licence.
+        license: SPDX name of its license.
         origin: Where the repository has it from.
     """
 
@@ -35,7 +35,7 @@ class PinnedFile:
     file: str
     size: str
     sha256: str
-    licence: str
+    license: str
     origin: str
 
     @property

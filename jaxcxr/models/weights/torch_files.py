@@ -12,7 +12,7 @@ import numpy as np
 import safetensors.numpy
 
 from jaxcxr.errors import UserError
-from jaxcxr.files import written_aside
+from jaxcxr.files import atomic_write
 
 _PICKLED = (".pth", ".pt", ".bin")
 SUFFIXES = (".safetensors", *_PICKLED)
@@ -45,14 +45,14 @@ def write_torch_file(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None
     path = Path(path)
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     if path.suffix == ".safetensors":
-        with written_aside(path) as aside:
+        with atomic_write(path) as aside:
             aside.write_bytes(safetensors.numpy.save(contiguous, metadata={"format": "pt"}))
     elif path.suffix in _PICKLED:
         torch = _torch(path)
         tensors = {name: torch.from_numpy(array.copy()) for name, array in contiguous.items()}
         content = io.BytesIO()  # PyTorch meets a disk that is full with any error there is
         torch.save(tensors, content)
-        with written_aside(path) as aside:
+        with atomic_write(path) as aside:
             aside.write_bytes(content.getbuffer())
     else:
         raise UserError(f"{path} cannot be written: end its name in {', '.join(SUFFIXES)}")

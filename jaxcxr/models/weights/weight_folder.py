@@ -13,7 +13,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from jaxcxr.errors import UserError
-from jaxcxr.files import aside_of, reason_of, require_no_brackets, require_space
+from jaxcxr.files import reason_of, require_no_brackets, require_space, temporary_path
 
 _SPACE_BESIDE_ARRAYS = 1024**2
 """Bytes on the disk that a folder takes beside its arrays', at most: half-filled blocks."""
@@ -37,7 +37,7 @@ def save_weight_folder(
     if folder.exists():
         raise UserError(f"{folder} exists already; name a new folder or remove it")
     require_no_brackets(folder)
-    aside = aside_of(folder)
+    aside = temporary_path(folder)
     try:
         aside.mkdir(parents=True)
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(dict(variables)))

@@ -17,7 +17,7 @@ def test_every_backbone_has_pinned_weights():
     for pinned in manifest.values():
         assert len(bytes.fromhex(pinned.sha256)) == 32
         assert len(bytes.fromhex(pinned.revision)) == 20
-        assert pinned.licence in ("BSD-3-Clause", "Apache-2.0")
+        assert pinned.license in ("BSD-3-Clause", "Apache-2.0")
 
 
 def test_third_party_shows_the_manifest_that_is_used():

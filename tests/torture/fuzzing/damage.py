@@ -46,7 +46,7 @@ def appended(rng: np.random.Generator, data: bytes) -> bytes:
     return data + (rng.bytes(length) if rng.random() < 0.5 else bytes(length))
 
 
-WAYS: tuple[Callable[[np.random.Generator, bytes], bytes], ...] = (
+SPLIT_METHODS: tuple[Callable[[np.random.Generator, bytes], bytes], ...] = (
     truncated,
     flipped,
     flipped,
@@ -59,7 +59,7 @@ WAYS: tuple[Callable[[np.random.Generator, bytes], bytes], ...] = (
 
 def any_way(rng: np.random.Generator, data: bytes) -> tuple[str, bytes]:
     """Returns the name of a way to damage a file, and the damaged file."""
-    way = WAYS[rng.integers(0, len(WAYS))]
+    way = SPLIT_METHODS[rng.integers(0, len(SPLIT_METHODS))]
     return way.__name__, way(rng, data)
 
 

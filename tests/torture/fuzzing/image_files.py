@@ -43,7 +43,7 @@ def encode_png(
 
     Args:
         samples: (H, W, C) integers below 2**depth.
-        color: PNG's colour type.
+        color: PNG's color type.
         depth: Bits per sample.
         interlaced: Whether rows come in Adam7's seven passes.
         extra: Chunks between header and pixels.

@@ -86,7 +86,7 @@ def is_gray(pixels: np.ndarray) -> str | None:
 
 
 def ancillary(rng: Rng) -> bytes:
-    """Returns chunks that leave gray values as they are: text, time, colour profile …"""
+    """Returns chunks that leave gray values as they are: text, time, color profile …"""
     profile = b"p\0\0" + zlib.compress(rng.bytes(300))
     chunks = (
         chunk(b"gAMA", (45455).to_bytes(4, "big")),
@@ -103,7 +103,7 @@ def ancillary(rng: Rng) -> bytes:
 
 
 def a_png(rng: Rng) -> tuple[bytes, np.ndarray]:
-    """Returns a PNG file of some colour type, depth and order of rows, and its gray values."""
+    """Returns a PNG file of some color type, depth and order of rows, and its gray values."""
     gray = noise(rng)
     color = (GRAY, GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA)[rng.integers(0, 6)]
     depths = {GRAY: (1, 2, 4, 8, 16), PALETTE: (8,)}.get(color, (8, 16))
@@ -150,8 +150,8 @@ def sound_png(rng: Rng, folder: Path) -> Trial:
     return trial(rng, folder, "PNG, whole", content, equals(gray), must_accept=True)
 
 
-def coloured_png(rng: Rng, folder: Path) -> Trial:
-    """Colours become their luma (ITU-R 601), of a palette as of pixels."""
+def colored_png(rng: Rng, folder: Path) -> Trial:
+    """Colors become their luma (ITU-R 601), of a palette as of pixels."""
     colors = rng.integers(0, 256, (*noise(rng).shape, 3)).astype(np.uint8)
     if rng.random() < 0.5:
         colors = (
@@ -163,7 +163,7 @@ def coloured_png(rng: Rng, folder: Path) -> Trial:
     else:
         content = encode_png(colors, RGB)
     luma = np.rint(colors @ [0.299, 0.587, 0.114])
-    return trial(rng, folder, "PNG, colours", content, equals(luma, 1), must_accept=True)
+    return trial(rng, folder, "PNG, colors", content, equals(luma, 1), must_accept=True)
 
 
 def sound_jpeg(rng: Rng, folder: Path) -> Trial:
@@ -395,7 +395,7 @@ def large_jpeg(mode: str, progressive: bool) -> bytes:
 
 KINDS: dict[Callable[[Rng, Path], Trial], float] = {
     sound_png: 12,
-    coloured_png: 3,
+    colored_png: 3,
     sound_jpeg: 6,
     turned_png: 6,
     turned_jpeg: 6,

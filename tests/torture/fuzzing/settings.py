@@ -105,13 +105,13 @@ class Data:
     facts: Mapping[str, Any] = {}
 
     def __init__(self, image_size: int) -> None:
-        self.train = self.validation = Radiographs(
+        self.train = self.validation = DataSource(
             np.zeros((8, image_size, image_size, 1), np.uint8), np.zeros((8, 14), np.uint8)
         )
 
 
 @dataclasses.dataclass(frozen=True)
-class Radiographs(cxr.ArraySplit):
+class DataSource(cxr.ArraySplit):
     """Radiographs of which the first batch ends the trial."""
 
     def batches(self, *_: Any, **__: Any) -> Any:
@@ -120,7 +120,7 @@ class Radiographs(cxr.ArraySplit):
     def epoch_rows(self, *_: Any) -> Any:
         raise StartedError
 
-    def in_memory(self) -> Radiographs:
+    def in_memory(self) -> DataSource:
         return self
 
 

@@ -1,8 +1,8 @@
 """3×3 convolutions with half the multiplications, for CPUs.
 
 Winograd's minimal filtering (Lavin & Gray 2016, "Fast algorithms for convolutional neural
-networks") along the width of a map: four neighbouring results of a kernel's row take six products
-instead of twelve. With tiles V of six columns, of which neighbours share two,
+networks") along the width of a map: four neighboring results of a kernel's row take six products
+instead of twelve. With tiles V of six columns, of which neighbors share two,
 
     result = Σ_rows Aᵀ [(G kernel_row) ⊙ (Bᵀ V)]
 

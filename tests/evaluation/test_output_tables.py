@@ -6,7 +6,7 @@ import pytest
 
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
-from jaxcxr.evaluation.written_tables import ANY, PROBABILITY, SCORE, read_table, require_rows
+from jaxcxr.evaluation.output_tables import ANY, PROBABILITY, SCORE, read_table, require_rows
 
 COLUMNS = {"finding": None, "auc": SCORE, "loss": ANY}
 
