@@ -6,7 +6,8 @@ follows it, so that streamed, cached and resumed epochs are the same bit for bit
 Images of an epoch are shuffled in two steps that need bounded memory. The record files are taken in
 random order, up to `FILES_PER_GROUP` at a time, and read in turns, some records from each. The
 stream that results is cut into windows, and each window is shuffled as a whole; it has room for
-`_TURNS` turns of `FILES_PER_GROUP` files. Within a file, records already lie in the order of their names' hashes.
+`_TURNS` turns of `FILES_PER_GROUP` files. Within a file, records already lie in the order of their
+names' hashes.
 """
 
 from __future__ import annotations
