@@ -2,4 +2,5 @@
 
 from jaxcxr.cli import launch
 
-launch("convert_weights")
+if __name__ == "__main__":  # worker processes import this file, too
+    launch("convert_weights")

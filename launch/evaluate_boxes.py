@@ -2,4 +2,5 @@
 
 from jaxcxr.cli import launch
 
-launch("evaluate_boxes")
+if __name__ == "__main__":  # worker processes import this file, too
+    launch("evaluate_boxes")

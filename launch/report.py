@@ -2,4 +2,5 @@
 
 from jaxcxr.cli import launch
 
-launch("report")
+if __name__ == "__main__":  # worker processes import this file, too
+    launch("report")
