@@ -69,11 +69,10 @@ class RecordFiles:
         Raises:
             UserError: A file is damaged or missing.
         """
-        files = (np.array(self.paths), np.array(self.lengths, np.int64))
         if seed is None:
-            records = tf.data.Dataset.from_tensor_slices(files).flat_map(_read)
+            records = self._stored()
         else:
-            records = self._shuffled(files, _read, seed, epoch)
+            records = self._shuffled(self._files(), _read, seed, epoch)
         dataset = (
             records.skip(start_batch * batch_size)
             .batch(batch_size, drop_remainder=seed is not None)
@@ -94,6 +93,13 @@ class RecordFiles:
         files = (ends - np.array(self.lengths, np.int64), ends)
         places = self._shuffled(files, tf.data.Dataset.range, seed, epoch).batch(sum(self.lengths))
         return next(places.as_numpy_iterator(), np.zeros(0, np.int64))
+
+    def _files(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.array(self.paths), np.array(self.lengths, np.int64)
+
+    def _stored(self) -> tf.data.Dataset:
+        files = tf.data.Dataset.from_tensor_slices(self._files())
+        return files.flat_map(_read)  # pyright: ignore[reportArgumentType] (one per element)
 
     def _shuffled(
         self,
@@ -125,8 +131,7 @@ class RecordFiles:
             "boxes/finding": tf.io.RaggedFeature(tf.int64),
             "boxes/box": tf.io.RaggedFeature(tf.float32),
         }
-        files = (np.array(self.paths), np.array(self.lengths, np.int64))
-        dataset = tf.data.Dataset.from_tensor_slices(files).flat_map(_read).batch(64)
+        dataset = self._stored().batch(64)
         dataset = dataset.map(lambda records: tf.io.parse_example(records, fields))
         names, findings, sides = [], [], [np.zeros((0, 4), np.float32)]
         with self._damage_named():
