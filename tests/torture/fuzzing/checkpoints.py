@@ -72,9 +72,14 @@ def restoring(run: Path, kind: str, changed: set[int]) -> Trial:
 
 
 def predicting(run: Path, kind: str, changed: set[int]) -> Trial:
-    """Returns the use of a trained network: that of the best epoch, or a refusal."""
+    """Returns the use of a trained network: that of the best epoch, or a refusal.
+
+    Where the best epoch and the last one are damaged, no history says any more which was the best.
+    """
     read = functools.partial(Predictor.from_run, run)
-    return Trial(f"run, {kind}, predict", read, wrong_network, not changed)
+    epochs = {BEST} if {BEST, EPOCHS} - changed else {1, BEST}
+    wrong = functools.partial(wrong_network, epochs)
+    return Trial(f"run, {kind}, predict", read, wrong, not changed)
 
 
 def wrong_state(found: Restored | None) -> str | None:
@@ -87,11 +92,12 @@ def wrong_state(found: Restored | None) -> str | None:
     return difference(found.state, state_of(epochs), f"epoch {epochs}")
 
 
-def wrong_network(found: Predictor) -> str | None:
-    """Returns what is wrong with a network that should be that of the best epoch."""
-    if (found.model, found.image_size, found.epoch) != (NETWORK, 16, BEST):
-        return f"{found.model} at {found.image_size} pixels of epoch {found.epoch}"
-    return difference(found.variables, state_of(BEST).evaluated, f"epoch {BEST}")
+def wrong_network(epochs: set[int], found: Predictor) -> str | None:
+    """Returns what is wrong with a network that should be that of one of the epochs."""
+    if (found.model, found.image_size) != (NETWORK, 16) or found.epoch not in epochs:
+        return f"epoch {found.epoch} at {found.image_size} pixels: {found.model}"
+    assert found.epoch is not None
+    return difference(found.variables, state_of(found.epoch).evaluated, f"epoch {found.epoch}")
 
 
 def difference(ours: Any, theirs: Any, what: str) -> str | None:
@@ -110,7 +116,8 @@ def damaged(rng: Rng, folder: Path) -> Trial:
         files = sorted(path for path in place.rglob("*") if path.is_file())
         if not files:
             continue
-        path = place / "manifest.json" if rng.random() < 0.2 else pick(rng, files)
+        manifests = [path for path in files if path.name == "manifest.json"]
+        path = pick(rng, manifests if manifests and rng.random() < 0.2 else files)
         content = path.read_bytes()
         way, other = any_damage(rng, content) if content else ("filled", b"?")
         if rng.random() < 0.4:
