@@ -22,7 +22,7 @@ from jaxcxr.data.releases.archives import ArchivedImage, find_archives, list_ima
 from jaxcxr.data.releases.nih_lists import describe_boxes, read_boxes, read_metadata, read_names
 from jaxcxr.data.releases.problems import Problem, raise_problems
 from jaxcxr.errors import UserError
-from jaxcxr.images.png import png_size
+from jaxcxr.images.radiograph import picture_size
 
 METADATA_NAMES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 BOXES_NAME = "BBox_List_2017.csv"
@@ -239,7 +239,7 @@ def _picture_sizes(
             sizes[name] = archived[name].png_size or unknown
             continue
         try:
-            sizes[name] = png_size(paths[name])
+            sizes[name] = picture_size(paths[name])
         except (KeyError, UserError):
             sizes[name] = unknown
     table = np.array([sizes[name] for name in names], np.float64).reshape(-1, 2)

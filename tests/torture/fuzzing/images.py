@@ -1,4 +1,4 @@
-"""PNG and JPEG files, for the reader of new radiographs and for that of a release."""
+"""Image files for the decoder of radiographs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from jaxcxr.images.png import read_png
 from jaxcxr.images.radiograph import read_radiograph
 from tests.torture.fuzzing import damage
 from tests.torture.fuzzing.image_files import (
@@ -32,22 +31,12 @@ from tests.torture.fuzzing.image_files import (
 from tests.torture.fuzzing.trial import Trial
 
 Rng = np.random.Generator
-Reader = Callable[[Path], np.ndarray]
 
 NAMES = ("a.png", "a.PNG", "a.jpg", "a.dcm", "a.txt", "a", "-a.png", "ä ö.png", "a[1]*.png")
 
 
-def new_radiograph(path: Path) -> np.ndarray:
-    """Reads as launch/predict.py does."""
+def read(path: Path) -> np.ndarray:
     return read_radiograph(path).pixels
-
-
-def of_a_release(path: Path) -> np.ndarray:
-    """Reads as launch/prepare.py does."""
-    return read_png(path)
-
-
-READERS: tuple[Reader, ...] = (new_radiograph, of_a_release)
 
 
 def trial(
@@ -57,13 +46,11 @@ def trial(
     content: bytes,
     wrong: Callable[[np.ndarray], str | None] | None = None,
     *,
-    reader: Reader | None = None,
     must_accept: bool = False,
 ) -> Trial:
     """Writes a file under a name that need not tell its format."""
     path = folder / NAMES[rng.integers(0, len(NAMES))]
     path.write_bytes(content)
-    read = reader or READERS[rng.integers(0, len(READERS))]
     return Trial(kind, functools.partial(read, path), wrong, must_accept, path.name)
 
 
@@ -170,27 +157,25 @@ def sound_jpeg(rng: Rng, folder: Path) -> Trial:
     content, gray = a_jpeg(rng)
     wrong = equals(gray, 12)
     kind = "JPEG, whole (gray, RGB, CMYK)"
-    return trial(rng, folder, kind, content, wrong, reader=new_radiograph, must_accept=True)
+    return trial(rng, folder, kind, content, wrong, must_accept=True)
 
 
 def turned_png(rng: Rng, folder: Path) -> Trial:
-    """EXIF asks to turn it: done, or refused where boxes are told in stored pixels."""
+    """The EXIF orientation is applied."""
     upright, orientation = noise(rng), int(rng.integers(1, 9))
     tags = chunk(b"eXIf", exif(orientation).removeprefix(b"Exif\0\0"))
     where = "extra" if rng.random() < 0.7 else "behind"
     stored = stored_as(upright, orientation)[..., None]
     content = encode_png(stored, **{where: tags})
-    reader = READERS[rng.integers(0, 2)]
-    must = reader is new_radiograph or orientation == 1
     kind = "PNG, EXIF orientation"
-    return trial(rng, folder, kind, content, equals(upright), reader=reader, must_accept=must)
+    return trial(rng, folder, kind, content, equals(upright), must_accept=True)
 
 
 def turned_jpeg(rng: Rng, folder: Path) -> Trial:
     content, upright = a_jpeg(rng, int(rng.integers(1, 9)))
     wrong = equals(upright, 12)
     kind = "JPEG, EXIF orientation"
-    return trial(rng, folder, kind, content, wrong, reader=new_radiograph, must_accept=True)
+    return trial(rng, folder, kind, content, wrong, must_accept=True)
 
 
 def cut_png(rng: Rng, folder: Path) -> Trial:
@@ -211,14 +196,13 @@ def cut_jpeg(rng: Rng, folder: Path) -> Trial:
     """What is accepted shows all that the whole file shows."""
     content, _ = a_jpeg(rng)
     (folder / "whole").write_bytes(content)
-    expected = new_radiograph(folder / "whole")
+    expected = read(folder / "whole")
     return trial(
         rng,
         folder,
         "JPEG, truncated",
         damage.truncated(rng, content),
         equals(expected),
-        reader=new_radiograph,
     )
 
 
@@ -226,18 +210,16 @@ def damaged_jpeg(rng: Rng, folder: Path) -> Trial:
     """JPEG has no checksums: only the form of what is accepted is known."""
     content, _ = a_jpeg(rng, int(rng.integers(0, 9)))
     way, content = damage.any_way(rng, content)
-    return trial(rng, folder, f"JPEG, {way}", content, is_gray, reader=new_radiograph)
+    return trial(rng, folder, f"JPEG, {way}", content, is_gray)
 
 
 def wrong_extension(rng: Rng, folder: Path) -> Trial:
-    """A release holds PNG files; new radiographs are told by their content."""
+    """The format follows from the content."""
     content, gray = a_jpeg(rng)
     path = folder / "a.png"
     path.write_bytes(content)
     kind = "JPEG named .png"
-    if rng.random() < 0.5:
-        return Trial(kind, functools.partial(new_radiograph, path), equals(gray, 12), True)
-    return Trial(kind, functools.partial(of_a_release, path), None, False, "a.png")
+    return Trial(kind, functools.partial(read, path), equals(gray, 12), True, "a.png")
 
 
 def other_format(rng: Rng, folder: Path) -> Trial:
@@ -379,12 +361,10 @@ def large(rng: Rng, folder: Path) -> Trial:
     if rng.random() < 0.3:
         mode = ("L", "RGB", "CMYK")[rng.integers(0, 3)]
         content = large_jpeg(mode, bool(rng.random() < 0.5))
-        reader = new_radiograph
     else:
         content = large_png(*LARGE[rng.integers(0, len(LARGE))])
-        reader = READERS[rng.integers(0, 2)]
     kind = "as large as is read"
-    return trial(rng, folder, kind, content, is_gray, reader=reader)
+    return trial(rng, folder, kind, content, is_gray)
 
 
 @functools.cache
