@@ -7,16 +7,16 @@ The paper's search for a learning rate, and three networks with five seeds each:
     python launch/sweep.py --configs configs/baseline.py,configs/space_attention.py \
         --data_dir DIR --out sweeps/networks --seeds 5
 
-Called again, it goes on where it was stopped. On several machines with a shared folder start it
+Called again, it resumes where it was stopped. On several machines with a shared folder start it
 with --shard 1/4 to 4/4; --jobs starts several runs side by side on one. Each run gets a folder with
-its log; sweep.csv and the terminal get the table, best validation loss first.
+its log; sweep.csv and the terminal get the table, best first: by validation loss, or by validation
+AUC where runs have different losses, label smoothings or batch sizes.
 
-SIGTERM or Ctrl-C ends the steps under way and saves them; the sweep says how to go on and ends with
-status 0, or with --stopped_status. A second signal ends at once.
+SIGTERM or Ctrl-C ends the steps under way and saves them; the sweep prints how to resume and ends
+with status 0, or with --stopped_status. A second signal ends at once.
 """
 
 # isort: split
-import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,9 @@ from pathlib import Path
 from absl import flags
 from tqdm import tqdm
 
+from jaxcxr.cli.configs import config_names, find_config
 from jaxcxr.cli.processes import Programs
+from jaxcxr.cli.program import command_again
 from jaxcxr.cli.trials import (
     LEARNING_RATES,
     Trial,
@@ -60,27 +62,30 @@ _STOPPED_STATUS = flags.DEFINE_integer(
     "stopped_status", 0, "Exit status of a sweep that SIGTERM or Ctrl-C stopped before its end."
 )
 
-_LAUNCH = Path(__file__).parent
 _STATUS = "status"
 _USAGE = f"{_STATUS} 2:"
-"""How programs end that do not know a flag or a setting: no other run will do better."""
+"""Status of a program that does not know a flag or a setting: every other run would fail, too."""
 
 _STOPPED = 128 + signal.SIGTERM
-"""How a training ends that a signal stopped: it is not to be scored."""
+"""Status of a training that a signal stopped: it is not scored."""
 
 
 def main() -> int:
-    """Runs this machine's trials, tells what all finished ones gave; returns the exit status."""
+    """Runs this machine's trials and prints the table of all finished ones; returns the status."""
     shard = read_shard(_SHARD.value)
     values = split_values(_VALUES.value)
     if _KEY.value == "optimizer.learning_rate" and not values:
         values = [str(rate) for rate in LEARNING_RATES]
     refuse_varied(_KEY.value, _SET.value)
-    trials = make_trials(_CONFIGS.value, _KEY.value, values, _SEEDS.value)
+    configs = [find_config(config) for config in _CONFIGS.value]
+    trials = make_trials(configs, _KEY.value, values, _SEEDS.value)
     mine = trials[shard]
-    for config in _CONFIGS.value:
+    for config in configs:
         if not Path(config).is_file():
-            raise UserError(f"--configs names {config}, which is no file; configs/ holds them")
+            raise UserError(
+                f"--configs names {config}: no such file; expected paths of files, or names of "
+                f"configs: {', '.join(config_names())}"
+            )
     todo = [trial for trial in mine if not is_finished(folder_of(trial), asked(trial))]
     failed, stopped_by = run_trials(todo)
     summary = summarize(Path(_OUT.value), trials)
@@ -88,13 +93,13 @@ def main() -> int:
         summary.to_csv(aside, index=False)
     print(summary_text(summary))
     if stopped_by is not None:
-        go_on = shlex.join(["python", *sys.argv])
-        print(f"stopped by {stopped_by}; what was done is saved; go on with: {go_on}")
+        again = command_again("sweep")
+        print(f"stopped by {stopped_by}; what was done is saved; resume with: {again}")
         return _STOPPED_STATUS.value
     if failed:
         raise UserError(
-            f"{failed} of {len(mine)} runs failed, as told above; log.txt in the folder of each, "
-            f"under {_OUT.value}, has all that it printed"
+            f"{failed} of {len(mine)} runs failed, see above; log.txt in the folder of each, under "
+            f"{_OUT.value}, has all that it printed"
         )
     return 0
 
@@ -110,7 +115,7 @@ def asked(trial: Trial) -> dict[str, str]:
 
 
 def run_trials(trials: Sequence[Trial]) -> tuple[int, str | None]:
-    """Trains and scores runs; tells what goes wrong when it does.
+    """Trains and scores runs; prints each failure when it happens.
 
     Returns:
         How many failed; a wrong setting ends all at once. And the signal that ended all, if any.
@@ -149,23 +154,23 @@ def run_trial(trial: Trial, programs: Programs) -> str | None:
     begun_with = asked(trial)
     place = [f"--workdir={workdir}", f"--data_dir={_DATA_DIR.value}"]
     settings = [f"--config.{setting}" for setting in _SET.value]
-    train = ["train.py", f"--config={trial.config}", *trial.overrides, *settings, *place]
-    for program, *arguments in (
+    train = ["train", f"--config={trial.config}", *trial.overrides, *settings, *place]
+    for verb, *arguments in (
         [*train, f"--stopped_status={_STOPPED}"],
-        ["evaluate_auc.py", *place],
-        ["evaluate_boxes.py", *place],
+        ["evaluate_auc", *place],
+        ["evaluate_boxes", *place],
     ):
         try:
             with open(workdir / "log.txt", "a", encoding="utf-8") as log:
-                status = programs.call([sys.executable, str(_LAUNCH / program), *arguments], log)
+                status = programs.call([sys.executable, "-m", "jaxcxr.cli", verb, *arguments], log)
         except OSError as error:
-            return f"{workdir}: {program} could not be started: {error.strerror}"
+            return f"{workdir}: {verb} could not be started: {error.strerror}"
         if status is None:
             return None
         if status != 0:
             lines = (workdir / "log.txt").read_text(encoding="utf-8").strip().splitlines()
             errors = [line for line in lines if line.startswith("error: ")] or lines
             reason = errors[-1] if errors else "log.txt is empty: perhaps the disk is full"
-            return f"{workdir}: {program} ended with {_STATUS} {status}: {reason}"
+            return f"{workdir}: {verb} ended with {_STATUS} {status}: {reason}"
     record_result(workdir, begun_with)
     return None

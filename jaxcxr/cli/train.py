@@ -1,24 +1,23 @@
-"""Trains one experiment; called again with the same words, it goes on where it was stopped.
+"""Trains one experiment; called again with the same command, it resumes where it was stopped.
 
 python launch/train.py --config configs/baseline.py --data_dir DIR --workdir runs/baseline
 
 Reads the dataset that launch/prepare.py made. Writes config.json, run.json, history.csv,
 checkpoints/ and TensorBoard events under --workdir.
 
-SIGTERM or Ctrl-C ends the step under way, saves it, says how to go on and ends with status 0, or
+SIGTERM or Ctrl-C ends the step under way, saves it, prints how to resume and ends with status 0, or
 with --stopped_status: 143 is what some schedulers expect. A second signal ends at once.
 """
 
 # isort: split
-import shlex
-import sys
 from pathlib import Path
 
 from absl import flags
 from ml_collections import config_flags
 
 from jaxcxr import data
-from jaxcxr.cli.program import experiment_config
+from jaxcxr.cli.program import command, command_again, experiment_config
+from jaxcxr.errors import UserError
 from jaxcxr.runs.experiment import Experiment
 from jaxcxr.training import distributed
 
@@ -33,7 +32,11 @@ flags.mark_flag_as_required("config")
 
 
 def main() -> int:
-    """Trains as the flags say; returns the exit status."""
+    """Trains as the flags say; returns the exit status.
+
+    Raises:
+        UserError: No epoch has a finite validation loss.
+    """
     distributed.connect()
     experiment = Experiment.from_config(experiment_config(_CONFIG))
     prepared = data.load(_DATA_DIR.value, **experiment.config.data)
@@ -43,14 +46,20 @@ def main() -> int:
     if run.interrupted:
         print(
             f"stopped by {run.interrupted} after {len(run.history)} epochs and "
-            f"{run.unfinished.steps} steps, which are saved; go on with: "
-            f"{shlex.join(['python', *sys.argv])}"
+            f"{run.unfinished.steps} steps, which are saved; resume with: {command_again('train')}"
         )
         return _STOPPED_STATUS.value
     best = run.history.best_epoch()
+    if best is None:
+        raise UserError(
+            f"the validation loss is not finite in any of the {len(run.history)} epochs, so no "
+            f"epoch is usable; train in another folder with a learning rate below "
+            f"{experiment.optimizer.learning_rate:g} (--config.optimizer.learning_rate), or with "
+            "--config.optimizer.clip_norm=1.0"
+        )
     print(
         f"best epoch {best} of {len(run.history)}: "
         f"validation loss {run.history['val_loss'][best - 1]:.4f}. "
-        f"Next: launch/evaluate_auc.py --workdir {_WORKDIR.value} --data_dir {_DATA_DIR.value}"
+        f"Next: {command('evaluate_auc')} --workdir={_WORKDIR.value} --data_dir={_DATA_DIR.value}"
     )
     return 0

@@ -11,7 +11,7 @@ import pytest
 
 import jaxcxr as cxr
 from jaxcxr.runs.lock import acquire
-from tests.training.conftest import make_split
+from tests.tiny import make_split
 
 HOLD = """
 import sys, time
@@ -42,7 +42,7 @@ def test_a_second_run_is_kept_out_and_told_of_the_first(tiny_model, tmp_path, ho
             epochs=1,
             batch_size=8,
             verbose=False,
-            callbacks=[cxr.ModelCheckpoint(tmp_path)],
+            callbacks=[cxr.BackupAndRestore(tmp_path)],
         )
     assert os.listdir(tmp_path) == ["lock.json"]
 
