@@ -177,7 +177,6 @@ def test_operating_points_of_a_run(tmp_path):
         ("Mass,0.5", "Mass,nan"),
         ("Mass,0.5", "Mass,0.5,0.5"),
         ("Hernia,0.5\n", "Hernia,0."),
-        ("Pleural_Thickening,0.5\n", "Pleural_Thickening,0.5\n\n"),
     ],
 )
 def test_damaged_operating_points_are_refused(tmp_path, name, header, row, old, new):
