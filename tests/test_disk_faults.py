@@ -32,7 +32,7 @@ from jaxcxr.training.callbacks import Progress
 from jaxcxr.training.history import History
 from tests.data.conftest import write_release
 from tests.disks import SmallDisk, no_permission, small_disk
-from tests.training.conftest import make_split
+from tests.tiny import make_split
 
 REPOSITORY = Path(__file__).parents[1]
 TIMES = ["seconds", "images_per_second"]

@@ -60,7 +60,6 @@ _STOPPED_STATUS = flags.DEFINE_integer(
     "stopped_status", 0, "Exit status of a sweep that SIGTERM or Ctrl-C stopped before its end."
 )
 
-_LAUNCH = Path(__file__).parent
 _STATUS = "status"
 _USAGE = f"{_STATUS} 2:"
 """How programs end that do not know a flag or a setting: no other run will do better."""
@@ -149,23 +148,23 @@ def run_trial(trial: Trial, programs: Programs) -> str | None:
     begun_with = asked(trial)
     place = [f"--workdir={workdir}", f"--data_dir={_DATA_DIR.value}"]
     settings = [f"--config.{setting}" for setting in _SET.value]
-    train = ["train.py", f"--config={trial.config}", *trial.overrides, *settings, *place]
-    for program, *arguments in (
+    train = ["train", f"--config={trial.config}", *trial.overrides, *settings, *place]
+    for verb, *arguments in (
         [*train, f"--stopped_status={_STOPPED}"],
-        ["evaluate_auc.py", *place],
-        ["evaluate_boxes.py", *place],
+        ["evaluate_auc", *place],
+        ["evaluate_boxes", *place],
     ):
         try:
             with open(workdir / "log.txt", "a", encoding="utf-8") as log:
-                status = programs.call([sys.executable, str(_LAUNCH / program), *arguments], log)
+                status = programs.call([sys.executable, "-m", "jaxcxr.cli", verb, *arguments], log)
         except OSError as error:
-            return f"{workdir}: {program} could not be started: {error.strerror}"
+            return f"{workdir}: {verb} could not be started: {error.strerror}"
         if status is None:
             return None
         if status != 0:
             lines = (workdir / "log.txt").read_text(encoding="utf-8").strip().splitlines()
             errors = [line for line in lines if line.startswith("error: ")] or lines
             reason = errors[-1] if errors else "log.txt is empty: perhaps the disk is full"
-            return f"{workdir}: {program} ended with {_STATUS} {status}: {reason}"
+            return f"{workdir}: {verb} ended with {_STATUS} {status}: {reason}"
     record_result(workdir, begun_with)
     return None
