@@ -62,7 +62,8 @@ def test_boxes_lie_in_the_original(paths):
     done, _ = examined(paths)
     for one in done:
         boxes = one.boxes(["Mass", "Hernia"])
-        assert list(boxes.columns) == ["image_name", "finding", "x", "y", "w", "h", "score"]
+        columns = ["image_name", "finding", *"xywh", "score", "width", "height"]
+        assert list(boxes.columns) == columns
         assert list(boxes["finding"]) == ["Mass", "Hernia"]
         assert set(boxes["image_name"]) == {one.name}
         np.testing.assert_allclose(boxes[list("xywh")], [[10, 60, 20, 20]] * 2, atol=4)
