@@ -16,7 +16,6 @@ status 0, or with --stopped_status. A second signal ends at once.
 """
 
 # isort: split
-import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,9 @@ from pathlib import Path
 from absl import flags
 from tqdm import tqdm
 
+from jaxcxr.cli.configs import config_names, find_config
 from jaxcxr.cli.processes import Programs
+from jaxcxr.cli.program import command_again
 from jaxcxr.cli.trials import (
     LEARNING_RATES,
     Trial,
@@ -75,11 +76,15 @@ def main() -> int:
     if _KEY.value == "optimizer.learning_rate" and not values:
         values = [str(rate) for rate in LEARNING_RATES]
     refuse_varied(_KEY.value, _SET.value)
-    trials = make_trials(_CONFIGS.value, _KEY.value, values, _SEEDS.value)
+    configs = [find_config(config) for config in _CONFIGS.value]
+    trials = make_trials(configs, _KEY.value, values, _SEEDS.value)
     mine = trials[shard]
-    for config in _CONFIGS.value:
+    for config in configs:
         if not Path(config).is_file():
-            raise UserError(f"--configs names {config}, which is no file; configs/ holds them")
+            raise UserError(
+                f"--configs names {config}: no such file; expected paths of files, or names of "
+                f"configs: {', '.join(config_names())}"
+            )
     todo = [trial for trial in mine if not is_finished(folder_of(trial), asked(trial))]
     failed, stopped_by = run_trials(todo)
     summary = summarize(Path(_OUT.value), trials)
@@ -87,8 +92,8 @@ def main() -> int:
         summary.to_csv(aside, index=False)
     print(summary_text(summary))
     if stopped_by is not None:
-        go_on = shlex.join(["python", *sys.argv])
-        print(f"stopped by {stopped_by}; what was done is saved; go on with: {go_on}")
+        again = command_again("sweep")
+        print(f"stopped by {stopped_by}; what was done is saved; resume with: {again}")
         return _STOPPED_STATUS.value
     if failed:
         raise UserError(
