@@ -18,7 +18,7 @@ from jaxcxr.data.quiet_tensorflow import tfds
 from jaxcxr.data.splits import authors_split
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
-from jaxcxr.images.png import read_png
+from tests.data.pictures import small_pixels
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,7 +46,7 @@ def test_records_hold_what_the_release_says(prepared):
     for index, row in release.images.iterrows():
         record = found[row["image_name"]]
         assert record["split"] == split[index]
-        pixels = read_png(release.image_paths[row["image_name"]], image_size=32)
+        pixels = small_pixels(release.image_paths[row["image_name"]], 32)
         np.testing.assert_array_equal(record["image"], pixels[:, :, None])
         np.testing.assert_array_equal(record["labels"], row[list(FINDINGS)].to_numpy(int))
         for field in ("patient", "age", "follow_up"):
@@ -279,7 +279,9 @@ def test_the_program_prepares_and_then_says_that_it_has(make_release, tmp_path):
     place = f"{tmp_path}/out/chest_xray14/16/1.0.0"
     for word in ("prepared", "already prepared"):
         done = subprocess.run(command(*flags), capture_output=True, text=True, check=True)
-        assert done.stdout == f"{word}: train 14, validation 2, test 4 images in {place}\n"
+        note, last = done.stdout.splitlines()
+        assert note.startswith("note: BBox_List_2017.csv: 4 boxes are scaled from 1024×1024 pixels")
+        assert last == f"{word}: train 14, validation 2, test 4 images in {place}"
         assert not re.search("warning|error|tensorflow|cuda", done.stderr, re.IGNORECASE)
     assert files_under(tmp_path / "out")[:2] == ["chest_xray14", "chest_xray14/16"]
 

@@ -1,4 +1,4 @@
-"""PNG, JPEG and other image files, for the reader of new radiographs and for that of a release."""
+"""PNG, JPEG and other image files, for the reader of radiographs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from jaxcxr.images.png import read_png
 from jaxcxr.images.radiograph import read_radiograph
 from tests.torture.fuzzing.damage import Rng, any_damage, pick
 from tests.torture.fuzzing.trial import Trial
@@ -38,13 +37,9 @@ TURNED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 """The stored pixels that an EXIF orientation turns upright (EXIF 2.3, tag 0112)."""
 
 
-def new_radiograph(path: Path) -> np.ndarray:
-    """Reads as `predict` does."""
+def read(path: Path) -> np.ndarray:
+    """Returns the pixels of a radiograph."""
     return read_radiograph(path).pixels
-
-
-READERS = (new_radiograph, read_png)
-"""The second one reads radiographs of a release: PNG alone."""
 
 
 def trial(
@@ -54,14 +49,12 @@ def trial(
     content: bytes,
     wrong: Wrong | None = None,
     must_accept: bool = False,
-    reader: Callable[[Path], np.ndarray] | None = None,
 ) -> Trial:
     """Writes a file under a name that need not fit its format."""
     names = ("a.png", "a.PNG", "a.jpg", "a.dcm", "a.txt", "a", "-a.png", "ä ö.png", "a[1]*.png")
     path = folder / pick(rng, names)
     path.write_bytes(content)
-    read = functools.partial(reader or pick(rng, READERS), path)
-    return Trial(kind, read, wrong, must_accept, path.name)
+    return Trial(kind, functools.partial(read, path), wrong, must_accept, path.name)
 
 
 def equals(expected: np.ndarray, tolerance: int = 0) -> Wrong:
@@ -171,24 +164,16 @@ def colored_png(rng: Rng, folder: Path) -> Trial:
 
 
 def turned_png(rng: Rng, folder: Path) -> Trial:
-    """EXIF asks to turn it: done, or refused in a release, whose boxes are in stored pixels."""
+    """The EXIF orientation is applied."""
     upright, orientation = noise(rng), int(rng.integers(1, 9))
     stored = np.ascontiguousarray(TURNED[orientation](upright))
-    content, reader = encoded(stored, "PNG", exif=exif(orientation)), pick(rng, READERS)
-    must = reader is new_radiograph or orientation == 1
-    return trial(rng, folder, "PNG, EXIF orientation", content, equals(upright), must, reader)
+    content = encoded(stored, "PNG", exif=exif(orientation))
+    return trial(rng, folder, "PNG, EXIF orientation", content, equals(upright), True)
 
 
 def jpeg(rng: Rng, folder: Path) -> Trial:
     content, upright = a_jpeg(rng, int(rng.integers(1, 9)))
-    return trial(rng, folder, "JPEG, complete", content, equals(upright, 12), True, new_radiograph)
-
-
-def jpeg_named_png(rng: Rng, folder: Path) -> Trial:
-    """A release holds PNG files only."""
-    (folder / "a.png").write_bytes(a_jpeg(rng)[0])
-    read = functools.partial(read_png, folder / "a.png")
-    return Trial("JPEG named .png in a release", read, names="a.png")
+    return trial(rng, folder, "JPEG, complete", content, equals(upright, 12), True)
 
 
 def damaged_png(rng: Rng, folder: Path) -> Trial:
@@ -202,15 +187,15 @@ def cut_jpeg(rng: Rng, folder: Path) -> Trial:
     """What is accepted shows all that the complete file shows."""
     content, _ = a_jpeg(rng)
     (folder / "complete").write_bytes(content)
-    expected = new_radiograph(folder / "complete")
+    expected = read(folder / "complete")
     cut = content[: rng.integers(0, len(content))]
-    return trial(rng, folder, "JPEG, cut", cut, equals(expected), False, new_radiograph)
+    return trial(rng, folder, "JPEG, cut", cut, equals(expected))
 
 
 def damaged_jpeg(rng: Rng, folder: Path) -> Trial:
     """JPEG has no checksums: only the form of what is accepted is known."""
     way, content = any_damage(rng, a_jpeg(rng, int(rng.integers(1, 9)))[0])
-    return trial(rng, folder, f"JPEG, {way}", content, is_gray, False, new_radiograph)
+    return trial(rng, folder, f"JPEG, {way}", content, is_gray)
 
 
 def other_file(rng: Rng, folder: Path) -> Trial:
@@ -299,7 +284,7 @@ def large(rng: Rng, folder: Path) -> Trial:
         return trial(rng, folder, "as large as is read", content, is_gray)
     image = Image.new(pick(rng, ("L", "RGB", "CMYK")), (5700, 7000))
     content = encoded(image, "JPEG", progressive=bool(rng.random() < 0.5), exif=exif(6))
-    return trial(rng, folder, "as large as is read", content, is_gray, False, new_radiograph)
+    return trial(rng, folder, "as large as is read", content, is_gray)
 
 
 KINDS: dict[Callable[[Rng, Path], Trial], float] = {
@@ -307,7 +292,6 @@ KINDS: dict[Callable[[Rng, Path], Trial], float] = {
     colored_png: 3,
     turned_png: 6,
     jpeg: 10,
-    jpeg_named_png: 2,
     damaged_png: 30,
     cut_jpeg: 8,
     damaged_jpeg: 16,
