@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import typing
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
 import jax
 from flax import linen as nn
 
 from jaxcxr.errors import UserError
 from jaxcxr.models.backbones.backbone import NUM_STAGES
+from jaxcxr.models.fields import check_fields
 from jaxcxr.models.heads import Head, Prediction
 from jaxcxr.models.ops.normalization import INFERENCE, Mode
 
-_MOST_BLOCKS = 64
-_LARGEST = 4096
-"""Of any number that describes a network; greater ones are slips of the keyboard."""
-
-_LINEN_FIELDS = ("parent", "name")
+_MAX_BLOCKS = 64
+"""Blocks in a stage; greater numbers are probably typos."""
 
 
 class Classifier(nn.Module):
@@ -28,13 +23,13 @@ class Classifier(nn.Module):
     Its variables are ``{"params": {"backbone": …, "head": …}, "batch_stats": …}``.
 
     Attributes:
-        backbone: One of `jaxcxr.models.BACKBONES`.
-        head: One of `jaxcxr.models.HEADS`.
+        backbone: For example `ResNet34()`, or any module that is a `jaxcxr.models.Backbone`.
+        head: For example `Baseline()`, or any other `Head`.
         heatmaps_tile_image: Whether the cells of its heat maps tile the image; see
             `jaxcxr.models.geometry`.
 
     Raises:
-        UserError: A field of the backbone or the head has a value that it does not know.
+        UserError: A field of the backbone or the head has an invalid value.
     """
 
     backbone: nn.Module
@@ -43,8 +38,8 @@ class Classifier(nn.Module):
     heatmaps_tile_image: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _check_choices(self.backbone)
-        _check_choices(self.head)
+        check_fields(self.backbone)
+        check_fields(self.head)
         _check_stages(self.backbone, self.head)
         super().__post_init__()
 
@@ -53,51 +48,19 @@ class Classifier(nn.Module):
         return self.head(self.backbone(images, mode, self.head.link), mode)
 
 
-def field_names(module: type[nn.Module]) -> list[str]:
-    """Returns the names of the fields that make a module what it is."""
-    return [f.name for f in dataclasses.fields(module) if f.name not in _LINEN_FIELDS]
-
-
-@functools.cache
-def _choices(module: type[nn.Module]) -> dict[str, tuple[Any, ...]]:
-    hints = typing.get_type_hints(module)
-    return {
-        name: typing.get_args(hints[name])
-        for name in field_names(module)
-        if typing.get_origin(hints[name]) is Literal
-    }
-
-
-def _check_choices(module: nn.Module) -> None:
-    for name, choices in _choices(type(module)).items():
-        if (value := getattr(module, name)) not in choices:
-            raise UserError(
-                f"{type(module).__name__}.{name} is {value!r}: use one of "
-                + ", ".join(map(repr, choices))
-            )
-    for name in field_names(type(module)):
-        value = getattr(module, name)
-        numbers = [value] if isinstance(value, int | float) else ()
-        if not all(0 < number <= _LARGEST for number in numbers):
-            raise UserError(
-                f"{type(module).__name__}.{name} is {value!r}; it must be above 0, and at most "
-                f"{_LARGEST}"
-            )
-
-
 def _check_stages(backbone: nn.Module, head: Head) -> None:
-    """Refuses a backbone of numbers of blocks that none has, and of too few stages for a head."""
+    """Refuses invalid numbers of blocks, and fewer stages than the head needs."""
     blocks = getattr(backbone, "blocks", None)
     if blocks is None:
         return
-    are_counts = [isinstance(count, int) and 1 <= count <= _MOST_BLOCKS for count in blocks]
+    are_counts = [isinstance(count, int) and 1 <= count <= _MAX_BLOCKS for count in blocks]
     if not 1 <= len(blocks) <= NUM_STAGES or not all(are_counts):
         raise UserError(
-            f"{type(backbone).__name__}.blocks is {blocks!r}; name 1 to {NUM_STAGES} stages of "
-            f"1 to {_MOST_BLOCKS} blocks"
+            f"{type(backbone).__name__}.blocks is {blocks!r}; expected 1 to {NUM_STAGES} stages of "
+            f"1 to {_MAX_BLOCKS} blocks"
         )
     if len(blocks) < head.min_stages:
         raise UserError(
-            f"{type(head).__name__} reads {head.min_stages} stages, and {type(backbone).__name__}."
-            f"blocks {blocks!r} has {len(blocks)}; add some"
+            f"{type(head).__name__} reads {head.min_stages} stages, but {type(backbone).__name__} "
+            f"with blocks={blocks!r} has {len(blocks)}; add stages"
         )

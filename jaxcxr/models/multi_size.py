@@ -17,6 +17,7 @@ from jaxcxr.errors import UserError
 from jaxcxr.models.classifier import Classifier
 from jaxcxr.models.geometry import first_center, tile_image
 from jaxcxr.models.heads import Prediction
+from jaxcxr.models.heads.head import mean_probability
 from jaxcxr.models.ops.normalization import INFERENCE, Mode
 from jaxcxr.models.ops.resizing import unit_range
 
@@ -31,8 +32,8 @@ class MultiSize(Classifier):
     a loss of its own: they learn as if alone.
 
     Attributes:
-        backbone: One of `jaxcxr.models.BACKBONES`, the same at each size.
-        head: One of `jaxcxr.models.HEADS`, likewise.
+        backbone: The same at each size; see `Classifier`.
+        head: The same at each size; see `Classifier`.
         sizes: Height and width in pixels that the members see.
     """
 
@@ -76,14 +77,7 @@ class MultiSize(Classifier):
                 self.sow("side_logits", "logits", logits)
             predictions.append((logits, tile_image(heatmaps, size, first_center(member))))
         logits, heatmaps = zip(*predictions, strict=True)
-        return Prediction(_mean_probability(jnp.stack(logits)), _mean_map(heatmaps))
-
-
-def _mean_probability(logits: jax.Array) -> jax.Array:
-    """Returns the logits of the mean over the first axis of sigmoid(logits), never infinite."""
-    present = jax.nn.logsumexp(jax.nn.log_sigmoid(logits), axis=0)
-    absent = jax.nn.logsumexp(jax.nn.log_sigmoid(-logits), axis=0)
-    return present - absent
+        return Prediction(mean_probability(jnp.stack(logits)), _mean_map(heatmaps))
 
 
 def _mean_map(maps: tuple[jax.Array, ...]) -> jax.Array:

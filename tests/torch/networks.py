@@ -351,17 +351,18 @@ def authors_network(network):
         case Baseline():
             wrapped.resnet = nn.Sequential(*list(backbone.children())[:-2])
             wrapped.trans_pool_prediction = nn.Module()
-            if hasattr(head, "transition"):
-                layers = head.transition
-                if isinstance(layers, nn.Sequential):
-                    layers = nn.Sequential(*layers)
-                wrapped.trans_pool_prediction.conv1 = layers
+            if isinstance(getattr(head, "transition", None), nn.Sequential):
+                for name, layer in head.transition.named_children():
+                    name = name.replace("deconv", "conv")
+                    wrapped.trans_pool_prediction.add_module(name, layer)
+            elif hasattr(head, "transition"):
+                wrapped.trans_pool_prediction.conv1 = head.transition
             wrapped.trans_pool_prediction.fc = head.classifier
         case SpaceAttention():
             wrapped.resnet = nn.Sequential(*list(backbone.children())[:-2])
             wrapped.conv1 = head.conv
         case AttentionGated():
-            wrapped.conv1x1 = head.coarse
+            wrapped.conv1 = head.coarse
             for number, gate in (1, head.gate2), (2, head.gate3):
                 theirs = nn.Module()
                 theirs.theta, theirs.phi, theirs.psi = gate.theta, gate.phi, gate.psi

@@ -12,6 +12,7 @@ import jax
 from flax import linen as nn
 
 from jaxcxr.models.backbones.backbone import NUM_STAGES
+from jaxcxr.models.fields import PositiveInt
 from jaxcxr.models.heads.head import Head, Prediction, conv1x1
 from jaxcxr.models.heads.space_attention import SpaceAttention
 from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
@@ -42,8 +43,8 @@ class SqueezeExcitation(Head):
         window: See `SpaceAttention`; the authors' checkpoints were trained with 7.
     """
 
-    num_classes: int = 14
-    window: int | None = None
+    num_classes: PositiveInt = 14
+    window: PositiveInt | None = None
 
     def setup(self) -> None:
         """Names the parts."""
