@@ -32,7 +32,7 @@ from jaxcxr.training.callbacks import Progress
 from jaxcxr.training.history import History
 from tests.data.conftest import write_release
 from tests.disks import SmallDisk, no_permission, small_disk
-from tests.training.conftest import make_split
+from tests.tiny import make_split
 
 REPOSITORY = Path(__file__).parents[1]
 TIMES = ["seconds", "images_per_second"]
@@ -321,7 +321,7 @@ def test_what_a_program_prints_may_fill_the_disk(tmp_path):
     ("shell", "told"),
     [
         ('"$@" >&-; echo status $? >&2', "status 0"),
-        ('{ "$@"; echo status $? >&2; } | :', "Broken pipe; mend that, start again\nstatus 1"),
+        ('{ "$@"; echo status $? >&2; } | :', "Broken pipe; fix that and start again\nstatus 1"),
     ],
 )
 def test_nobody_need_read_what_a_program_prints(tmp_path, shell, told):

@@ -32,12 +32,25 @@ def main() -> None:
     """Runs ``jaxcxr VERB [FLAGS] [FILES]``."""
     verb = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if verb in VERBS:
-        sys.argv[:2] = [f"{sys.argv[0]} {verb}"]
+        del sys.argv[1]
         launch(verb)
+    if verb == "--version":
+        from importlib.metadata import version
+
+        print(f"jaxcxr {version('jaxcxr')}")
+        sys.exit(0)
     lines = [f"  {name:<16} {text}" for name, text in VERBS.items()]
-    usage = "\n".join(["usage: jaxcxr VERB [--flag=value …]", *lines, "jaxcxr VERB --help"])
+    usage = "\n".join(
+        [
+            "usage: jaxcxr VERB [--flag=value …] [FILES]",
+            "",
+            *lines,
+            "",
+            "jaxcxr VERB --help describes a program and its flags.",
+        ]
+    )
     if verb in ("-h", "--help", "help"):
         print(usage)
         sys.exit(0)
-    print(f"error: {verb!r} is not a program of jaxcxr\n{usage}", file=sys.stderr)
+    print(f"error: {verb!r} is not a verb of jaxcxr\n{usage}", file=sys.stderr)
     sys.exit(2)

@@ -1,26 +1,33 @@
-"""How every launch program starts: absl flags in, one clear line for a user's mistake."""
+"""How every program starts: absl flags in, one line for an error the user can fix."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import importlib
 import math
 import os
 import re
+import shlex
+import shutil
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
+from ml_collections.config_flags.config_flags import is_config_flag
 
 from jaxcxr.cli import interrupts
+from jaxcxr.cli.configs import config_names, find_config
 from jaxcxr.errors import UserError
 
 _SETTING = re.compile(r"--?[a-z_]+(\.[A-Za-z_][A-Za-z_0-9]*)+")
+_MISSING = re.compile(r"flag (--\w+)=None: Flag \1 must have a value other than None\.")
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EPIPE)
 
 
@@ -32,13 +39,32 @@ def run_verb(verb: str) -> None:
             ``POSITIONAL`` where the program takes words that are not flags.
     """
     module = importlib.import_module(f"jaxcxr.cli.{verb}")
-    sys.modules["__main__"].__doc__ = module.__doc__  # absl prints it for --help
+    positional = getattr(module, "POSITIONAL", None)
+    usage = f"usage: {command(verb)} [--flag=value …] {(positional or '').upper()}".rstrip()
+    sys.modules["__main__"].__doc__ = f"{usage}\n\n{module.__doc__}"  # absl prints it for --help
     for flag in flags.FLAGS.get_key_flags_for_module(module.__name__):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # and these for --helpshort
-    run(module.main, positional=getattr(module, "POSITIONAL", None))
+    run(module.main, verb, positional=positional)
 
 
-def run(main: Callable[..., int | None], *, positional: str | None = None) -> None:
+def command(verb: str) -> str:
+    """Returns the words that start another program as this one was started: ``jaxcxr report``."""
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        return shlex.join([sys.orig_argv[0], "-m", "jaxcxr.cli", verb])
+    if program.suffix == ".py":
+        return shlex.join([sys.orig_argv[0], str(program.with_name(f"{verb}.py"))])
+    found = shutil.which(program.name)
+    on_path = found is not None and os.path.abspath(found) == os.path.abspath(program)
+    return shlex.join([program.name if on_path else str(program), verb])
+
+
+def command_again(verb: str) -> str:
+    """Returns the complete command line of this process, which runs `verb`, for a shell."""
+    return shlex.join([*shlex.split(command(verb)), *sys.argv[1:]])
+
+
+def run(main: Callable[..., int | None], verb: str, *, positional: str | None = None) -> None:
     """Parses the absl flags, runs `main` and ends the process with the status it returns.
 
     A `UserError` becomes `error: …` on standard error and exit status 1, and so does a disk that is
@@ -48,7 +74,8 @@ def run(main: Callable[..., int | None], *, positional: str | None = None) -> No
 
     Args:
         main: Called without arguments; None counts as status 0.
-        positional: What the words that are no flags mean to this program ("files"); `main` then
+        verb: Name of the program.
+        positional: What the words that are not flags mean to this program ("files"); `main` then
             receives them as its one argument. Without it such words are refused.
     """
 
@@ -58,8 +85,8 @@ def run(main: Callable[..., int | None], *, positional: str | None = None) -> No
             with interrupts.raised():
                 if words and positional is None:
                     raise UserError(
-                        f"unexpected argument {words[0]!r}: options are given as --name=value; "
-                        "--helpshort lists them"
+                        f"unexpected argument {words[0]!r}: flags are given as --name=value; "
+                        f"{command(verb)} --help lists them"
                     )
                 status = (main() if positional is None else main(words)) or 0
                 print(end="", flush=True)  # standard output may be closed, and None
@@ -71,7 +98,7 @@ def run(main: Callable[..., int | None], *, positional: str | None = None) -> No
                 raise
             _give_up_output()
             what = error.filename or "a file, or what the program prints,"
-            return _fail(f"{what} cannot be written: {error.strerror}; mend that, start again")
+            return _fail(f"{what} cannot be written: {error.strerror}; fix that and start again")
         except KeyboardInterrupt:
             print("stopped by Ctrl-C", file=sys.stderr)
             return 128 + signal.SIGINT
@@ -79,19 +106,19 @@ def run(main: Callable[..., int | None], *, positional: str | None = None) -> No
     logging.set_verbosity(logging.ERROR)  # Orbax warns of what is meant
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # TensorFlow would load Keras, for seconds
-    app.run(guarded, flags_parser=_parse)
+    app.run(guarded, flags_parser=functools.partial(_parse, verb))
 
 
 def _check_names(words: Sequence[str]) -> None:
-    """Refuses --config.… that names no setting; ml_collections would evaluate it as Python."""
+    """Refuses --config.… without the name of a setting; ml_collections would run it as Python."""
     for word in words:
         name = word.partition("=")[0]
         if re.match(r"--?[a-z_]+\.", name) and not _SETTING.fullmatch(name):
-            raise flags.Error(f"{name} names no setting; expected --config.a.b=value")
+            raise flags.Error(f"{name} does not name a setting; expected --config.a.b=value")
 
 
 def _check_values() -> None:
-    """Refuses what no flag means: an empty path, as of a shell's unset variable, and NaN."""
+    """Refuses values that are invalid for every flag: NaN, and "", as of an unset variable."""
     for name in flags.FLAGS:
         flag = flags.FLAGS[name]
         if flag.value in ("", []) and flag.value != flag.default:
@@ -114,7 +141,7 @@ def _fail(problem: str) -> int:
 
 
 def _give_up_output() -> None:
-    """Lets what could not be printed go: Python would try again at its end, and complain anew."""
+    """Discards what could not be printed: Python would try again, and fail again, at its end."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -128,8 +155,24 @@ def _leave_others() -> None:
         os._exit(1)
 
 
+def _with_config_paths(words: Sequence[str]) -> list[str]:
+    """Replaces the names of configs by their paths, in --config=baseline and --config baseline."""
+    named = [name for name in flags.FLAGS if is_config_flag(flags.FLAGS[name])]
+    result, is_value = [], False
+    for word in words:
+        flag, equals, value = word.partition("=")
+        is_flag = flag.startswith("-") and flag.lstrip("-") in named
+        if is_flag and equals:
+            word = f"{flag}={find_config(value)}"
+        elif is_value:
+            word = find_config(word)
+        is_value = is_flag and not equals
+        result.append(word)
+    return result
+
+
 def _with_home(word: str) -> str:
-    """Writes ~ out in --flag=~/folder, where no shell does."""
+    """Expands ~ in --flag=~/folder, where no shell does."""
     flag, equals, value = word.partition("=")
     if equals and flag.startswith("-"):
         return flag + equals + os.path.expanduser(value)
@@ -148,17 +191,18 @@ def experiment_config(flag: flags.FlagHolder[Any]) -> Any:
         open(path, "rb").close()
     except FileNotFoundError:
         raise UserError(
-            f"--{flag.name}={path}: no such file; configs/ holds the experiments"
+            f"--{flag.name}={path}: no such file; expected the path of a file, or the name of a "
+            f"config: {', '.join(config_names())}"
         ) from None
     except OSError as error:
         raise UserError(f"--{flag.name}={path} cannot be read: {error.strerror}") from None
     return flag.value
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
+def _parse(verb: str, argv: Sequence[str]) -> list[str]:
     try:
         _check_names(argv)
-        words = flags.FLAGS([_with_home(word) for word in argv])
+        words = flags.FLAGS(_with_config_paths([_with_home(word) for word in argv]))
         _check_values()
         return words
     except SystemExit as stop:
@@ -169,16 +213,16 @@ def _parse(argv: Sequence[str]) -> list[str]:
         problem = _fault_of_config_file(error, argv[1:]) or _fault_of_word(error)
         if problem is None:
             raise
-    print(f"error: {problem}\n{argv[0]} --helpshort lists the options", file=sys.stderr)
+    print(f"error: {problem}\n{command(verb)} --help lists the flags", file=sys.stderr)
     sys.exit(2)
 
 
 def _fault_of_config_file(error: BaseException, words: Sequence[str]) -> str | None:
     """Names the line of a config file, which is Python, that raised an error."""
-    if isinstance(error, SyntaxError):  # such a file was never begun
+    if isinstance(error, SyntaxError):  # no line of such a file was run
         place = f"{error.filename or 'the file of --config'}, line {error.lineno or 1}"
-        return f"{place}: no valid Python: {error.msg}"
-    values = (_with_home(word).rpartition("=")[2] for word in words)
+        return f"{place}: not valid Python: {error.msg}"
+    values = (find_config(_with_home(word).rpartition("=")[2]) for word in words)
     named = {os.path.abspath(value.partition(":")[0]) for value in values}
     for step in reversed(traceback.extract_tb(error.__traceback__)):
         if os.path.abspath(step.filename) in named:
@@ -188,14 +232,14 @@ def _fault_of_config_file(error: BaseException, words: Sequence[str]) -> str | N
 
 
 def _fault_of_word(error: Exception) -> str | None:
-    """Says what is wrong with the words of the command line."""
+    """Describes what is wrong with the words of the command line."""
     if isinstance(error, flags.Error) and "Traceback" not in str(error):
-        return str(error)
+        return _MISSING.sub(r"\1 is required", str(error)).replace("\n", "; ")
     if isinstance(error, OSError | flags.Error):  # ml_collections': a file that cannot be loaded
         return str(error).strip().splitlines()[-1].strip()
     if isinstance(error, AttributeError | KeyError):  # and how, that a setting is unknown
         words = re.sub(r"\\n|[\\'\"]", " ", str(error)).split()
         if "get_config" in words:
-            return "the file of --config defines no get_config(); see configs/"
+            return "the file of --config does not define get_config(); see configs/baseline.py"
         return f"the config has no setting {' '.join(words)}"
     return None

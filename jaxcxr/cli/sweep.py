@@ -16,7 +16,6 @@ status 0, or with --stopped_status. A second signal ends at once.
 """
 
 # isort: split
-import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,9 @@ from pathlib import Path
 from absl import flags
 from tqdm import tqdm
 
+from jaxcxr.cli.configs import config_names, find_config
 from jaxcxr.cli.processes import Programs
+from jaxcxr.cli.program import command_again
 from jaxcxr.cli.trials import (
     LEARNING_RATES,
     Trial,
@@ -60,7 +61,6 @@ _STOPPED_STATUS = flags.DEFINE_integer(
     "stopped_status", 0, "Exit status of a sweep that SIGTERM or Ctrl-C stopped before its end."
 )
 
-_LAUNCH = Path(__file__).parent
 _STATUS = "status"
 _USAGE = f"{_STATUS} 2:"
 """How programs end that do not know a flag or a setting: no other run will do better."""
@@ -76,11 +76,15 @@ def main() -> int:
     if _KEY.value == "optimizer.learning_rate" and not values:
         values = [str(rate) for rate in LEARNING_RATES]
     refuse_varied(_KEY.value, _SET.value)
-    trials = make_trials(_CONFIGS.value, _KEY.value, values, _SEEDS.value)
+    configs = [find_config(config) for config in _CONFIGS.value]
+    trials = make_trials(configs, _KEY.value, values, _SEEDS.value)
     mine = trials[shard]
-    for config in _CONFIGS.value:
+    for config in configs:
         if not Path(config).is_file():
-            raise UserError(f"--configs names {config}, which is no file; configs/ holds them")
+            raise UserError(
+                f"--configs names {config}: no such file; expected paths of files, or names of "
+                f"configs: {', '.join(config_names())}"
+            )
     todo = [trial for trial in mine if not is_finished(folder_of(trial), asked(trial))]
     failed, stopped_by = run_trials(todo)
     summary = summarize(Path(_OUT.value), trials)
@@ -88,8 +92,8 @@ def main() -> int:
         summary.to_csv(aside, index=False)
     print(summary_text(summary))
     if stopped_by is not None:
-        go_on = shlex.join(["python", *sys.argv])
-        print(f"stopped by {stopped_by}; what was done is saved; go on with: {go_on}")
+        again = command_again("sweep")
+        print(f"stopped by {stopped_by}; what was done is saved; resume with: {again}")
         return _STOPPED_STATUS.value
     if failed:
         raise UserError(
@@ -149,23 +153,23 @@ def run_trial(trial: Trial, programs: Programs) -> str | None:
     begun_with = asked(trial)
     place = [f"--workdir={workdir}", f"--data_dir={_DATA_DIR.value}"]
     settings = [f"--config.{setting}" for setting in _SET.value]
-    train = ["train.py", f"--config={trial.config}", *trial.overrides, *settings, *place]
-    for program, *arguments in (
+    train = ["train", f"--config={trial.config}", *trial.overrides, *settings, *place]
+    for verb, *arguments in (
         [*train, f"--stopped_status={_STOPPED}"],
-        ["evaluate_auc.py", *place],
-        ["evaluate_boxes.py", *place],
+        ["evaluate_auc", *place],
+        ["evaluate_boxes", *place],
     ):
         try:
             with open(workdir / "log.txt", "a", encoding="utf-8") as log:
-                status = programs.call([sys.executable, str(_LAUNCH / program), *arguments], log)
+                status = programs.call([sys.executable, "-m", "jaxcxr.cli", verb, *arguments], log)
         except OSError as error:
-            return f"{workdir}: {program} could not be started: {error.strerror}"
+            return f"{workdir}: {verb} could not be started: {error.strerror}"
         if status is None:
             return None
         if status != 0:
             lines = (workdir / "log.txt").read_text(encoding="utf-8").strip().splitlines()
             errors = [line for line in lines if line.startswith("error: ")] or lines
             reason = errors[-1] if errors else "log.txt is empty: perhaps the disk is full"
-            return f"{workdir}: {program} ended with {_STATUS} {status}: {reason}"
+            return f"{workdir}: {verb} ended with {_STATUS} {status}: {reason}"
     record_result(workdir, begun_with)
     return None

@@ -10,15 +10,13 @@ with --stopped_status: 143 is what some schedulers expect. A second signal ends 
 """
 
 # isort: split
-import shlex
-import sys
 from pathlib import Path
 
 from absl import flags
 from ml_collections import config_flags
 
 from jaxcxr import data
-from jaxcxr.cli.program import experiment_config
+from jaxcxr.cli.program import command, command_again, experiment_config
 from jaxcxr.runs.experiment import Experiment
 from jaxcxr.training import distributed
 
@@ -43,14 +41,13 @@ def main() -> int:
     if run.interrupted:
         print(
             f"stopped by {run.interrupted} after {len(run.history)} epochs and "
-            f"{run.unfinished.steps} steps, which are saved; go on with: "
-            f"{shlex.join(['python', *sys.argv])}"
+            f"{run.unfinished.steps} steps, which are saved; resume with: {command_again('train')}"
         )
         return _STOPPED_STATUS.value
     best = run.history.best_epoch()
     print(
         f"best epoch {best} of {len(run.history)}: "
         f"validation loss {run.history['val_loss'][best - 1]:.4f}. "
-        f"Next: launch/evaluate_auc.py --workdir {_WORKDIR.value} --data_dir {_DATA_DIR.value}"
+        f"Next: {command('evaluate_auc')} --workdir={_WORKDIR.value} --data_dir={_DATA_DIR.value}"
     )
     return 0

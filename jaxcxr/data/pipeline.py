@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,14 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxcxr.data.memory import InMemorySplit
-from jaxcxr.data.order import shuffled_order, stored_order
+from jaxcxr.data.arrays import InMemorySplit, pad_batch, rows_of_process
 from jaxcxr.data.quiet_tensorflow import open_dataset
 from jaxcxr.data.record_files import RecordFiles
 from jaxcxr.data.splits import SPLITS
 from jaxcxr.data.variant import DATASET, Variant
 from jaxcxr.errors import UserError
-from jaxcxr.findings import FINDINGS
 
 _READ_TOGETHER = 256
 
@@ -78,23 +75,9 @@ class Split:
         Raises:
             UserError: The batch size does not divide; a record file is damaged or gone.
         """
-        if batch_size < 1 or batch_size % process_count:
-            raise UserError(
-                f"batch size is {batch_size}; it must be a positive multiple of the number of "
-                f"processes, {process_count}"
-            )
-        if seed is None:
-            order = stored_order(self.files.lengths, self.image_size)
-            count = math.ceil(self.num_images / batch_size)
-        else:
-            order = shuffled_order(self.files.lengths, self.image_size, seed, epoch)
-            count = self.num_images // batch_size
-        share = batch_size // process_count
-        places = np.arange(start_batch * batch_size, min(count * batch_size, self.num_images))
-        own = places[places % batch_size // share == process_index]
-        batches = self.files.batches(order, own, share)
-        for _ in range(start_batch, count):
-            yield _padded(next(batches, _no_images(self.image_size)), share)
+        rows = rows_of_process(batch_size, process_index, process_count)
+        for batch in self.files.batches(batch_size, rows, seed, epoch, start_batch):
+            yield pad_batch(batch, rows.stop - rows.start)
 
     def in_memory(self) -> InMemorySplit:
         """Reads all radiographs into host memory; their batches stay the same bit for bit.
@@ -113,7 +96,7 @@ class Split:
                     fields[name] = fields[name].astype(values.dtype)
                 fields[name][done : done + real.sum()] = values[real]
             done += int(real.sum())
-        return InMemorySplit(fields, self.files.lengths)
+        return InMemorySplit(fields, self.files.epoch_rows)
 
     def boxes(self) -> pd.DataFrame:
         """Returns the annotated boxes of the split's radiographs.
@@ -195,24 +178,3 @@ def _not_there(folder: Path, data_dir: Path, variant: Variant) -> str:
         f"--data_dir={data_dir} {variant.flags}"
         + (f" (prepared there: {', '.join(others)})" if others else "")
     )
-
-
-def _padded(batch: Mapping[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
-    rows = len(batch["labels"])
-    full = {
-        field: np.concatenate([values, np.zeros((size - rows, *values.shape[1:]), values.dtype)])
-        for field, values in batch.items()
-        if rows < size
-    }
-    return {**batch, **full, "mask": np.arange(size) < rows}
-
-
-def _no_images(image_size: int) -> dict[str, np.ndarray]:
-    """Returns a batch of none, for a process that has no rows of the last batch."""
-    return {
-        "image": np.zeros((0, image_size, image_size, 1), np.uint8),
-        "labels": np.zeros((0, len(FINDINGS)), np.uint8),
-        "png_size": np.zeros((0, 2), np.int32),
-        **{field: np.zeros(0, np.str_) for field in ("image_name", "sex", "view")},
-        **{field: np.zeros(0, np.int32) for field in ("patient", "age", "follow_up")},
-    }

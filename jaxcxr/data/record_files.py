@@ -1,18 +1,22 @@
-"""Reading the record files of a prepared dataset with tf.data."""
+"""Reading the record files of a prepared dataset with tf.data.
+
+An epoch is shuffled by tf.data: files in random order, records of `_CYCLE` files in turns, and a
+buffer of radiographs from which the next one is drawn. The order depends on the lengths of the
+files, the seed and the epoch alone (as long as nobody calls `tf.random.set_seed`), so that streamed
+epochs, resumed epochs and those of a split in memory are the same bit for bit. Within a file,
+records lie in the order of their names' hashes.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from jaxcxr.data.order import FILES_PER_GROUP, Order
 from jaxcxr.data.quiet_tensorflow import tf
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
@@ -21,6 +25,15 @@ _SEXES = np.array(["F", "M"])
 _VIEWS = np.array(["PA", "AP"])
 _BUFFER_BYTES = 256 * 1024
 _PREFETCHED_BATCHES = 2
+
+_CYCLE = 16
+"""Record files that are read in turns."""
+
+_SHUFFLED = 8192
+"""Radiographs in the shuffle buffer: of a batch of 128, neighbors on disk share 0.8 %."""
+
+_SHUFFLED_BYTES = 1024**3
+"""Memory of the shuffle buffer at most; 8,192 radiographs of 256×256 take half of it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,93 +51,99 @@ class RecordFiles:
     image_size: int
 
     def batches(
-        self, order: Order, places: np.ndarray, size: int
+        self, batch_size: int, rows: slice, seed: int | None, epoch: int, start_batch: int
     ) -> Iterator[dict[str, np.ndarray]]:
-        """Yields the images at some places of an order, `size` at a time; the last may be fewer.
+        """Yields some rows of each batch of a pass over the files.
 
         Args:
-            order: An order of these files.
-            places: (M,) Ascending places in it.
-            size: Images per batch.
+            batch_size: Records per batch.
+            rows: The rows of each batch that are decoded.
+            seed: Seed of the order; None for the stored order.
+            epoch: Epoch of the order, unused without a seed.
+            start_batch: The first batch to yield; the records before it are read and dropped.
 
         Yields:
-            Every field of the records but the boxes; see `jaxcxr.data.Split.batches`.
+            Every field of the records but the boxes; see `jaxcxr.data.Split.batches`. With a seed,
+            an incomplete last batch is dropped; without one, it has fewer rows.
 
         Raises:
-            UserError: A file is damaged or gone.
+            UserError: A file is damaged or missing.
         """
-        if not len(places):
-            return
-        windows = places // order.window
-        first = int(windows[0])
-        rows_of_window = tf.RaggedTensor.from_row_lengths(  # pyright: ignore[reportAttributeAccessIssue]
-            order.rows[places] - windows * order.window, np.bincount(windows - first)
-        )
+        if seed is None:
+            records = self._stored()
+        else:
+            records = self._shuffled(self._files(), _read, seed, epoch)
         dataset = (
-            tf.data.Dataset.zip(
-                self._windows(order, first), tf.data.Dataset.from_tensor_slices(rows_of_window)
+            records.skip(start_batch * batch_size)
+            .batch(batch_size, drop_remainder=seed is not None)
+            .map(
+                lambda batch: self._decode(batch[rows]),
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
             )
-            .map(_take)
-            .rebatch(size)
             .prefetch(_PREFETCHED_BATCHES)
         )
-        missing = len(places)
         with self._damage_named():
             for batch in dataset.as_numpy_iterator():
-                missing -= len(batch["labels"])
-                _refuse_missing(missing if len(batch["labels"]) < size else 0)
                 yield _with_words(batch)
-            _refuse_missing(missing)
+
+    def epoch_rows(self, seed: int, epoch: int) -> np.ndarray:
+        """Returns (N,) int64, for each record of an epoch its place in stored order."""
+        ends = np.cumsum(self.lengths, dtype=np.int64)
+        files = (ends - np.array(self.lengths, np.int64), ends)
+        places = self._shuffled(files, tf.data.Dataset.range, seed, epoch).batch(sum(self.lengths))
+        return next(places.as_numpy_iterator(), np.zeros(0, np.int64))
+
+    def _files(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.array(self.paths), np.array(self.lengths, np.int64)
+
+    def _stored(self) -> tf.data.Dataset:
+        files = tf.data.Dataset.from_tensor_slices(self._files())
+        return files.flat_map(_read)  # pyright: ignore[reportArgumentType] (one per element)
+
+    def _shuffled(
+        self,
+        files: tuple[np.ndarray, np.ndarray],
+        read: Callable[..., tf.data.Dataset],
+        seed: int,
+        epoch: int,
+    ) -> tf.data.Dataset:
+        """Shuffles what `read` gives for the files, whatever it is.
+
+        One thread reads: with `num_parallel_calls` a warm read took a fifth more processor time.
+        """
+        of_files, of_records = np.random.SeedSequence((seed, epoch)).generate_state(2).tolist()
+        return (
+            tf.data.Dataset.from_tensor_slices(files)
+            .shuffle(len(self.paths), of_files)
+            .interleave(read, cycle_length=_CYCLE, block_length=1)
+            .shuffle(min(_SHUFFLED, _SHUFFLED_BYTES // self.image_size**2), of_records)
+        )
 
     def boxes(self) -> pd.DataFrame:
         """Returns the boxes of all records: image_name, finding, x, y, w and h.
 
         Raises:
-            UserError: A file is damaged or gone.
+            UserError: A file is damaged or missing.
         """
         fields = {
             "image_name": tf.io.FixedLenFeature([], tf.string),
             "boxes/finding": tf.io.RaggedFeature(tf.int64),
             "boxes/box": tf.io.RaggedFeature(tf.float32),
         }
-        dataset = tf.data.TFRecordDataset(list(self.paths), buffer_size=_BUFFER_BYTES).batch(64)
+        dataset = self._stored().batch(64)
         dataset = dataset.map(lambda records: tf.io.parse_example(records, fields))
         names, findings, sides = [], [], [np.zeros((0, 4), np.float32)]
-        missing = sum(self.lengths)
         with self._damage_named():
             for batch in dataset:
-                missing -= len(batch["image_name"].numpy())
                 counts = batch["boxes/finding"].row_lengths().numpy()
                 names.extend(name.decode() for name in batch["image_name"].numpy().repeat(counts))
                 findings.extend(FINDINGS[index] for index in batch["boxes/finding"].values.numpy())
                 sides.append(batch["boxes/box"].values.numpy().reshape(-1, 4))
-            _refuse_missing(missing)
         table = pd.DataFrame(np.concatenate(sides).astype(np.float64), columns=["x", "y", "w", "h"])
         table.insert(0, "image_name", pd.Series(names, dtype="str"))
         table.insert(1, "finding", pd.Series(findings, dtype="str"))
         return table
-
-    def _windows(self, order: Order, first: int) -> tf.data.Dataset:
-        """Returns the windows of the order's stream from number `first` on, decoded.
-
-        Records travel and are decoded a turn at a time, since each element costs tf.data some time.
-        """
-        groups, _, counts = order.turns(self.lengths).T
-        start = first * order.window
-        turn = int(np.searchsorted(np.cumsum(counts), start, side="right"))
-        skipped = int(np.searchsorted(groups, groups[turn]))
-        surplus = start - int(counts[:turn].sum())
-        paths = [[self.paths[file] for file in group] for group in order.groups[groups[turn] :]]
-        turns = (
-            tf.data.Dataset.from_tensor_slices(tf.ragged.constant(paths))
-            .flat_map(functools.partial(_read_in_turns, turn=order.turn))
-            .skip(turn - skipped)
-            .map(self._decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        )
-        if not surplus:
-            return turns.rebatch(order.window)
-        windows = math.ceil((len(order.rows) - start) / order.window)
-        return turns.rebatch(np.array([surplus, *windows * [order.window]])).skip(1)
 
     def _decode(self, records: tf.Tensor) -> dict[str, Any]:
         whole = tf.io.FixedLenFeature([], tf.int64)
@@ -168,26 +187,10 @@ class RecordFiles:
         return f"{self.paths[0]}: these record files cannot be read ({error})"
 
 
-def _refuse_missing(missing: int) -> None:
-    """Ends where files were cut between two records, which TensorFlow takes for their end."""
-    if missing:
-        raise tf.errors.DataLossError(None, None, f"{missing} records are missing")
-
-
-def _read_in_turns(paths: tf.Tensor, turn: int) -> tf.data.Dataset:
-    """Returns the records of some files, a turn at a time.
-
-    One thread reads them: with `num_parallel_calls` a warm read took a fifth more processor time.
-    """
-    return tf.data.Dataset.from_tensor_slices(paths).interleave(
-        lambda path: tf.data.TFRecordDataset(path, buffer_size=_BUFFER_BYTES).batch(turn),
-        cycle_length=FILES_PER_GROUP,
-        block_length=1,
-    )
-
-
-def _take(window: Mapping[str, tf.Tensor], rows: tf.Tensor) -> dict[str, tf.Tensor]:
-    return {field: tf.gather(values, rows) for field, values in window.items()}
+def _read(path: tf.Tensor, length: tf.Tensor) -> tf.data.Dataset:
+    """Reads a file; one cut between two records is an error, too."""
+    records = tf.data.TFRecordDataset(path, buffer_size=_BUFFER_BYTES)
+    return records.apply(tf.data.experimental.assert_cardinality(length))
 
 
 def _with_words(batch: Any) -> dict[str, np.ndarray]:

@@ -7,7 +7,6 @@ answer is NaN (scikit-learn raises or warns there).
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -90,8 +89,17 @@ def youden_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
 def threshold_at_specificity(labels: np.ndarray, scores: np.ndarray, specificity: float) -> float:
     """Returns the lowest threshold whose specificity is at least the given one.
 
-    It lies just above the score of a radiograph without the finding. NaN when only one class is
-    there. As with `youden_threshold`, choose it on validation.
+    It is the next single-precision number above the score of a radiograph without the finding:
+    above that score in float32, in float64, and printed with the digits of float32 and read back.
+    NaN when only one class is present. As with `youden_threshold`, choose it on validation.
+
+    Args:
+        labels: (N,), zeros and ones.
+        scores: (N,) float32 or float64.
+        specificity: Above 0, at most 1.
+
+    Returns:
+        A number that float32 represents; above 1 where a score of 1 must not be called.
 
     Raises:
         UserError: `specificity` is not above 0 and at most 1.
@@ -100,21 +108,21 @@ def threshold_at_specificity(labels: np.ndarray, scores: np.ndarray, specificity
         raise UserError(f"specificity is {specificity}; expected a number above 0, at most 1")
     if not has_both_classes(labels):
         return float("nan")
-    negatives = np.sort(np.asarray(scores, np.float64)[np.asarray(labels) == 0])
-    uncalled = math.ceil(round(specificity * len(negatives), 6))
-    return float(np.nextafter(negatives[uncalled - 1], np.inf))
+    negatives = np.sort(np.asarray(scores, np.float32)[np.asarray(labels) == 0])
+    uncalled = np.searchsorted(np.arange(len(negatives) + 1) / len(negatives), specificity)
+    return float(np.nextafter(negatives[uncalled - 1], np.float32(np.inf)))
 
 
 def rates_at(labels: np.ndarray, scores: np.ndarray, threshold: float) -> Rates:
     """Calls every radiograph whose score is at or above the threshold, and counts.
 
-    All three are NaN for a NaN threshold; sensitivity and F1 without radiographs with the finding,
-    specificity without radiographs without it.
+    Scores are compared in float64. All three rates are NaN for a NaN threshold; sensitivity and F1
+    without radiographs with the finding, specificity without radiographs without it.
     """
     if np.isnan(threshold):
         return Rates(float("nan"), float("nan"), float("nan"))
     present = np.asarray(labels, bool)
-    called = np.asarray(scores) >= threshold
+    called = np.asarray(scores, np.float64) >= threshold
     hits = float(np.sum(called & present))
     positives = float(present.sum())
     negatives = len(present) - positives

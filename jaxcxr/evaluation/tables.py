@@ -170,9 +170,15 @@ def on_test_list(table: pd.DataFrame, images: pd.DataFrame) -> np.ndarray:
 
 
 def write(table: pd.DataFrame, path: str | Path) -> None:
-    """Writes a table as CSV in one piece; numbers keep every digit, NaN is an empty field."""
-    with atomic_write(path) as aside:
-        table.to_csv(aside, index=False, lineterminator="\n")
+    """Writes a table as CSV atomically; NaN is an empty field.
+
+    Numbers are written so that they are equal when read as float64: those of float32, too, whose
+    shorter spelling is another number (0.1 for 0.10000000149).
+    """
+    single = table.select_dtypes(np.float32)
+    table = table.astype(dict.fromkeys(single, np.float64))
+    with atomic_write(path) as partial:
+        table.to_csv(partial, index=False, lineterminator="\n")
 
 
 def _read_lines(path: str | Path, empty: bool = False) -> tuple[list[str], Lines]:

@@ -39,7 +39,7 @@ class PredictionResult:
 
     def notable_findings(self, thresholds: np.ndarray) -> list[str]:
         """Returns the findings at or above their thresholds (14,), else the most probable one."""
-        notable = np.flatnonzero(self.probabilities >= thresholds)
+        notable = np.flatnonzero(self.probabilities.astype(np.float64) >= thresholds)
         if not notable.size:
             notable = [np.argmax(self.probabilities)]
         return [FINDINGS[index] for index in notable]

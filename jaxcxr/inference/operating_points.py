@@ -12,8 +12,8 @@ from jaxcxr.evaluation.output_tables import Columns, Numbers, read_table, requir
 from jaxcxr.findings import FINDINGS
 
 _AGAIN = "run launch/evaluate_auc.py again"
-_HIGHEST = float(np.nextafter(1, 2))
-"""The threshold of a fixed specificity lies just above a probability, which may be 1."""
+_HIGHEST = float(np.nextafter(np.float32(1), np.float32(2)))
+"""The threshold of a fixed specificity is the next float32 above a probability, which may be 1."""
 
 _POINTS = {
     "threshold": Numbers(

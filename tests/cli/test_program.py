@@ -1,4 +1,4 @@
-"""What launch programs say to a person who mistypes, or who changes their mind at once."""
+"""What programs answer to a wrong command line, and to Ctrl-C before the work begins."""
 
 import signal
 import subprocess
@@ -7,106 +7,84 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
+from jaxcxr.cli import program
+from tests.command_lines import REPOSITORY, Ended, run_each
+
 LAUNCH = REPOSITORY / "launch"
+PLACES = ["--data_dir=no/data", "--workdir=no/run"]
+
+WRONG_WORDS = {
+    "--config.nonsense=1": (2, "the config has no setting nonsense"),
+    "--config.optimizer.learning_rat=1": (2, "Did you mean learning_rate"),
+    "--config.epoch=3": (2, "no setting epoch Did you mean epochs"),
+    "--config.batch_size=many": (2, "--config.batch_size=many: invalid literal"),
+    "--config.=1": (2, "--config. does not name a setting"),
+    "--config.a.b.c=1": (2, "the config has no setting"),
+    "--nosuch=1": (2, "Unknown command line flag 'nosuch'"),
+    "--workdir=": (2, "--workdir is empty"),
+    "stray": (1, "unexpected argument 'stray': flags are given as --name=value"),
+    "--config=nosuch.py": (1, "--config=nosuch.py: no such file; expected the path of a file, or "),
+    "--config.initial_weights=resnet": (1, "use imagenet, random, a file"),
+    "--config.loss=hinge": (1, "'hinge'; use one of weighted_cross_entropy"),
+    "--config.model.head.name=Hydra": (1, "'Hydra'"),
+    "--config.optimizer.learning_rate=-1.0": (1, "it must be above 0"),
+}
 
 
-def train(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "launch/train.py", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+def assert_one_clear_line(ended: Ended, status: int, message: str) -> None:
+    assert ended.returncode == status, ended.stderr
+    assert ended.stderr.startswith("error: ")
+    assert message in ended.stderr.partition("\n")[0]
+    assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--config.nonsense=1"], "the config has no setting nonsense"),
-        (["--config.optimizer.learning_rat=1"], "Did you mean learning_rate"),
-        (["--config.epoch=3"], "no setting epoch Did you mean epochs"),
-        (["--config.batch_size=many"], "--config.batch_size=many: invalid literal"),
-        (["--config.=1"], "--config. names no setting"),
-        (["--config.a.b.c=1"], "the config has no setting"),
-        (["--nosuch=1"], "Unknown command line flag 'nosuch'"),
-        (["stray"], "unexpected argument 'stray'"),
-        (["--config=nosuch.py"], "--config=nosuch.py: no such file"),
-        (["--config.initial_weights=resnet"], "use imagenet, random, a file"),
-        (["--config.loss=hinge"], "config.loss is 'hinge'; use one of weighted_cross_entropy"),
-        (["--config.model.head.name=Hydra"], "model.head.name is 'Hydra'"),
-        (["--config.optimizer.learning_rate=-1.0"], "it must be above 0"),
-    ],
-)
-def test_one_clear_line_and_no_traceback(tmp_path, arguments, message):
-    done = train(
-        "--config=configs/baseline.py",
-        f"--data_dir={tmp_path / 'nothing'}",
-        f"--workdir={tmp_path / 'run'}",
-        *arguments,
+@pytest.fixture(scope="module")
+def wrong_words() -> dict[str, Ended]:
+    ended = run_each("train", [["--config=baseline", *PLACES, word] for word in WRONG_WORDS])
+    return dict(zip(WRONG_WORDS, ended, strict=True))
+
+
+@pytest.mark.parametrize("word", WRONG_WORDS)
+def test_wrong_word_is_answered_by_one_line(wrong_words, word):
+    assert_one_clear_line(wrong_words[word], *WRONG_WORDS[word])
+
+
+def test_missing_flags_and_invalid_values_are_named():
+    bare, empty, great = run_each(
+        "compare", [[], ["--release="], ["--release=a", "--bootstraps=10000000000"]]
     )
-    assert done.returncode in (1, 2)
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "run").exists()
+    assert_one_clear_line(bare, 2, "--release is required")
+    assert_one_clear_line(empty, 2, "--release is empty")
+    assert_one_clear_line(great, 2, "not an integer in the range [2, 1000")
+    (not_finite,) = run_each("evaluate_boxes", [["--workdir=a", "--data_dir=b", "--min_area=nan"]])
+    assert_one_clear_line(not_finite, 2, "--min_area=nan: expected a finite number")
 
 
-def test_missing_flags_are_named():
-    done = train("--config=configs/baseline.py")
-    assert done.returncode == 2
-    assert "--data_dir" in done.stderr
-    assert "Traceback" not in done.stderr
+WRONG_CONFIGS = {
+    "def get_config(:\n": (2, "line 1: not valid Python: invalid syntax"),
+    "def get_config():\n    return rate\n": (2, "line 2: NameError: name 'rate'"),
+    "import nosuch\n": (2, "line 1: ModuleNotFoundError: No module named 'nosuch'"),
+    "epochs = 3\n": (2, "does not define get_config()"),
+    "\0": (2, "not valid Python: source code string cannot contain null bytes"),
+    "def get_config():\n    return {'epochs': 3}\n": (1, "start from default_config()"),
+    "def get_config():\n    return int('a')\n": (2, "line 2: ValueError: invalid literal"),
+    "raise SystemExit(0)\n": (2, "line 1: SystemExit: 0"),
+    "def get_config(size):\n    return 1\n": (2, "get_config() missing 1 required positional"),
+}
 
 
-@pytest.mark.parametrize(
-    ("program", "words", "message"),
-    [
-        ("compare", "--release=", "--release is empty"),
-        ("compare", "--release=a --bootstraps=10000000000", "not an integer in the range [2, 1000"),
-        ("report", "--workdirs= --out=a.html", "--workdirs is empty"),
-        (
-            "evaluate_boxes",
-            "--workdir=a --data_dir=b --min_area=nan",
-            "--min_area=nan: expected a finite number",
-        ),
-    ],
-)
-def test_values_that_no_flag_means(program, words, message):
-    command = [sys.executable, f"launch/{program}.py", *words.split()]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert message in done.stderr
+def test_mistake_in_a_config_file_is_named_with_its_line(tmp_path):
+    for number, text in enumerate(WRONG_CONFIGS):
+        (tmp_path / f"{number}.py").write_text(text)
+    lines = [[*PLACES, f"--config={number}.py"] for number in range(len(WRONG_CONFIGS))]
+    ended = run_each("train", lines, cwd=tmp_path)
+    for number, (each, expected) in enumerate(zip(ended, WRONG_CONFIGS.values(), strict=True)):
+        assert_one_clear_line(each, *expected)
+        if expected[1].startswith("line"):
+            assert f"{number}.py, {expected[1]}" in each.stderr
 
 
-def test_a_config_that_is_none_is_named():
-    done = train("--config=jaxcxr/errors.py", "--data_dir=nothing", "--workdir=nothing")
-    assert done.returncode == 2
-    assert "defines no get_config()" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("def get_config(:\n", "mine.py, line 1: no valid Python: invalid syntax"),
-        ("def get_config():\n    return rate\n", "mine.py, line 2: NameError: name 'rate'"),
-        ("import nosuch\n", "mine.py, line 1: ModuleNotFoundError: No module named 'nosuch'"),
-        ("\0", "no valid Python: source code string cannot contain null bytes"),
-        ("def get_config():\n    return {'epochs': 3}\n", "start from default_config()"),
-        (
-            "def get_config():\n    return int('a')\n",
-            "mine.py, line 2: ValueError: invalid literal",
-        ),
-        ("raise SystemExit(0)\n", "mine.py, line 1: SystemExit: 0"),
-        ("def get_config(size):\n    return 1\n", "get_config() missing 1 required positional"),
-    ],
-)
-def test_a_mistake_in_a_config_file_is_told_with_its_line(tmp_path, text, message):
-    (tmp_path / "mine.py").write_text(text)
-    command = [sys.executable, LAUNCH / "train.py", "--config=mine.py"]
-    command += ["--data_dir=nothing", "--workdir=run"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode in (1, 2)
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_config_file_that_may_not_be_read_is_named(tmp_path):
+def test_config_file_that_may_not_be_read_is_named(tmp_path):
     (tmp_path / "mine.py").touch(mode=0)
     code = (
         "import runpy\n"
@@ -121,20 +99,42 @@ def test_a_config_file_that_may_not_be_read_is_named(tmp_path):
     assert done.stderr == f"error: {words[0]} cannot be read: Permission denied\n"
 
 
-def test_help_is_no_mistake():
-    command = [sys.executable, "launch/compare.py", "--helpshort"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert done.returncode == 0
-    assert "--release" in done.stdout
+def test_help_ends_with_status_0():
+    complete, short = run_each("compare", [["--help"], ["--helpshort"]])
+    for ended in (complete, short):
+        assert ended.returncode == 0
+        assert ended.stdout.startswith("usage: ")
+        assert "launch/compare.py [--flag=value …] FILES\n" in ended.stdout
+        assert "--release: " in ended.stdout
 
 
 @pytest.mark.parametrize(
-    "program", sorted((REPOSITORY / "launch").glob("*.py")), ids=lambda p: p.stem
+    ("interpreter", "started", "on_path", "expected"),
+    [
+        ("python3", "launch/train.py", False, "python3 launch/report.py"),
+        (".venv/bin/python", "launch/train.py", False, ".venv/bin/python launch/report.py"),
+        ("python", "/a/jaxcxr/cli/__main__.py", False, "python -m jaxcxr.cli report"),
+        ("/v/bin/python", ".venv/bin/jaxcxr", False, ".venv/bin/jaxcxr report"),
+        ("/v/bin/python", "/v/bin/jaxcxr", True, "jaxcxr report"),
+        ("python", "my folder/train.py", False, "python 'my folder/report.py'"),
+    ],
 )
-def test_ctrl_c_while_packages_load_is_quiet(program):
-    """It is taken over before the first package loads that takes its time."""
-    command = [sys.executable, "-X", "importtime", str(LAUNCH / program), "--nosuch"]
+def test_other_programs_are_started_as_this_one_was(
+    monkeypatch, interpreter, started, on_path, expected
+):
+    monkeypatch.setattr(sys, "orig_argv", [interpreter, started])
+    monkeypatch.setattr(sys, "argv", [started, "--out=a b"])
+    monkeypatch.setattr(program.shutil, "which", lambda _: started if on_path else None)
+    assert program.command("report") == expected
+    assert program.command_again("report") == f"{expected} '--out=a b'"
+
+
+@pytest.mark.parametrize("path", sorted(LAUNCH.glob("*.py")), ids=lambda path: path.stem)
+def test_ctrl_c_while_packages_load_is_quiet(path: Path):
+    """The handler is set before the first package that takes long to load."""
+    command = [sys.executable, "-X", "importtime", str(path), "--nosuch"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
         for line in process.stderr:
             module = line.rpartition("|")[2].strip()
             assert not module.startswith(("numpy", "pandas", "jax."))
@@ -146,18 +146,18 @@ def test_ctrl_c_while_packages_load_is_quiet(program):
     assert "Traceback" not in rest
 
 
-def test_ctrl_c_at_work_is_caught_and_a_deaf_process_stays_deaf():
+def test_ctrl_c_at_work_is_caught_and_an_ignored_sigint_stays_ignored():
     code = (
         "import signal, sys\n"
-        "if sys.argv[1] == 'deaf': signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "if sys.argv[1] == 'ignored': signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "from jaxcxr.cli import interrupts\n"
         "try:\n"
         "    with interrupts.raised(): signal.raise_signal(signal.SIGINT)\n"
-        "    print('deaf')\n"
+        "    print('ignored')\n"
         "except KeyboardInterrupt: print('caught')\n"
         "assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler\n"
     )
-    for how, said in (("deaf", "deaf"), ("usual", "caught")):
+    for how in ("ignored", "caught"):
         command = [sys.executable, "-c", code, how]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert done.stdout.strip() == said
+        assert done.stdout.strip() == how

@@ -1,11 +1,12 @@
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
 from jaxcxr.errors import UserError
-from jaxcxr.evaluation import classification
+from jaxcxr.evaluation import classification, tables
 
 # Few distinct values make ties; the others are the ends of what a probability can be.
 SCORES = st.sampled_from([0.0, 5e-324, 1e-300, 1e-7, 0.25, 0.5, 0.5 + 1e-16, 0.75, 1 - 1e-16, 1.0])
@@ -72,14 +73,52 @@ def test_youden_is_the_best_threshold(case):
     assert youden(chosen) == pytest.approx(best)
 
 
-@given(labeled_scores(), st.sampled_from([0.1, 0.5, 0.8, 0.9, 0.95, 1.0]))
-@settings(max_examples=200, deadline=None)
-def test_fixed_specificity_is_reached_and_not_by_any_lower_threshold(case, specificity):
+def printed_and_read(scores):
+    """Returns probabilities as a CSV file has them: in float32's short spelling, as float64."""
+    return np.array([float(str(score)) for score in scores])
+
+
+@st.composite
+def labeled_float32(draw):
+    """Labels and float32 probabilities: ties, neighbors of each other, saturation at 0 and 1."""
+    values = draw(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=6))
+    values += [np.nextafter(np.float32(value), np.float32(1)) for value in values]
+    scores = draw(st.lists(st.sampled_from([*values, 0.0, 1.0]), min_size=2, max_size=40))
+    labels = draw(st.lists(st.integers(0, 1), min_size=len(scores), max_size=len(scores)))
+    labels[:2] = 0, 1
+    return np.array(labels, np.uint8), np.array(scores, np.float32)
+
+
+@given(labeled_float32() | labeled_scores(), st.floats(0.001, 1) | st.sampled_from([0.5, 0.9, 1.0]))
+@settings(max_examples=300, deadline=None)
+def test_fixed_specificity_holds_and_no_lower_threshold_has_it(case, specificity):
     labels, scores = case
     threshold = classification.threshold_at_specificity(labels, scores, specificity)
-    reached = classification.rates_at(labels, scores, threshold).specificity
-    lower = classification.rates_at(labels, scores, np.nextafter(threshold, -np.inf)).specificity
-    assert lower < specificity - 1e-9 < reached
+    absent = labels == 0
+    for same in (scores, scores.astype(np.float64), printed_and_read(scores)):
+        assert np.mean(same[absent] < np.float64(threshold)) >= specificity
+        assert classification.rates_at(labels, same, threshold).specificity >= specificity
+    single = scores[absent].astype(np.float32)
+    lower = [candidate for candidate in (0, *single) if candidate < threshold]
+    assert all(np.mean(single < candidate) < specificity for candidate in lower)
+
+
+@given(labeled_float32())
+@settings(max_examples=50, deadline=None)
+def test_operating_points_hold_for_written_and_read_probabilities(tmp_path_factory, case):
+    labels, scores = case
+    path = tmp_path_factory.mktemp("points") / "points.csv"
+    rules = {
+        "specificity": classification.threshold_at_specificity(labels, scores, 0.9),
+        "youden": classification.youden_threshold(labels, scores),
+    }
+    rates = [classification.rates_at(labels, scores, threshold) for threshold in rules.values()]
+    tables.write(pd.DataFrame({"score": scores}), path)
+    read = pd.read_csv(path, dtype=str)["score"].map(float).to_numpy()
+    tables.write(pd.DataFrame({"threshold": rules.values()}), path)
+    thresholds = pd.read_csv(path, dtype=str)["threshold"].map(float)
+    assert [classification.rates_at(labels, read, threshold) for threshold in thresholds] == rates
+    assert rates[0].specificity >= 0.9
 
 
 @pytest.mark.parametrize("label", [0, 1])

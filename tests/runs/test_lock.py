@@ -11,7 +11,7 @@ import pytest
 
 import jaxcxr as cxr
 from jaxcxr.runs.lock import acquire
-from tests.training.conftest import make_split
+from tests.tiny import make_split
 
 HOLD = """
 import sys, time

@@ -12,7 +12,7 @@ import pytest
 import jaxcxr as cxr
 from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.history import UnfinishedEpoch
-from tests.training.conftest import make_split
+from tests.tiny import make_split
 
 REPOSITORY = Path(__file__).parents[2]
 EPOCHS, STEPS = 3, 4

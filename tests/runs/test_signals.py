@@ -98,10 +98,10 @@ def test_a_signal_saves_and_says_how_to_go_on(place, tmp_path, number, arguments
     if status:
         return
     epochs = len(pd.read_csv(tmp_path / "run/history.csv"))
-    command = shlex.split(last.partition("go on with: ")[2])
-    assert command[0] == "python"
+    command = shlex.split(last.partition("resume with: ")[2])
+    assert command[0] == sys.executable  # as the program was started
     done = subprocess.run(
-        [sys.executable, *command[1:], f"--config.epochs={epochs + 1}"],
+        [*command, f"--config.epochs={epochs + 1}"],
         capture_output=True,
         text=True,
         check=False,
@@ -121,7 +121,7 @@ def test_a_signal_stops_a_sweep_and_scores_nothing_half_trained(place, tmp_path)
     process.send_signal(signal.SIGINT)
     output, errors = finish(process)
     assert process.returncode == 143, errors
-    assert output.splitlines()[-1].startswith("stopped by SIGINT; what was done is saved; go on")
+    assert output.splitlines()[-1].startswith("stopped by SIGINT; what was done is saved; resume")
     assert "stopped by SIGTERM after" in (run / "log.txt").read_text().splitlines()[-1]
     assert not (run / "lock.json").exists()
     assert not (run / "evaluation").exists()

@@ -21,7 +21,7 @@ from jaxcxr.training.steps import (  # noqa: E402
     make_train_step,
     shard_batch,
 )
-from tests.training.conftest import make_split  # noqa: E402
+from tests.tiny import make_split  # noqa: E402
 
 model = Classifier(ResNet18(blocks=(1, 1), width=4), Baseline())
 data: ArraySplit = make_split(40)

@@ -12,7 +12,7 @@ import jaxcxr as cxr
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.runs.workdir import claim_workdir, read_config, read_variant, trained_on_other_data
 from jaxcxr.training.history import History
-from tests.training.conftest import make_split
+from tests.tiny import make_split
 
 
 def history_of(losses: list[float]) -> History:

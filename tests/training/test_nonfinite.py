@@ -11,7 +11,7 @@ import jaxcxr as cxr
 from jaxcxr.runs.checkpoints import open_checkpoints, restore_latest
 from jaxcxr.training.losses import weighted_cross_entropy
 from jaxcxr.training.state import create_state, initial_variables
-from tests.training.conftest import make_split
+from tests.tiny import make_split
 
 BATCH, SIZE = 8, 16
 

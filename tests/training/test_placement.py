@@ -12,7 +12,7 @@ from jaxcxr.training.losses import weighted_cross_entropy
 from jaxcxr.training.objective import COMPUTE_DTYPES, Objective
 from jaxcxr.training.state import create_state, initial_variables
 from jaxcxr.training.steps import device_mesh, make_train_step, shard_batch
-from tests.training.conftest import make_split
+from tests.tiny import make_split
 
 STEPS = 5
 

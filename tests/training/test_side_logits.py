@@ -12,7 +12,7 @@ from jaxcxr.models import Prediction, normalize
 from jaxcxr.training.losses import binary_cross_entropy
 from jaxcxr.training.state import create_state, initial_variables
 from jaxcxr.training.steps import device_mesh, make_train_step, shard_batch
-from tests.training.conftest import make_split
+from tests.tiny import make_split
 
 
 class TwoLogits(nn.Module):

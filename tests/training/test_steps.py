@@ -16,7 +16,7 @@ from jaxcxr.training.losses import weighted_cross_entropy
 from jaxcxr.training.optimizers import Adam
 from jaxcxr.training.state import create_state, initial_variables
 from jaxcxr.training.steps import device_mesh, make_loss_step, make_train_step, shard_batch
-from tests.training.conftest import make_split
+from tests.tiny import make_split
 
 REPOSITORY = Path(__file__).parents[2]
 
