@@ -38,19 +38,20 @@ def train_epochs(
     import jax
 
     from jaxcxr.data.arrays import ArraySplit
-    from jaxcxr.training.feeding import Resident, Streamed, put_on_devices, steps_together
+    from jaxcxr.training.feeding import make_feed
 
     rows = networks.batch(image_size, batch_size * steps)
     split = ArraySplit(rows["image"], rows["labels"])
     training = networks.training(name, image_size, compute_dtype)
-    order = {"batch_size": batch_size, "seed": 0, "mesh": training.mesh}
-    if placement == "device":
-        most = steps_together(training.mesh, steps_per_dispatch)
-        resident = training.resident_steps(most)
-        on_devices = put_on_devices(split, training.mesh)
-        feed = Resident(resident, split, on_devices, **order, most=most)
-    else:
-        feed = Streamed(training.step(), split, **order)
+    feed = make_feed(
+        training.step(),
+        split,
+        batch_size=batch_size,
+        seed=0,
+        mesh=training.mesh,
+        on_devices=placement == "device",
+        steps_per_dispatch=steps_per_dispatch,
+    )
     state, epoch = training.state, 0
 
     def work() -> None:

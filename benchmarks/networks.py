@@ -49,21 +49,11 @@ class Training:
     compute_dtype: Any
 
     def step(self) -> Any:
-        """Returns the training step; see `jaxcxr.training.steps`."""
-        from jaxcxr.training.steps import make_train_step
+        """Returns the step of one device; see `jaxcxr.training.steps`."""
+        from jaxcxr.training.objective import Objective
+        from jaxcxr.training.steps import TrainStep
 
-        return make_train_step(self.model, self.adam, self.mesh, **self._learning())
-
-    def resident_steps(self, most: int) -> Any:
-        """Returns several steps in one; see `jaxcxr.training.steps`."""
-        from jaxcxr.training.steps import make_resident_steps
-
-        return make_resident_steps(self.model, self.adam, self.mesh, most=most, **self._learning())
-
-    def _learning(self) -> dict[str, Any]:
-        from jaxcxr.training.losses import weighted_cross_entropy
-
-        return {"loss": weighted_cross_entropy, "compute_dtype": self.compute_dtype}
+        return TrainStep(Objective(self.model, compute_dtype=self.compute_dtype), self.adam)
 
 
 def training(
@@ -74,9 +64,9 @@ def training(
     from jax.sharding import NamedSharding, PartitionSpec
 
     from jaxcxr.models import build_classifier
+    from jaxcxr.training.devices import device_mesh
     from jaxcxr.training.optimizers import Adam
     from jaxcxr.training.state import create_state, initial_variables
-    from jaxcxr.training.steps import device_mesh
 
     model, mesh = build_classifier(network(name)), device_mesh(jax.devices()[:devices])
     adam = Adam().transformation(1, 1)
@@ -96,10 +86,11 @@ def train_here(
     """Returns `steps` training steps: WCEL, Adam, as `fit` makes them."""
     import jax
 
-    from jaxcxr.training.steps import shard_batch
+    from jaxcxr.training.devices import shard_batch
+    from jaxcxr.training.steps import make_train_step
 
     ready = training(name, image_size, compute_dtype, devices)
-    step, state = ready.step(), ready.state
+    step, state = make_train_step(ready.step(), ready.mesh), ready.state
     rows = shard_batch(batch(image_size, batch_size), ready.mesh)
 
     def work() -> None:

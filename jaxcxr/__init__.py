@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         SqueezeExcitation,
     )
     from jaxcxr.models.layer_table import summary
-    from jaxcxr.runs.callbacks import ModelCheckpoint
+    from jaxcxr.runs.callbacks import BackupAndRestore, ModelCheckpoint
     from jaxcxr.training.augmentation import Augmentation
     from jaxcxr.training.callbacks import (
         Callback,
@@ -56,6 +56,7 @@ _HOMES = {
     "ArraySplit": "data.arrays",
     "Predictor": "inference.predictor",
     "AttentionGated": "models",
+    "BackupAndRestore": "runs.callbacks",
     "Baseline": "models",
     "Classifier": "models",
     "DenseNet121": "models",
@@ -88,6 +89,7 @@ __all__ = [
     "ArraySplit",
     "AttentionGated",
     "Augmentation",
+    "BackupAndRestore",
     "Baseline",
     "CSVLogger",
     "Callback",

@@ -69,13 +69,18 @@ def write_pickled(folder: Path, _) -> None:
     write_torch_file(folder / "weights.pt", WEIGHTS["params"]["backbone"])
 
 
+def end_epoch(callback: cxr.Callback) -> None:
+    callback.set_progress(PROGRESS)
+    callback.on_epoch_end(1, PROGRESS.history.epochs[-1])
+
+
 OUTPUTS = {
     "prepared dataset": lambda folder, release: prepare(release, folder / "data", image_size=64),
     "phantom": lambda folder, _: phantom.write_release(folder / "phantom", 8, 64, seed=0, jobs=1),
     "config.json": lambda folder, _: workdir.claim_workdir(folder, {"note": "x" * 5000}),
     "run.json": lambda folder, _: workdir.write_run_facts(folder, data={}),
-    "history.csv": lambda folder, _: cxr.CSVLogger(folder / "history.csv").on_epoch_end(PROGRESS),
-    "events": lambda folder, _: cxr.TensorBoard(folder / "events").on_epoch_end(PROGRESS),
+    "history.csv": lambda folder, _: end_epoch(cxr.CSVLogger(folder / "history.csv")),
+    "events": lambda folder, _: end_epoch(cxr.TensorBoard(folder / "events")),
     "lock": lambda folder, _: lock.acquire(folder / "run").release(),
     "weights": lambda folder, _: save_weight_folder(folder / "weights", CONFIG, WEIGHTS),
     "safetensors": lambda folder, _: write_torch_file(
@@ -167,8 +172,8 @@ class AfterAnEpoch(cxr.Callback):
         self.checkpoints = run / "checkpoints"
         self.happen = happen
 
-    def on_epoch_end(self, progress):
-        if len(progress.history) > 1:
+    def on_epoch_end(self, epoch, logs):
+        if epoch > 1:
             return
         deadline = time.monotonic() + 60
         while os.listdir(self.checkpoints) != ["1"]:  # what is written aside has other names
@@ -187,7 +192,7 @@ def train(model, run: Path, *first: cxr.Callback, data=None, **settings) -> cxr.
         optimizer=cxr.adam(1e-2),
         verbose=False,
         callbacks=[
-            cxr.ModelCheckpoint(run),
+            cxr.BackupAndRestore(run),
             cxr.CSVLogger(run / "history.csv"),
             cxr.TensorBoard(run / "tensorboard"),
             *first,
@@ -293,7 +298,9 @@ def test_a_training_stops_when_its_data_fail_and_goes_on_after(
             data=load(tmp_path / "data", 16),
         )
     with pytest.raises(UserError, match=f"{SHARD}: |no such dataset"):
-        train(tiny_model, tmp_path / "held", data=load(tmp_path / "data", 16), placement="host")
+        train(
+            tiny_model, tmp_path / "held", data=load(tmp_path / "data", 16), data_placement="host"
+        )
     shutil.rmtree(tmp_path / "data")
     shutil.copytree(dataset, tmp_path / "data")
     again = train(tiny_model, tmp_path / "run", data=load(tmp_path / "data", 16))

@@ -95,7 +95,9 @@ def test_no_program_runs_what_a_file_holds(tmp_path):
 def test_event_files_tell_no_folder(tmp_path):
     record = {"epoch": 1, "loss": 1.0, "val_loss": 2.0}
     progress = Progress(None, History((record,)), 1, {"initial_weights": str(Path.home() / "w.pt")})
-    cxr.TensorBoard(tmp_path / "events").on_epoch_end(progress)
+    callback = cxr.TensorBoard(tmp_path / "events")
+    callback.set_progress(progress)
+    callback.on_epoch_end(1, record)
     (path,) = (tmp_path / "events").iterdir()
     content = path.read_bytes()
     assert b"val_loss" in content

@@ -30,6 +30,13 @@ _ON_BAD_IMAGE = flags.DEFINE_enum(
     "on_bad_image", "error", ["error", "skip"], "What to do about damaged radiographs."
 )
 _ALLOW_MISSING = flags.DEFINE_bool("allow_missing", False, "Accept a partial download.")
+_BOX_IMAGE_SIZE = flags.DEFINE_integer(
+    "box_image_size",
+    None,
+    "Height and width of the pictures that the box list is about, in pixels; 0: the PNG files "
+    "themselves. If not given: 1024, NIH's, or 0 in a phantom or where boxes reach beyond.",
+    lower_bound=0,
+)
 _BEAM_RUNNER = flags.DEFINE_string(
     "beam_runner", None, "Let Apache Beam prepare with this runner, as FlinkRunner."
 )
@@ -40,7 +47,11 @@ _BEAM_OPTIONS = flags.DEFINE_multi_string(
 
 def main() -> None:
     """Prepares as the flags say."""
-    release = read_release(_RELEASE.value, allow_missing=_ALLOW_MISSING.value)
+    release = read_release(
+        _RELEASE.value, allow_missing=_ALLOW_MISSING.value, box_image_size=_BOX_IMAGE_SIZE.value
+    )
+    for note in release.notes:
+        print(f"note: {note}")
     from jaxcxr.data.preparation import prepare  # TensorFlow, which takes its time to load
 
     done = prepare(

@@ -1,4 +1,4 @@
-"""Processes of this machine: those that a program starts, and whether another still runs."""
+"""Programs that a program starts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Programs:
     """Programs that threads start and wait for, and that can be ended together.
 
     Each has a process group of its own: Ctrl-C at the terminal comes to this process alone, which
-    tells them by `stop`. Otherwise they would receive two signals, and not save what they did.
+    passes it on by `stop`. Otherwise they would receive two signals, and not save what they did.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class Programs:
         self._stopped = False
 
     def call(self, command: Sequence[str], log: IO[str]) -> int | None:
-        """Runs a program to its end; returns its exit status, None where it may not begin.
+        """Runs a program to its end; returns its exit status, or None after `stop`.
 
         Args:
             command: The program and its arguments.
@@ -38,7 +38,7 @@ class Programs:
         return status
 
     def stop(self) -> None:
-        """Sends SIGTERM to each that runs; no other one begins."""
+        """Sends SIGTERM to each that runs; no other one is started."""
         with self._lock:
             self._stopped = True
             for program in self._running:

@@ -7,12 +7,13 @@ The paper's search for a learning rate, and three networks with five seeds each:
     python launch/sweep.py --configs configs/baseline.py,configs/space_attention.py \
         --data_dir DIR --out sweeps/networks --seeds 5
 
-Called again, it goes on where it was stopped. On several machines with a shared folder start it
+Called again, it resumes where it was stopped. On several machines with a shared folder start it
 with --shard 1/4 to 4/4; --jobs starts several runs side by side on one. Each run gets a folder with
-its log; sweep.csv and the terminal get the table, best validation loss first.
+its log; sweep.csv and the terminal get the table, best first: by validation loss, or by validation
+AUC where runs have different losses, label smoothings or batch sizes.
 
-SIGTERM or Ctrl-C ends the steps under way and saves them; the sweep says how to go on and ends with
-status 0, or with --stopped_status. A second signal ends at once.
+SIGTERM or Ctrl-C ends the steps under way and saves them; the sweep prints how to resume and ends
+with status 0, or with --stopped_status. A second signal ends at once.
 """
 
 # isort: split
@@ -63,14 +64,14 @@ _STOPPED_STATUS = flags.DEFINE_integer(
 
 _STATUS = "status"
 _USAGE = f"{_STATUS} 2:"
-"""How programs end that do not know a flag or a setting: no other run will do better."""
+"""Status of a program that does not know a flag or a setting: every other run would fail, too."""
 
 _STOPPED = 128 + signal.SIGTERM
-"""How a training ends that a signal stopped: it is not to be scored."""
+"""Status of a training that a signal stopped: it is not scored."""
 
 
 def main() -> int:
-    """Runs this machine's trials, tells what all finished ones gave; returns the exit status."""
+    """Runs this machine's trials and prints the table of all finished ones; returns the status."""
     shard = read_shard(_SHARD.value)
     values = split_values(_VALUES.value)
     if _KEY.value == "optimizer.learning_rate" and not values:
@@ -97,8 +98,8 @@ def main() -> int:
         return _STOPPED_STATUS.value
     if failed:
         raise UserError(
-            f"{failed} of {len(mine)} runs failed, as told above; log.txt in the folder of each, "
-            f"under {_OUT.value}, has all that it printed"
+            f"{failed} of {len(mine)} runs failed, see above; log.txt in the folder of each, under "
+            f"{_OUT.value}, has all that it printed"
         )
     return 0
 
@@ -114,7 +115,7 @@ def asked(trial: Trial) -> dict[str, str]:
 
 
 def run_trials(trials: Sequence[Trial]) -> tuple[int, str | None]:
-    """Trains and scores runs; tells what goes wrong when it does.
+    """Trains and scores runs; prints each failure when it happens.
 
     Returns:
         How many failed; a wrong setting ends all at once. And the signal that ended all, if any.

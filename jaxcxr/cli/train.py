@@ -1,11 +1,11 @@
-"""Trains one experiment; called again with the same words, it goes on where it was stopped.
+"""Trains one experiment; called again with the same command, it resumes where it was stopped.
 
 python launch/train.py --config configs/baseline.py --data_dir DIR --workdir runs/baseline
 
 Reads the dataset that launch/prepare.py made. Writes config.json, run.json, history.csv,
 checkpoints/ and TensorBoard events under --workdir.
 
-SIGTERM or Ctrl-C ends the step under way, saves it, says how to go on and ends with status 0, or
+SIGTERM or Ctrl-C ends the step under way, saves it, prints how to resume and ends with status 0, or
 with --stopped_status: 143 is what some schedulers expect. A second signal ends at once.
 """
 
@@ -17,6 +17,7 @@ from ml_collections import config_flags
 
 from jaxcxr import data
 from jaxcxr.cli.program import command, command_again, experiment_config
+from jaxcxr.errors import UserError
 from jaxcxr.runs.experiment import Experiment
 from jaxcxr.training import distributed
 
@@ -31,7 +32,11 @@ flags.mark_flag_as_required("config")
 
 
 def main() -> int:
-    """Trains as the flags say; returns the exit status."""
+    """Trains as the flags say; returns the exit status.
+
+    Raises:
+        UserError: No epoch has a finite validation loss.
+    """
     distributed.connect()
     experiment = Experiment.from_config(experiment_config(_CONFIG))
     prepared = data.load(_DATA_DIR.value, **experiment.config.data)
@@ -45,6 +50,13 @@ def main() -> int:
         )
         return _STOPPED_STATUS.value
     best = run.history.best_epoch()
+    if best is None:
+        raise UserError(
+            f"the validation loss is not finite in any of the {len(run.history)} epochs, so no "
+            f"epoch is usable; train in another folder with a learning rate below "
+            f"{experiment.optimizer.learning_rate:g} (--config.optimizer.learning_rate), or with "
+            "--config.optimizer.clip_norm=1.0"
+        )
     print(
         f"best epoch {best} of {len(run.history)}: "
         f"validation loss {run.history['val_loss'][best - 1]:.4f}. "

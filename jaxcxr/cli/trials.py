@@ -1,4 +1,4 @@
-"""Many runs that differ in one setting, in their network, or in their seed alone."""
+"""The runs of a sweep: they differ in one setting, in their network, or in their seed alone."""
 
 from __future__ import annotations
 
@@ -27,8 +27,13 @@ RESULT = "sweep_result.json"
 
 _CHECKSUM = "config_sha256"
 
-_SHOWN = ("val_loss", "AUC", "IoU > 0.1", "IoU > 0.3", "IoBB > 0.25")
-"""The scores in the terminal's table, which every result has."""
+_SHOWN = ("val_loss", "val_auc", "AUC", "IoU > 0.1", "IoU > 0.3", "IoBB > 0.25")
+"""The scores in the terminal's table."""
+
+_LOSS_SETTINGS = ("loss", "label_smoothing", "batch_size", "findings")
+"""Settings of which runs must have the same value for their losses to be ranked."""
+
+_NOT_SCORES = ("asked", "loss_settings")
 
 _LONGEST_NAME = 150  # file systems take 255 bytes
 
@@ -171,7 +176,7 @@ def asked_of(trial: Trial, data_dir: str, settings: Iterable[str]) -> dict[str, 
 
 
 def is_finished(workdir: Path, asked: Mapping[str, str]) -> bool:
-    """Tells whether a trial has its result.
+    """Returns whether a trial has its result.
 
     Args:
         workdir: Folder of the run.
@@ -222,8 +227,9 @@ def _other_data(workdir: Path, data_dir: str) -> str | None:
 
 def record_result(workdir: Path, asked: Mapping[str, str]) -> None:
     """Gathers the scores of a trained and evaluated run into the file that marks it finished."""
-    history = pd.read_csv(workdir / "history.csv")
+    history = pd.read_csv(workdir / "history.csv").replace([np.inf, -np.inf], np.nan)
     best = history.loc[history["val_loss"].idxmin()]
+    config = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
     auc = pd.read_csv(workdir / "evaluation" / "auc.csv")
     boxes = pd.read_csv(workdir / "evaluation" / "localization.csv")
     mean = boxes.loc[boxes["finding"] == "Mean"]
@@ -234,7 +240,9 @@ def record_result(workdir: Path, asked: Mapping[str, str]) -> None:
     }
     result = {
         "asked": dict(asked),
+        "loss_settings": {name: config.get(name) for name in _LOSS_SETTINGS},
         "val_loss": float(best["val_loss"]),
+        "val_auc": float(best.get("val_auc", np.nan)),
         "best_epoch": int(best["epoch"]),
         "AUC": auc.loc[auc["finding"] == "Mean", "auc"].item(),
         **scores,
@@ -246,15 +254,16 @@ def summarize(sweep: Path, trials: Sequence[Trial]) -> pd.DataFrame:
     """Returns a table of the finished trials: a row per config and value, best one first.
 
     Columns: config, the setting, number of seeds, then of each score its mean and its standard
-    deviation over seeds (NaN for one seed). Best is the lowest mean validation loss. Where no trial
-    is finished there are the first three columns alone.
+    deviation over seeds (NaN for one seed). Best is the lowest mean validation loss; where the
+    trials have different losses, label smoothings or batch sizes, the greatest mean validation AUC.
+    Where no trial is finished there are the first three columns alone.
     """
     setting = next((trial.key for trial in trials if trial.key), "setting")
     by = ["config", setting]
+    finished = [trial for trial in trials if (sweep / trial.folder / RESULT).exists()]
     rows = [
         {"config": Path(trial.config).stem, setting: trial.value} | _scores(sweep / trial.folder)
-        for trial in trials
-        if (sweep / trial.folder / RESULT).exists()
+        for trial in finished
     ]
     if not rows:
         return pd.DataFrame(columns=[*by, "seeds"])
@@ -264,12 +273,20 @@ def summarize(sweep: Path, trials: Sequence[Trial]) -> pd.DataFrame:
     for score in table.columns[2:]:
         summary[score] = groups[score].mean()
         summary[f"{score} sd"] = groups[score].std()
-    return summary.reset_index().sort_values("val_loss", ignore_index=True)
+    same = len({json.dumps(_loss_settings(sweep / t.folder)) for t in finished}) == 1
+    by_loss = same or bool(np.isnan(summary["val_auc"]).all())
+    return summary.reset_index().sort_values(
+        "val_loss" if by_loss else "val_auc", ascending=by_loss, ignore_index=True
+    )
+
+
+def _loss_settings(workdir: Path) -> Any:
+    return _read_result(workdir).get("loss_settings")
 
 
 def _scores(workdir: Path) -> dict[str, float]:
     result = _read_result(workdir)
-    return {name: value for name, value in result.items() if name != "asked"}
+    return {"val_auc": np.nan} | {k: v for k, v in result.items() if k not in _NOT_SCORES}
 
 
 def _read_result(workdir: Path) -> dict[str, Any]:
@@ -278,15 +295,17 @@ def _read_result(workdir: Path) -> dict[str, Any]:
         result = json.loads(path.read_text(encoding="utf-8"), parse_int=float)
         if _is_whole(result):
             return result
-    raise UserError(f"{path} is damaged; remove it, and the sweep makes it again")
+    raise UserError(f"{path} is damaged; remove it, and the sweep writes it again")
 
 
 def _is_whole(result: Any) -> bool:
-    """Tells whether a result has all that `record_result` writes, scores as numbers."""
+    """Returns whether a result has what `record_result` writes; early versions had no AUC."""
     if not isinstance(result, dict) or not isinstance(result.get("asked"), dict):
         return False
-    scores = {name: value for name, value in result.items() if name != "asked"}
-    return scores.keys() >= set(_SHOWN) and all(isinstance(v, float) for v in scores.values())
+    scores = {name: value for name, value in result.items() if name not in _NOT_SCORES}
+    return scores.keys() >= set(_SHOWN) - {"val_auc"} and all(
+        isinstance(v, float) for v in scores.values()
+    )
 
 
 def summary_text(summary: pd.DataFrame) -> str:

@@ -152,9 +152,7 @@ class RunFiles:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch with the lowest loss, None where none is finished."""
-        if self.history.empty:
-            return None
+        """The epoch with the lowest loss, None where none is finished with a finite one."""
         return History(tuple(self.history.to_dict("records"))).best_epoch()
 
     @property
@@ -203,7 +201,7 @@ def _read_run(workdir: Path, name: str) -> RunFiles:
         )
     evaluation = workdir / "evaluation"
     facts, history = workdir / "run.json", workdir / "history.csv"
-    return RunFiles(
+    run = RunFiles(
         name=name,
         workdir=workdir,
         config=_read_config(workdir / "config.json"),
@@ -214,6 +212,12 @@ def _read_run(workdir: Path, name: str) -> RunFiles:
         cases=_read_cases(evaluation),
         scored_epochs=scored_epochs(workdir),
     )
+    if len(run.history) and run.best_epoch is None:
+        raise UserError(
+            f"{workdir} has no usable epoch: its validation loss is not finite in any; train again "
+            "in another folder with a lower learning rate"
+        )
+    return run
 
 
 def _read_config(path: Path) -> dict[str, Any]:

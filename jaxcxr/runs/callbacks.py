@@ -1,11 +1,12 @@
-"""Callbacks of `fit` that keep a run's folder: checkpoints, and an orderly end on signals."""
+"""Callbacks of `fit` that save a training, resume it, and stop it on signals."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
@@ -17,12 +18,83 @@ from jaxcxr.runs import checkpoints
 from jaxcxr.runs.lock import Lock, acquire
 from jaxcxr.runs.signals import SignalWatch
 from jaxcxr.runs.workdir import claim_workdir, different_settings
-from jaxcxr.training.callbacks import Callback, Progress
+from jaxcxr.training.callbacks import Callback, Logs, Progress
 from jaxcxr.training.distributed import is_primary_process
+from jaxcxr.training.history import Mode
+
+_ALL = 2**31
 
 
-class ModelCheckpoint(Callback):
-    """Saves the training under `workdir` and goes on from there when it is called again.
+class _RunFolder(Callback):
+    """Keeps checkpoints in the folder of a run, which no other run may use meanwhile."""
+
+    def __init__(self, workdir: str | Path, keep: int) -> None:
+        require_no_brackets(workdir)
+        self.workdir = Path(workdir).expanduser()
+        self.keep = keep
+        self._checkpoints: checkpoints.Checkpoints | None = None
+        self._lock: Lock | None = None
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Locks the folder for the block, which may train in it.
+
+        Raises:
+            UserError: Another run has the folder, or it cannot be written to.
+        """
+        self._acquire()
+        try:
+            yield
+        finally:
+            self._release()
+
+    def _acquire(self) -> None:
+        if self._lock is None and is_primary_process():
+            self._lock = acquire(self.workdir)
+
+    def _release(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
+
+    def _open(self, settings: Mapping[str, Any]) -> checkpoints.Checkpoints:
+        opened = checkpoints.open_checkpoints(self.workdir, self.keep)
+        self._acquire()
+        if is_primary_process():
+            claim_workdir(self.workdir, settings)
+            checkpoints.remove_remains(opened)
+        self._checkpoints = opened
+        return opened
+
+    def _save(self, progress: Progress, *, model_only: bool = False) -> None:
+        assert self._checkpoints is not None, "the folder is opened before the first epoch"
+        if self._lock is not None:
+            self._lock.check()
+        checkpoints.save(
+            self._checkpoints,
+            progress.state,
+            progress.history,
+            progress.unfinished,
+            progress.settings,
+            model_only=model_only,
+        )
+
+    def on_train_end(self) -> None:
+        """Waits until everything is on disk.
+
+        Raises:
+            UserError: The last checkpoint cannot be written.
+        """
+        try:
+            if self._checkpoints is not None:
+                self._checkpoints.close()
+        finally:
+            self._release()
+            self._checkpoints = None
+
+
+class BackupAndRestore(_RunFolder):
+    """Saves the training under `workdir` and resumes it when `fit` is called again.
 
     Each epoch is saved, and the place within an epoch where the training is interrupted. The best
     epoch (lowest validation loss) and the latest checkpoints are kept. `config.json` beside them
@@ -45,51 +117,26 @@ class ModelCheckpoint(Callback):
             raise UserError(f"checkpoint_every is {every}; it must be 0 (epochs alone) or more")
         if keep < 1:
             raise UserError(f"keep_checkpoints is {keep}; it must be 1 or more")
-        require_no_brackets(workdir)
-        self.workdir = Path(workdir).expanduser()
+        super().__init__(workdir, keep)
         self.every = every
-        self.keep = keep
-        self._checkpoints: checkpoints.Checkpoints | None = None
-        self._lock: Lock | None = None
         self._saved: checkpoints.Position | None = None
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Locks the folder for the block, which may train in it; errors as in `on_train_begin`."""
-        self._acquire()
-        try:
-            yield
-        finally:
-            self._release()
-
-    def _acquire(self) -> None:
-        if self._lock is None and is_primary_process():
-            self._lock = acquire(self.workdir)
-
-    def _release(self) -> None:
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            lock.release()
-
-    def on_train_begin(self, progress: Progress) -> Progress:
-        """Takes up the latest whole checkpoint.
+    def restore(self, progress: Progress) -> Progress:
+        """Returns the latest complete checkpoint, or `progress` where there is none.
 
         Raises:
-            UserError: The folder is in use, or of another run; no checkpoint in it is whole.
+            UserError: The folder is in use, or of another run; all its checkpoints are damaged.
         """
-        opened = checkpoints.open_checkpoints(self.workdir, self.keep)
-        self._acquire()
-        if is_primary_process():
-            claim_workdir(self.workdir, progress.settings)
-            checkpoints.remove_remains(opened)
-        self._checkpoints = opened
+        opened = self._open(progress.settings)
         restored = checkpoints.restore_latest(opened, progress.state)
+        self._saved = None
         if restored is None:
             return progress
         if different := different_settings(restored.settings, progress.settings):
             raise UserError(
                 f"{opened.folder} holds checkpoints of another run: {'; '.join(different)}. "
-                "Name a new --workdir, or the settings of that run to go on with it"
+                "Name a new folder, or use the settings of that run to resume it",
+                argument="workdir",
             )
         self._saved = checkpoints.Position(len(restored.history), restored.unfinished.steps)
         if is_primary_process():
@@ -102,53 +149,86 @@ class ModelCheckpoint(Callback):
         )
 
     def pauses_after(self, step: int) -> bool:
-        """Pauses where it is to save."""
+        """Pauses where a checkpoint is due."""
         return self.every > 0 and step % self.every == 0
 
-    def on_pause(self, progress: Progress) -> None:
-        """Saves the place within the epoch; errors as in `on_epoch_end`."""
-        self._save(progress)
+    def on_pause(self) -> None:
+        """Saves the place within the epoch.
 
-    def on_epoch_end(self, progress: Progress) -> None:
+        Raises:
+            UserError: This checkpoint or the one before cannot be written; the folder is gone.
+        """
+        position = checkpoints.Position(len(self.progress.history), self.progress.unfinished.steps)
+        if position != self._saved:
+            self._save(self.progress)
+            self._saved = position
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Saves the epoch.
 
         Raises:
             UserError: This checkpoint or the one before cannot be written; the folder is gone.
         """
-        self._save(progress)
+        self.on_pause()
 
-    def _save(self, progress: Progress) -> None:
-        assert self._checkpoints is not None, "fit calls on_train_begin first"
-        position = checkpoints.Position(len(progress.history), progress.unfinished.steps)
-        if position == self._saved:
-            return
-        if self._lock is not None:
-            self._lock.check()
-        checkpoints.save(
-            self._checkpoints,
-            progress.state,
-            progress.history,
-            progress.unfinished,
-            progress.settings,
-        )
-        self._saved = position
 
-    def on_train_end(self) -> None:
-        """Waits until everything is on disk; errors as in `on_epoch_end`."""
-        try:
-            if self._checkpoints is not None:
-                self._checkpoints.close()
-        finally:
-            self._release()
-            self._checkpoints = self._saved = None
+class ModelCheckpoint(_RunFolder):
+    """Saves the network after each epoch, or after the best one; it does not resume a training.
+
+    `Predictor.from_run(path)` reads the best epoch there. `BackupAndRestore` resumes.
+
+    Args:
+        path: Folder to write to; made where missing. Not that of `BackupAndRestore`.
+        save_best_only: Keep the best epoch alone.
+        monitor: Name of the value in the history that decides.
+        mode: "min" where lower is better, "max" where greater is; "auto": "max" for an AUC.
+
+    Raises:
+        UserError: There is a bracket in the path.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        save_best_only: bool = False,
+        monitor: str = "val_loss",
+        mode: Mode = "auto",
+    ) -> None:
+        super().__init__(path, keep=1 if save_best_only else _ALL)
+        self.save_best_only = save_best_only
+        self.monitor = monitor
+        self.mode: Mode = mode
+
+    def on_train_begin(self) -> None:
+        """Opens the folder.
+
+        Raises:
+            UserError: It is in use, or holds an earlier run and this one was not resumed.
+        """
+        opened = self._open(self.progress.settings)
+        if opened.positions() and not len(self.progress.history):
+            raise UserError(
+                f"{self.workdir} holds an earlier run, and ModelCheckpoint does not resume; name "
+                "another folder, or use BackupAndRestore to resume"
+            )
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Saves the epoch, if it is to be kept.
+
+        Raises:
+            UserError: This checkpoint or the one before cannot be written; the folder is gone.
+        """
+        best = self.progress.history.best_epoch(self.monitor, self.mode)
+        if not self.save_best_only or best == epoch:
+            self._save(self.progress, model_only=True)
 
 
 class StopOnSignals(Callback):
-    """Leaves the training after the step under way when SIGTERM or SIGINT (Ctrl-C) comes.
+    """Interrupts the training after the step under way when SIGTERM or SIGINT (Ctrl-C) comes.
 
-    What was done is saved by `ModelCheckpoint`. A second signal ends the process at once. Several
+    `BackupAndRestore` saves what was done. A second signal ends the process at once. Several
     processes that train together stop at the same step, after a SIGTERM to any of them; there,
-    SIGINT is left alone.
+    SIGINT keeps its usual effect.
     """
 
     def __init__(self) -> None:
@@ -156,30 +236,29 @@ class StopOnSignals(Callback):
         self._asked = 0
         self._agreed = False
 
-    def on_train_begin(self, progress: Progress) -> Progress:
-        """Takes the signals over."""
+    def on_train_begin(self) -> None:
+        """Installs the signal handlers."""
         if jax.process_count() == 1:
             self._watch.start()
-        return progress
 
     def interruption(self) -> str | None:
-        """Returns the name of the signal that came."""
+        """Returns the name of the signal received."""
         if jax.process_count() == 1:
             return self._watch.received
-        self._asked += 1  # the processes ask equally often, so they agree when to stop
+        self._asked += 1  # every process calls equally often, so they agree when to stop
         if multihost_utils.reached_preemption_sync_point(self._asked):
             self._agreed = True
         return "SIGTERM" if self._agreed else None
 
     def on_train_end(self) -> None:
-        """Gives the signals back."""
+        """Restores the earlier signal handlers."""
         self._watch.stop()
 
 
 def _words(restored: checkpoints.Restored, epochs: int) -> str:
-    """Returns where a restored training stands, for the terminal."""
+    """Returns the state of a restored training, for the terminal."""
     done, steps = len(restored.history), restored.unfinished.steps
     if steps:
-        return f"{done} of {epochs} epochs and {steps} steps of the next are done; going on"
-    more = "going on" if done < epochs else "raise epochs for more"
+        return f"{done} of {epochs} epochs and {steps} steps of the next are done; resuming"
+    more = "resuming" if done < epochs else "raise epochs for more"
     return f"{done} of {epochs} epochs are done; {more}"

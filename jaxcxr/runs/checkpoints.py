@@ -19,6 +19,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -44,6 +45,9 @@ KEEP_LATEST = 2
 
 _SPACE_BESIDE_ARRAYS = 1024**2
 """Bytes on the disk that a checkpoint takes beside its arrays', at most: half-filled blocks."""
+
+_SAVING = threading.Lock()
+"""Two savers of Orbax at the same time in one process miss each other's files."""
 
 _MANIFEST = "manifest.json"
 _ASIDE = ".partial-"
@@ -153,10 +157,20 @@ def save(
     history: History,
     unfinished: UnfinishedEpoch = UnfinishedEpoch(),  # noqa: B008, frozen
     settings: Mapping[str, Any] | None = None,
+    *,
+    model_only: bool = False,
 ) -> None:
-    """Saves a training; the writing goes on in the background.
+    """Saves a training; the files are written in the background.
 
     The state is the same in every process, so the first one writes it and the others return.
+
+    Args:
+        checkpoints: See `open_checkpoints`.
+        state: What the next step starts from.
+        history: The finished epochs.
+        unfinished: The epoch under way.
+        settings: Of the run, to be compared when it is resumed.
+        model_only: Whether to save the variables to predict with alone.
 
     Raises:
         UserError: The checkpoint before could not be written.
@@ -164,7 +178,8 @@ def save(
     if not is_primary_process():
         return
     position = Position(len(history), unfinished.steps)
-    items = jax.tree.map(np.array, _items(state))  # copies: the next step reuses the memory
+    items = {"evaluated": state.evaluated} if model_only else _items(state)
+    items = jax.tree.map(np.array, items)  # copies: the next step reuses the memory
     manifest = {
         "format": FORMAT,
         "jaxcxr": importlib.metadata.version("jaxcxr"),
@@ -173,7 +188,8 @@ def save(
         "settings": dict(settings or {}),
         "arrays": _describe(items),
     }
-    kept = None if len(history) == 0 else Position(history.best_epoch())
+    best = history.best_epoch()
+    kept = None if best is None else Position(best)
     checkpoints.start(lambda: _write(checkpoints, position, items, manifest, kept))
 
 
@@ -220,7 +236,7 @@ def _write_items(path: Path, items: Mapping[str, Any]) -> None:
         name: ocp.args.StandardSave(item)  # pyright: ignore[reportCallIssue]
         for name, item in items.items()
     }
-    with _orbax_errors_only_raised(), _checkpointer() as checkpointer:
+    with _SAVING, _orbax_errors_only_raised(), _checkpointer() as checkpointer:
         checkpointer.save(path, args=ocp.args.Composite(**saved))
 
 
@@ -383,6 +399,7 @@ def _restore_state(folder: Path, manifest: Mapping[str, Any], like: TrainState) 
         batch_stats=variables["batch_stats"],
         opt_state=training["opt_state"],
         average=evaluated if averaged else None,
+        best=training.get("best"),
     )
     return jax.tree.map(lambda array, old: jax.device_put(array, old.sharding), state, like)
 
@@ -444,8 +461,14 @@ def restore_best(
     finished = [p for p in _positions(folder) if not p.steps and p.epochs]
     if not finished:
         raise UserError(f"{folder} holds no finished epoch; go on training with launch/train.py")
-    losses = _longest_history(folder).monitored()
-    best = min(finished, key=lambda p: losses[p.epochs - 1] if p.epochs <= len(losses) else np.inf)
+    scores = dict(enumerate(_longest_history(folder).scores(), start=1))
+    best = max(finished, key=lambda p: scores.get(p.epochs, -np.inf))
+    if scores and not np.isfinite(scores.get(best.epochs, -np.inf)):
+        raise UserError(
+            f"{workdir} has no usable epoch: its validation loss is not finite in any; train again "
+            "in another folder with a lower learning rate",
+            argument="workdir",
+        )
     try:
         manifest = _verified_manifest(folder / str(best))
     except _DamagedError as error:
@@ -491,6 +514,8 @@ def _items(state: TrainState) -> dict[str, Any]:
     training: dict[str, Any] = {"step": state.step, "opt_state": state.opt_state}
     if state.average is not None:
         training["variables"] = state.variables
+    if state.best is not None:
+        training["best"] = state.best
     return {"evaluated": state.evaluated, "training": training}
 
 

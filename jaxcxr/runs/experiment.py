@@ -17,7 +17,7 @@ from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, backbones, build_classifier, classifier_config, heads
 from jaxcxr.models.fields import field_types, plain_type
-from jaxcxr.runs.callbacks import ModelCheckpoint, StopOnSignals
+from jaxcxr.runs.callbacks import BackupAndRestore, StopOnSignals
 from jaxcxr.runs.workdir import Config, claim_workdir, trained_on_other_data, write_run_facts
 from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.callbacks import (
@@ -35,9 +35,10 @@ from jaxcxr.training.losses import (
     weighted_cross_entropy,
     weighted_cross_entropy_per_finding,
 )
+from jaxcxr.training.objective import Loss
 from jaxcxr.training.optimizers import Adam
 from jaxcxr.training.state import count_parameters
-from jaxcxr.training.steps import Loss
+from jaxcxr.training.validation import named_metrics
 
 LOSSES: dict[str, Loss] = {
     loss.__name__: loss
@@ -53,10 +54,10 @@ LOSSES: dict[str, Loss] = {
 _OF_FIT = (
     "batch_size",
     "compute_dtype",
+    "data_placement",
     "ema_decay",
     "epochs",
     "nonfinite_patience",
-    "placement",
     "seed",
     "steps_per_dispatch",
 )
@@ -101,6 +102,7 @@ def default_config() -> Config:
             "data": {"image_size": 256, "split": "by_patient", "split_seed": 0},
             "loss": "weighted_cross_entropy",  # or one of `LOSSES`
             "label_smoothing": 0.0,
+            "metrics": ("auc",),  # of the validation split, after each epoch
             "optimizer": {
                 "learning_rate": 1e-4,
                 "weight_decay": 0.0,
@@ -121,7 +123,7 @@ def default_config() -> Config:
             "ema_decay": 0.0,
             "batch_size": 128,
             "compute_dtype": "float32",  # or bfloat16, for the layers; all else stays float32
-            "placement": "streamed",  # or "host": in its memory; "device": in the devices' memory
+            "data_placement": "streamed",  # or "host", "device": in their memory
             "steps_per_dispatch": 16,  # of devices that hold the radiographs
             "epochs": 30,
             "early_stopping": {"patience": 3, "min_delta": 0.001},
@@ -146,7 +148,7 @@ class Experiment:
     config: Config
     model: Classifier
     loss: Loss
-    initial_weights: str | None
+    initial_weights: str
     optimizer: Adam
     augmentation: Augmentation
     early_stopping: EarlyStopping
@@ -166,6 +168,7 @@ class Experiment:
             )
         Variant(**config.data)
         check_settings(**{name: config[name] for name in _OF_FIT})
+        named_metrics(config.metrics)
         return cls(
             config=config,
             model=build_classifier(_set_fields(config.model.to_dict())),
@@ -190,7 +193,7 @@ class Experiment:
         Raises:
             UserError: The folder holds another run; the errors of `fit`.
         """
-        saved = ModelCheckpoint(
+        saved = BackupAndRestore(
             workdir, every=self.config.checkpoint_every, keep=self.config.keep_checkpoints
         )
         with saved.locked():
@@ -208,7 +211,7 @@ class Experiment:
             parameters = count_parameters(self.model, self.config.data.image_size)
             write_run_facts(workdir, data=dict(data.facts), parameters=parameters)
 
-    def _fit(self, data: PreparedData, workdir: Path, saved: ModelCheckpoint) -> Run:
+    def _fit(self, data: PreparedData, workdir: Path, saved: BackupAndRestore) -> Run:
         return fit(
             self.model,
             data.train,
@@ -216,6 +219,7 @@ class Experiment:
             **{name: self.config[name] for name in _OF_FIT},
             optimizer=self.optimizer,
             loss=self.loss,
+            metrics=self.config.metrics,
             initial_weights=self.initial_weights,
             frozen=self.config.frozen,
             augmentation=self.augmentation,
@@ -277,13 +281,13 @@ def _fits(value: Any, kind: type) -> bool:
     return isinstance(value, {float: int | float, tuple: list | tuple}.get(kind, kind))
 
 
-def _initial_weights(value: str) -> str | None:
+def _initial_weights(value: str) -> str:
     if value not in ("imagenet", "random") and not (value and os.path.exists(value)):
         raise UserError(
             f"config.initial_weights is {value!r}, which does not exist; use imagenet, random, "
             "a file of PyTorch's, or a folder of launch/convert_weights.py"
         )
-    return None if value == "random" else value
+    return value
 
 
 def _choice(name: str, value: str, choices: Mapping[str, Any]) -> Any:

@@ -27,7 +27,8 @@ _MAY_CHANGE = frozenset(
         "keep_checkpoints",
         "nonfinite_patience",
         "debug_nonfinite",
-        "placement",
+        "data_placement",
+        "metrics",
         "steps_per_dispatch",
     }
 )

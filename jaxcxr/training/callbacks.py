@@ -1,7 +1,7 @@
-"""What may happen around the epochs of `fit`, under Keras' names.
+"""Callbacks of `fit`, with the hooks of Keras.
 
-A callback decides nothing from memory of its own: all it needs is in the `Progress` that it
-receives, so a resumed training behaves as an uninterrupted one.
+A callback decides nothing from memory of its own: all it needs is in the history and in
+`self.progress`, so a resumed training behaves as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from tqdm import tqdm
 from jaxcxr.errors import UserError
 from jaxcxr.files import atomic_write
 from jaxcxr.training.distributed import is_primary_process
-from jaxcxr.training.history import History, UnfinishedEpoch
+from jaxcxr.training.history import History, Mode, UnfinishedEpoch
 from jaxcxr.training.state import TrainState
+
+Logs = Mapping[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """Where a training stands between two steps.
+    """The state of a training between two steps.
 
     Attributes:
-        state: What the next step starts from.
-        history: The epochs done.
+        state: What the next step starts from; `state.evaluated` are the variables to predict with.
+        history: The finished epochs.
         epochs: The number of epochs that the training may last.
         settings: The arguments of `fit` as plain values, as they go into config.json.
         unfinished: The epoch under way; empty between two epochs.
@@ -41,49 +43,96 @@ class Progress:
 
 
 class Callback:
-    """Does nothing; the base of all callbacks."""
+    """Does nothing; the base of all callbacks.
 
-    def on_train_begin(self, progress: Progress) -> Progress:
-        """Returns where the training starts: `progress`, or a place saved earlier."""
-        return progress
+    The hooks named ``on_…`` are Keras'; those below them let a callback save, resume and stop.
 
-    def on_resume(self, progress: Progress) -> None:
-        """Called before the first step of a training that starts at a place saved earlier."""
+    Attributes:
+        progress: The state of the training, which `fit` sets before it calls a hook, as Keras sets
+            `self.model`.
+    """
 
-    def pauses_after(self, step: int) -> bool:
-        """Tells whether to call `on_pause` after a step (from 1) of the epoch."""
-        return False
+    progress: Progress
 
-    def on_pause(self, progress: Progress) -> None:
-        """Called within an epoch: where a callback asks, and before the training is left there."""
-
-    def interruption(self) -> str | None:
-        """Returns why the training is to be left after this step, None where it goes on."""
-        return None
-
-    def on_epoch_end(self, progress: Progress) -> None:
-        """Called after each epoch."""
-
-    def should_stop(self, history: History) -> bool:
-        """Tells, after each epoch, whether the training has gone on long enough."""
-        return False
+    def on_train_begin(self) -> None:
+        """Called once before the first step, after a saved training was restored."""
 
     def on_train_end(self) -> None:
-        """Called once, also when the training is broken off by an error."""
+        """Called once after the last step, also when an error ends the training."""
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Called before an epoch's first step.
+
+        Args:
+            epoch: Its number, from 1, as in the history.
+        """
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Called after each epoch and its validation.
+
+        Args:
+            epoch: Its number, from 1.
+            logs: Its record of the history: ``loss``, ``val_loss`` …
+        """
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        """Called once per step, in order, when its loss is known: a few steps later.
+
+        `self.progress` is still that of the epoch's begin.
+
+        Args:
+            batch: Number of the step within the epoch, from 1.
+            logs: ``loss``, NaN where the step was skipped.
+        """
+
+    def restore(self, progress: Progress) -> Progress:
+        """Returns where the training starts: `progress`, or what was saved earlier."""
+        return progress
+
+    def pauses_after(self, step: int) -> bool:
+        """Returns whether to call `on_pause` after a step (from 1) of the epoch."""
+        return False
+
+    def on_pause(self) -> None:
+        """Called within an epoch: where a callback asks for it, and before an interruption."""
+
+    def interruption(self) -> str | None:
+        """Returns why the training has to stop after this step; None to continue."""
+        return None
+
+    def should_stop(self, history: History) -> bool:
+        """Returns, after each epoch, whether the training is finished."""
+        return False
+
+    def keeps_weights(self, history: History) -> bool:
+        """Returns, after each epoch, whether `Run.variables` are to be those of this epoch."""
+        return False
+
+    def set_progress(self, progress: Progress) -> None:
+        """Sets `self.progress`."""
+        object.__setattr__(self, "progress", progress)  # also of a frozen dataclass
 
 
 @dataclasses.dataclass(frozen=True)
 class EarlyStopping(Callback):
-    """Stops when the validation loss has not improved for some epochs.
+    """Stops when a monitored value has not improved for some epochs.
 
     Attributes:
+        monitor: Name of the value in the history: "val_loss" (without validation data: the
+            training loss), "val_auc", "loss" …
+        min_delta: A value counts as better when it is better by at least this much (the authors'
+            code: 0.001). An equal value is never better.
         patience: Epochs in a row without improvement after which training stops (the paper: 3).
-        min_delta: A loss counts as better when it is lower by at least this much (the authors'
-            code: 0.001).
+        restore_best_weights: Whether `Run.variables` are those of the best epoch, in place of the
+            last one.
+        mode: "min" where lower is better, "max" where greater is; "auto": "max" for an AUC.
     """
 
-    patience: int = 3
+    monitor: str = "val_loss"
     min_delta: float = 0.001
+    patience: int = 3
+    restore_best_weights: bool = False
+    mode: Mode = "auto"
 
     def __post_init__(self) -> None:
         if self.patience < 1:
@@ -92,19 +141,24 @@ class EarlyStopping(Callback):
             raise UserError(f"min_delta is {self.min_delta}; it must be 0 or more, and finite")
 
     def should_stop(self, history: History) -> bool:
-        """Replays the monitored losses; see `Callback.should_stop`."""
-        best, waited = math.inf, 0
-        for value in history.monitored():
-            if math.isfinite(value) and best - value >= self.min_delta:
-                best, waited = value, 0
+        """Replays the monitored values; see `Callback.should_stop`."""
+        best, waited = -math.inf, 0
+        for score in history.scores(self.monitor, self.mode):
+            if score > best and score - best >= self.min_delta:
+                best, waited = score, 0
             else:
                 waited += 1
         return waited >= self.patience
 
+    def keeps_weights(self, history: History) -> bool:
+        """Returns whether the last epoch is the best; see `Callback.keeps_weights`."""
+        best = history.best_epoch(self.monitor, self.mode)
+        return self.restore_best_weights and best == len(history)
+
 
 @dataclasses.dataclass(frozen=True)
 class CSVLogger(Callback):
-    """Writes the history as a CSV file after each epoch, whole each time.
+    """Writes the history as a CSV file after each epoch, completely each time.
 
     Attributes:
         path: For example `workdir/history.csv`.
@@ -112,20 +166,25 @@ class CSVLogger(Callback):
 
     path: str | Path
 
-    def on_resume(self, progress: Progress) -> None:
+    def on_train_begin(self) -> None:
         """Brings the file in line with the checkpoint, where it is not."""
-        text = progress.history.to_frame().to_csv(index=False)
-        path = Path(self.path)
-        if len(progress.history) == 0:
+        text, path = self._text(), Path(self.path)
+        if len(self.progress.history) == 0:
             return
         if not path.exists() or path.read_text(encoding="utf-8") != text:
-            self.on_epoch_end(progress)
+            self._write()
 
-    def on_epoch_end(self, progress: Progress) -> None:
-        """Writes the file anew."""
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Writes the file."""
+        self._write()
+
+    def _text(self) -> str:
+        return self.progress.history.to_frame().to_csv(index=False)
+
+    def _write(self) -> None:
         if is_primary_process():
             with atomic_write(self.path) as aside:
-                progress.history.to_frame().to_csv(aside, index=False)
+                aside.write_text(self._text(), encoding="utf-8")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,66 +197,61 @@ class TensorBoard(Callback):
 
     log_dir: str | Path
 
-    def on_resume(self, progress: Progress) -> None:
-        """Writes the last epoch's numbers again: they may be missing, and twice does no harm."""
-        if len(progress.history) and not progress.unfinished.steps:
-            self.on_epoch_end(progress)
+    def on_train_begin(self) -> None:
+        """Writes the last epoch of a resumed training again: it may be missing."""
+        history = self.progress.history
+        if len(history) and not self.progress.unfinished.steps:
+            self.on_epoch_end(len(history), history.epochs[-1])
 
-    def on_epoch_end(self, progress: Progress) -> None:
-        """Writes the last epoch's numbers to an event file of their own.
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Writes the epoch's numbers to an event file of their own.
 
         Raises:
-            UserError: It cannot be written; nothing of it is left.
+            UserError: It cannot be written; no part of it is left.
         """
         if not is_primary_process():
             return
         from tensorboard.summary import Writer  # imports TensorFlow where it is installed
 
-        record = dict(progress.history.epochs[-1])
-        epoch = int(record.pop("epoch"))
         folder = Path(self.log_dir)
         earlier = set(folder.glob("*"))
         try:
             writer = Writer(str(self.log_dir))
-            for name, value in record.items():
-                writer.add_scalar(name, value, epoch)
+            for name, value in logs.items():
+                if name != "epoch":
+                    writer.add_scalar(name, value, epoch)
             writer.close()
         except Exception as error:  # TensorFlow's file layer has exceptions of its own
             for path in set(folder.glob("*")) - earlier:
                 path.unlink()
             raise UserError(
-                f"{self.log_dir} cannot be written: {error}; mend that and start the run again, "
-                "it goes on after the last checkpoint"
+                f"{self.log_dir} cannot be written: {error}; fix that and start the run again, "
+                "which resumes after the last checkpoint"
             ) from error
 
 
 @dataclasses.dataclass(frozen=True)
 class LearningRateLogger(Callback):
-    """Prints the learning rate after the first epoch and after each in which it was another."""
+    """Prints the learning rate after the first epoch and after each in which it changed."""
 
-    def on_epoch_end(self, progress: Progress) -> None:
-        """Prints the last epoch's rate where it is news."""
-        *before, rate = progress.history["learning_rate"]
-        if is_primary_process() and before[-1:] != [rate]:
-            tqdm.write(f"learning rate of epoch {len(progress.history)}: {rate:.3g}")
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Prints the epoch's rate, where it is known and has changed."""
+        rates = [record.get("learning_rate") for record in self.progress.history.epochs]
+        if is_primary_process() and rates[-1] is not None and rates[-2:-1] != rates[-1:]:
+            tqdm.write(f"learning rate of epoch {epoch}: {rates[-1]:.3g}")
 
 
 @dataclasses.dataclass(frozen=True)
 class ProgressLine(Callback):
-    """Prints one line per epoch: its losses, rate, time, and whether it is the best so far."""
+    """Prints one line per epoch: losses, metrics, speed, and whether it is the best so far."""
 
-    def on_epoch_end(self, progress: Progress) -> None:
-        """Prints the last epoch's line."""
-        record = progress.history.epochs[-1]
-        parts = [f"epoch {int(record['epoch']):>2}/{progress.epochs}", f"loss {record['loss']:.4f}"]
-        if "val_loss" in record:
-            parts.append(f"val_loss {record['val_loss']:.4f}")
-        parts += [
-            f"{record['images_per_second']:.0f} images/s",
-            f"{record['seconds']:.0f} s",
-        ]
-        if record["skipped_steps"]:
-            parts.append(f"{int(record['skipped_steps'])} steps skipped, their loss not finite")
-        if progress.history.best_epoch() == len(progress.history):
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Prints the epoch's line."""
+        parts = [f"epoch {epoch:>2}/{self.progress.epochs}", f"loss {logs['loss']:.4f}"]
+        parts += [f"{name} {logs[name]:.4f}" for name in logs if name.startswith("val_")]
+        parts += [f"{logs['images_per_second']:.0f} images/s", f"{logs['seconds']:.0f} s"]
+        if logs["skipped_steps"]:
+            parts.append(f"{int(logs['skipped_steps'])} steps skipped, their loss not finite")
+        if self.progress.history.best_epoch() == epoch:
             parts.append("best so far")
         tqdm.write("  ".join(parts))

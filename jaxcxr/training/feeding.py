@@ -11,16 +11,16 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcxr.errors import UserError
-from jaxcxr.training.objective import DEVICES, Batch
+from jaxcxr.training.devices import DEVICES, EVERYWHERE, Batch, shard_batch
 from jaxcxr.training.state import TrainState
-from jaxcxr.training.steps import shard_batch
+from jaxcxr.training.steps import TrainStep, make_resident_steps, make_train_step
 
-Placement = Literal["streamed", "host", "device"]
-PLACEMENTS: tuple[Placement, ...] = ("streamed", "host", "device")
+DataPlacement = Literal["streamed", "host", "device"]
+DATA_PLACEMENTS: tuple[DataPlacement, ...] = ("streamed", "host", "device")
 
 
 class DataSource(Protocol):
-    """Where batches come from: `jaxcxr.data.Split`, `jaxcxr.data.ArraySplit` or one's own."""
+    """A source of batches: `jaxcxr.data.Split`, `jaxcxr.data.ArraySplit` or one's own."""
 
     @property
     def num_images(self) -> int:
@@ -56,7 +56,7 @@ class InMemorySource(DataSource, Protocol):
 
     @property
     def fields(self) -> Mapping[str, np.ndarray]:
-        """All rows of what `batches` yields but the mask."""
+        """The arrays that `batches` yields, all rows, without the mask."""
         ...
 
     def epoch_rows(self, seed: int, epoch: int) -> np.ndarray:
@@ -66,13 +66,13 @@ class InMemorySource(DataSource, Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Dispatch:
-    """Steps that the devices do in one go, without asking the host in between.
+    """Steps that the devices do in one call, without the host in between.
 
     Attributes:
         advance: Starts the steps: state → (state after them, their losses); it does not wait.
-        batches: What each step's batch holds, to name its images in messages.
+        batches: Names of the images of each step's batch, for messages.
         pauses: Whether the training pauses after them.
-        on_devices: The batch as the devices have it, where it is one that the host has put there.
+        on_devices: The batch on the devices, where the host has put it there.
     """
 
     advance: Callable[[TrainState], tuple[TrainState, jax.Array]]
@@ -89,7 +89,8 @@ class Feed(Protocol):
     ) -> Iterator[Dispatch]:
         """Yields the steps of an epoch (from 1) that follow the first `done`.
 
-        `pauses_after` is asked once about each step (from 1) whether the training pauses after it.
+        `pauses_after` returns for each step (from 1) whether the training pauses after it; it is
+        called once per step.
         """
         ...
 
@@ -143,11 +144,11 @@ class Resident:
     Attributes:
         steps: Of `make_resident_steps`.
         held: The training split in host memory.
-        on_devices: `image` and `labels` of `held`, whole on each device.
+        on_devices: `image` and `labels` of `held`, complete on each device.
         batch_size: Of the global batch.
         seed: Of the order.
         mesh: The devices.
-        most: Steps per dispatch.
+        max_steps: Steps per dispatch.
     """
 
     steps: Callable[..., tuple[TrainState, jax.Array]]
@@ -156,7 +157,7 @@ class Resident:
     batch_size: int
     seed: int
     mesh: Mesh
-    most: int
+    max_steps: int
 
     def dispatches(
         self, epoch: int, done: int, pauses_after: Callable[[int], bool]
@@ -167,14 +168,14 @@ class Resident:
         batches = batches.reshape(-1, self.batch_size)
         while done < len(batches):
             count, pauses = 0, False
-            while count < min(self.most, len(batches) - done) and not pauses:
+            while count < min(self.max_steps, len(batches) - done) and not pauses:
                 count += 1
                 pauses = pauses_after(done + count)
             yield self._dispatch(batches[done : done + count], pauses)
             done += count
 
     def _dispatch(self, batches: np.ndarray, pauses: bool) -> Dispatch:
-        rows = np.zeros((self.most, self.batch_size), np.int32)
+        rows = np.zeros((self.max_steps, self.batch_size), np.int32)
         rows[: len(batches)] = batches
         shared = _global(rows, NamedSharding(self.mesh, PartitionSpec(None, DEVICES)))
 
@@ -187,7 +188,35 @@ class Resident:
         return Dispatch(advance, tuple(named), pauses)
 
 
-def in_memory(data: DataSource, placement: Placement) -> InMemorySource:
+def make_feed(
+    step: TrainStep,
+    data: DataSource,
+    *,
+    batch_size: int,
+    seed: int,
+    mesh: Mesh,
+    on_devices: bool,
+    steps_per_dispatch: int,
+) -> Feed:
+    """Returns the steps of a training.
+
+    Args:
+        step: Of one device.
+        data: The training split.
+        batch_size: Of the global batch.
+        seed: Of the order.
+        mesh: The devices.
+        on_devices: Whether the devices hold the radiographs.
+        steps_per_dispatch: Greatest number of steps per call of devices which do.
+    """
+    if not on_devices:
+        return Streamed(make_train_step(step, mesh), data, batch_size, seed, mesh)
+    max_steps = steps_per_call(mesh, steps_per_dispatch)
+    steps, held = make_resident_steps(step, mesh, max_steps), in_memory(data, "device")
+    return Resident(steps, held, put_on_devices(held, mesh), batch_size, seed, mesh, max_steps)
+
+
+def in_memory(data: DataSource, placement: DataPlacement) -> InMemorySource:
     """Returns a split in host memory.
 
     Raises:
@@ -195,22 +224,23 @@ def in_memory(data: DataSource, placement: Placement) -> InMemorySource:
     """
     if not hasattr(data, "in_memory"):
         raise UserError(
-            f"placement is {placement!r}, but {type(data).__name__} has no in_memory(); "
-            'use placement "streamed"'
+            f"data_placement is {placement!r}, but {type(data).__name__} has no in_memory(); "
+            'use "streamed"',
+            argument="data_placement",
         )
     return data.in_memory()  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def steps_together(mesh: Mesh, most: int) -> int:
-    """Returns how many steps devices do in one go, at most: one on a CPU, `most` elsewhere.
+def steps_per_call(mesh: Mesh, steps_per_dispatch: int) -> int:
+    """Returns the greatest number of steps per call: one on CPUs.
 
     In XLA's loops for CPUs a step takes seven times as long, and there the host is no bottleneck.
     """
-    return 1 if mesh.devices.flat[0].platform == "cpu" else most
+    return 1 if mesh.devices.flat[0].platform == "cpu" else steps_per_dispatch
 
 
 def put_on_devices(data: InMemorySource, mesh: Mesh) -> dict[str, jax.Array]:
-    """Puts `image` and `labels` of a split on every device, whole.
+    """Puts `image` and `labels` of a split on every device, completely.
 
     Raises:
         UserError: A device has too little memory for them.
@@ -221,15 +251,17 @@ def put_on_devices(data: InMemorySource, mesh: Mesh) -> dict[str, jax.Array]:
         if limit is not None and size > 0.8 * limit:
             raise UserError(
                 f"{data.num_images} radiographs of {data.image_size} pixels take "
-                f"{size / 1e9:.1f} GB, and {device.device_kind} has {limit / 1e9:.1f} GB, a fifth "
-                'of it for the training itself at least; use placement "host" or a smaller image'
+                f"{size / 1e9:.1f} GB, and {device.device_kind} has {limit / 1e9:.1f} GB, of which "
+                "the training itself needs at least a fifth; use data_placement "
+                '"host" or smaller images',
+                argument="data_placement",
             )
-    whole = NamedSharding(mesh, PartitionSpec())
-    return {name: _global(data.fields[name], whole) for name in ("image", "labels")}
+    complete = NamedSharding(mesh, EVERYWHERE)
+    return {name: _global(data.fields[name], complete) for name in ("image", "labels")}
 
 
 def _global(array: np.ndarray, sharding: NamedSharding) -> Any:
-    """Returns an array that every process has whole, laid out over all devices."""
+    """Returns an array that every process has completely, laid out over all devices."""
     return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
 

@@ -1,72 +1,63 @@
-"""`fit`: the training loop, with Keras' arguments."""
+"""`fit`: training with Keras' arguments."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-import optax
-from jax.sharding import NamedSharding, PartitionSpec
-from tqdm import tqdm
+from jax.sharding import NamedSharding
 
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, classifier_config
 from jaxcxr.models.ops.normalization import in_part
-from jaxcxr.training import feeding
 from jaxcxr.training.augmentation import Augmentation
-from jaxcxr.training.callbacks import Callback, Progress, ProgressLine
+from jaxcxr.training.callbacks import Callback, EarlyStopping, Progress, ProgressLine
+from jaxcxr.training.devices import EVERYWHERE, device_mesh
 from jaxcxr.training.distributed import is_primary_process
 from jaxcxr.training.feeding import (
-    PLACEMENTS,
+    DATA_PLACEMENTS,
+    DataPlacement,
     DataSource,
-    Feed,
-    Placement,
-    Resident,
-    Streamed,
     in_memory,
-    put_on_devices,
+    make_feed,
 )
 from jaxcxr.training.history import History, UnfinishedEpoch
-from jaxcxr.training.losses import weighted_cross_entropy
-from jaxcxr.training.nonfinite import (
-    StepLosses,
-    describe_step,
-    first_not_finite,
-    make_finiteness_check,
+from jaxcxr.training.loop import Training, train
+from jaxcxr.training.losses import loss_identity, weighted_cross_entropy
+from jaxcxr.training.nonfinite import make_finiteness_check
+from jaxcxr.training.objective import COMPUTE_DTYPES, ComputeDtype, Loss, Objective
+from jaxcxr.training.optimizers import (
+    Adam,
+    Optimizer,
+    build_transformation,
+    learning_rate,
+    optimizer_identity,
 )
-from jaxcxr.training.objective import COMPUTE_DTYPES, ComputeDtype
-from jaxcxr.training.optimizers import Adam
 from jaxcxr.training.state import Variables, create_state, initial_variables
-from jaxcxr.training.steps import (
-    Loss,
-    device_mesh,
-    make_loss_step,
-    make_resident_steps,
-    make_train_step,
-    shard_batch,
-)
+from jaxcxr.training.steps import TrainStep
+from jaxcxr.training.validation import Metric, Validation, named_metrics
 
-_LARGEST = 2**31 - 1
+_MAX_COUNT = 2**31 - 1
 """Steps and epochs are counted in 32 bits on the devices."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Run:
     """A finished training, or one that was interrupted.
 
     Attributes:
         model: The network.
-        variables: Its variables after the last step (their moving average where one is kept).
-        history: Losses and rates per epoch; `run.history["val_loss"]` is a list to plot.
-        interrupted: Why the training was left before its end ("SIGTERM"); None where it was not.
-        unfinished: The epoch in which it was left.
+        variables: Its variables after the last step (their moving average where one is kept), or
+            after the best epoch where `EarlyStopping(restore_best_weights=True)` asks for it.
+        history: Losses, metrics and rates per epoch; `run.history["val_loss"]` is a list to plot.
+        interrupted: Why the training stopped before its end ("SIGTERM"); None where it did not.
+        unfinished: The epoch in which it was interrupted.
     """
 
     model: Classifier
@@ -74,6 +65,23 @@ class Run:
     history: History
     interrupted: str | None = None
     unfinished: UnfinishedEpoch = UnfinishedEpoch()  # noqa: RUF009, frozen
+
+    def __repr__(self) -> str:
+        """Returns one line: the network, the number of epochs and the best one."""
+        parts = [type(self.model.backbone).__name__, type(self.model.head).__name__]
+        words = [" with ".join(parts), f"{len(self.history)} epochs"]
+        best = self.history.best_epoch()
+        if best is not None:
+            name = "val_loss" if "val_loss" in self.history.epochs[best - 1] else "loss"
+            words.append(f"best epoch {best}: {name} {self.history[name][best - 1]:.4f}")
+        if self.interrupted is not None:
+            words.append(f"interrupted by {self.interrupted}")
+        return f"<Run: {', '.join(words)}>"
+
+    def _repr_html_(self) -> str:
+        """Returns the history as a table for notebooks."""
+        table = self.history.to_frame().to_html(index=False, float_format="{:.4g}".format)
+        return f"<p>{self!r}</p>".replace("<Run: ", "").replace("></p>", "</p>") + table
 
 
 def fit(
@@ -83,8 +91,9 @@ def fit(
     validation_data: DataSource | None = None,
     epochs: int = 30,
     batch_size: int = 128,
-    optimizer: Adam | None = None,
+    optimizer: Optimizer | None = None,
     loss: Loss = weighted_cross_entropy,
+    metrics: Sequence[str | Metric] = (),
     initial_weights: Variables | str | Path | None = None,
     frozen: Sequence[str] | str = (),
     augmentation: Augmentation | None = None,
@@ -92,7 +101,7 @@ def fit(
     seed: int = 0,
     callbacks: Sequence[Callback] = (),
     devices: Sequence[Any] | None = None,
-    placement: Placement = "streamed",
+    data_placement: DataPlacement = "streamed",
     steps_per_dispatch: int = 16,
     compute_dtype: ComputeDtype = "float32",
     nonfinite_patience: int = 10,
@@ -104,35 +113,39 @@ def fit(
     Args:
         model: The network.
         train_data: The training split.
-        validation_data: The split whose loss decides about the best epoch and early stopping.
-        epochs: Most epochs.
+        validation_data: The split whose loss selects the best epoch and stops early. The loss is
+            evaluated once on the complete split (one |P| and |N|), not as a mean over batches.
+        epochs: Greatest number of epochs.
         batch_size: Images per step, over all devices.
-        optimizer: `Adam()` where not given.
-        loss: Function of `losses`.
-        initial_weights: Variables to start from; or "imagenet", a file of PyTorch's or a folder of
-            launch/convert_weights.py, for the parts that they hold (see
-            `jaxcxr.models.weights.pretrained.initialize`); None for random ones. What they leave is
-            drawn from `seed`.
+        optimizer: `Adam`, any `optax.GradientTransformation`, or a function (steps_per_epoch,
+            epochs) that returns one; `Adam()` by default.
+        loss: Function (logits (B, K), labels (B, K), mask (B,)) → scalar of the global batch; see
+            `losses`.
+        metrics: Of the validation split: "auc" (mean over the findings that have both classes), or
+            functions (logits (N, K), labels (N, K)) → number. The history has them as ``val_auc``.
+        initial_weights: Variables to start from; "imagenet"; the path of a weights file or folder
+            (see `jaxcxr.models.weights.pretrained.initialize`); None or "random" for random ones.
+            Parts without weights there are drawn from `seed`.
         frozen: Parts whose parameters and batch norm statistics keep their values, for example
             ("backbone",) or ("backbone/stage1", "backbone/stage2").
-        augmentation: Random changes of the training images; none where not given.
-        ema_decay: Keep an exponential moving average of the weights with this decay (0.999, say)
-            and validate, save and predict with it; 0 keeps none.
+        augmentation: Random changes of the training images; none by default.
+        ema_decay: Keep an exponential moving average of the weights with this decay (for example
+            0.999) and validate, save and predict with it; 0 keeps none.
         seed: Of the initial weights, the order of the images and their augmentation. The same seed
             and number of devices give the same bits.
-        callbacks: For example `EarlyStopping()`, `ModelCheckpoint(workdir)`.
-        devices: The devices to use; all where not given.
-        placement: Where the radiographs are: "streamed" from where they come; in "host" memory,
+        callbacks: For example `EarlyStopping()`, `BackupAndRestore(workdir)`.
+        devices: The devices to use; all by default.
+        data_placement: Where the radiographs are: "streamed" from their source; in "host" memory,
             read once; the training split on each "device", gathered, augmented and normalized
             within the step (7.4 GB for 112,120 of 256×256). The batches are the same, bit for bit.
-        steps_per_dispatch: Most steps that GPUs which hold the radiographs do in one go. Signals,
-            and the progress bar, wait for them.
+        steps_per_dispatch: Greatest number of steps that GPUs which hold the radiographs do in one
+            call. Signals, and the progress bar, wait for them.
         compute_dtype: "bfloat16" makes the network's layers compute in it; parameters, batch norm
             statistics, loss, gradients and updates stay float32, and so does validation.
         nonfinite_patience: A step whose loss or gradients are not finite changes nothing and is
-            counted in the history; after so many in a row the training is broken off.
-        debug_nonfinite: Break off at the first such step and name the layer. The host then waits
-            for each step.
+            counted in the history; after so many in a row the training ends with an error.
+        debug_nonfinite: End at the first such step and name the layer. The host then waits for each
+            step.
         verbose: Whether to show a progress bar and a line per epoch.
 
     Raises:
@@ -148,61 +161,48 @@ def fit(
         steps_per_dispatch=steps_per_dispatch,
         seed=seed,
         ema_decay=ema_decay,
-        placement=placement,
+        data_placement=data_placement,
         compute_dtype=compute_dtype,
     )
-    _check_validation(train_data, validation_data)
-    steps_per_epoch = train_data.num_images // batch_size
-    if steps_per_epoch == 0:
-        raise UserError(
-            f"the training split holds {train_data.num_images} images, less than one batch of "
-            f"{batch_size}; use a smaller batch size"
-        )
-    mesh = device_mesh(devices)
-    transformation = optimizer.transformation(steps_per_epoch, epochs, frozen)
-    learning = {
-        "loss": loss,
-        "frozen": frozen,
-        "augmentation": augmentation,
-        "compute_dtype": compute_dtype,
-        "seed": seed,
-    }
-    stepping = {**learning, "ema_decay": ema_decay}
-    order = {"batch_size": batch_size, "seed": seed, "mesh": mesh}
-    if placement != "streamed":
-        train_data = in_memory(train_data, placement)
-        validation_data = validation_data and in_memory(validation_data, placement)
-    if placement == "device" and not debug_nonfinite:  # its check needs the batch at hand
-        most = feeding.steps_together(mesh, steps_per_dispatch)
-        steps = make_resident_steps(model, transformation, mesh, **stepping, most=most)
-        held = in_memory(train_data, placement)
-        on_devices = put_on_devices(held, mesh)
-        feed: Feed = Resident(steps, held, on_devices, **order, most=most)
-    else:
-        step = make_train_step(model, transformation, mesh, **stepping)
-        feed = Streamed(step, train_data, **order)
-    training = _Training(
+    named = named_metrics(metrics)
+    _check_data(train_data, validation_data, batch_size)
+    _check_monitors(callbacks, named if validation_data is not None else {})
+    if data_placement != "streamed":
+        train_data = in_memory(train_data, data_placement)
+        validation_data = validation_data and in_memory(validation_data, data_placement)
+    mesh, steps_per_epoch = device_mesh(devices), train_data.num_images // batch_size
+    objective = Objective(model, loss, frozen, augmentation, seed, compute_dtype)
+    transformation = build_transformation(optimizer, steps_per_epoch, epochs, frozen)
+    feed = make_feed(
+        TrainStep(objective, transformation, ema_decay),
+        train_data,
+        batch_size=batch_size,
+        seed=seed,
+        mesh=mesh,
+        on_devices=data_placement == "device" and not debug_nonfinite,  # which needs the batch
+        steps_per_dispatch=steps_per_dispatch,
+    )
+    verbose = verbose and is_primary_process()
+    training = Training(
         feed=feed,
-        loss_step=make_loss_step(model, mesh, loss=loss),
-        check=make_finiteness_check(model, mesh, **learning) if debug_nonfinite else None,
-        schedule=optimizer.schedule(steps_per_epoch, epochs),
-        validation_data=validation_data,
+        validation=None
+        if validation_data is None
+        else Validation(validation_data, model, loss, named, batch_size, mesh),
+        check=make_finiteness_check(objective, mesh) if debug_nonfinite else None,
+        learning_rate=functools.partial(
+            learning_rate, optimizer, steps_per_epoch=steps_per_epoch, epochs=epochs
+        ),
         batch_size=batch_size,
         steps_per_epoch=steps_per_epoch,
         epochs=epochs,
-        mesh=mesh,
         patience=nonfinite_patience,
-        callbacks=(*callbacks, ProgressLine())
-        if verbose and is_primary_process()
-        else tuple(callbacks),
-        verbose=verbose and is_primary_process(),
+        callbacks=(*callbacks, ProgressLine()) if verbose else tuple(callbacks),
+        verbose=verbose,
     )
-    variables = _starting_variables(model, train_data.image_size, initial_weights, seed)
+    variables = starting_variables(model, train_data.image_size, initial_weights, seed)
     _check_parts(variables, frozen)
-    state = jax.device_put(
-        create_state(variables, transformation, averaged=ema_decay > 0),
-        NamedSharding(mesh, PartitionSpec()),
-    )
+    keeps_best = any(isinstance(c, EarlyStopping) and c.restore_best_weights for c in callbacks)
+    state = create_state(variables, transformation, averaged=ema_decay > 0, keeps_best=keeps_best)
     settings = {
         "model": classifier_config(model),
         "data": {"image_size": train_data.image_size, "train_images": train_data.num_images},
@@ -212,134 +212,68 @@ def fit(
         "ema_decay": ema_decay,
         "epochs": epochs,
         "frozen": list(frozen),
-        "optimizer": dataclasses.asdict(optimizer),
+        "initial_variables": _weights_identity(initial_weights, variables),
+        "loss_function": loss_identity(loss),
+        "optimizer": optimizer_identity(optimizer),
         "seed": seed,
     }
-    progress, interrupted = _run(training, Progress(state, History(), epochs, settings))
-    return Run(model, progress.state.evaluated, progress.history, interrupted, progress.unfinished)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Training:
-    """What stays the same from step to step; see the arguments of `fit`."""
-
-    feed: Feed
-    loss_step: Callable[..., tuple[jax.Array, jax.Array]]
-    check: Callable[..., Mapping[tuple[int, str], jax.Array]] | None
-    schedule: optax.Schedule
-    validation_data: DataSource | None
-    batch_size: int
-    steps_per_epoch: int
-    epochs: int
-    mesh: jax.sharding.Mesh
-    patience: int
-    callbacks: tuple[Callback, ...]
-    verbose: bool
-
-    def interruption(self) -> str | None:
-        """Returns why the training is to be left, if it is."""
-        reasons = [callback.interruption() for callback in self.callbacks]
-        return next((reason for reason in reasons if reason is not None), None)
-
-    def is_done(self, history: History) -> bool:
-        """Tells whether no epoch is to come."""
-        stopped = len(history) > 0 and any(c.should_stop(history) for c in self.callbacks)
-        return stopped or len(history) >= self.epochs
-
-    def pauses_after(self, step: int) -> bool:
-        """Tells whether a callback wants to do something after a step of an epoch."""
-        wishes = [callback.pauses_after(step) for callback in self.callbacks]  # all are asked
-        return any(wishes)
-
-
-def _run(training: _Training, progress: Progress) -> tuple[Progress, str | None]:
-    """Trains to the end or to an interruption; returns the place, and the reason of the latter."""
-    interrupted = None
-    with ExitStack() as stack:
-        for callback in reversed(training.callbacks):
-            stack.callback(callback.on_train_end)
-        start = progress
-        for callback in training.callbacks:
-            progress = callback.on_train_begin(progress)
-        if progress is not start:
-            for callback in training.callbacks:
-                callback.on_resume(progress)
-        while not training.is_done(progress.history):
-            progress, interrupted = _train_epoch(training, progress)
-            if interrupted is None:
-                progress, interrupted = _end_epoch(training, progress)
-            if interrupted is not None:
-                break
-        if progress.unfinished.steps:
-            for callback in training.callbacks:
-                callback.on_pause(progress)
-    return progress, interrupted
-
-
-def _train_epoch(training: _Training, progress: Progress) -> tuple[Progress, str | None]:
-    """Does the steps that an epoch lacks, up to an interruption; returns its reason, if any."""
-    state, before = progress.state, progress.unfinished
-    epoch = len(progress.history) + 1
-    losses = StepLosses(before, epoch, training.patience)
-    began = time.perf_counter() - before.seconds
-    interrupted = training.interruption()
-
-    def place() -> Progress:
-        losses.read()
-        seconds = time.perf_counter() - began
-        unfinished = UnfinishedEpoch(tuple(losses.losses), before.skipped_before, seconds)
-        return dataclasses.replace(progress, state=state, unfinished=unfinished)
-
-    with _bar(training, epoch, before.steps) as bar:
-        for dispatch in training.feed.dispatches(epoch, before.steps, training.pauses_after):
-            if interrupted is not None:
-                break
-            state, of_steps = dispatch.advance(state)
-            losses.add(of_steps, dispatch.batches)
-            bar.update(len(dispatch.batches))
-            if training.check is not None and math.isnan(float(of_steps)):
-                culprit = first_not_finite(training.check(state, dispatch.on_devices))
-                where = describe_step(epoch, losses.steps, dispatch.batches[0])
-                raise UserError(f"{where}: {culprit} is the first that is not finite")
-            interrupted = training.interruption()
-            if interrupted is None and dispatch.pauses:
-                for callback in training.callbacks:
-                    callback.on_pause(place())
-    return place(), interrupted
+    state = jax.device_put(state, NamedSharding(mesh, EVERYWHERE))
+    progress, interrupted = train(training, Progress(state, History(), epochs, settings))
+    variables = progress.state.best or progress.state.evaluated
+    return Run(model, variables, progress.history, interrupted, progress.unfinished)
 
 
 def check_settings(
-    *, seed: int, ema_decay: float, placement: str, compute_dtype: str, **at_least_one: int
+    *, seed: int, ema_decay: float, data_placement: str, compute_dtype: str, **at_least_one: int
 ) -> None:
-    """Checks arguments of `fit`, by these names, as far as they can be without data.
+    """Checks arguments of `fit`, by these names, as far as possible without data.
 
     Raises:
-        UserError: A value is out of range, or none of the choices.
+        UserError: A value is out of range, or not one of the choices.
     """
     for name, value in at_least_one.items():
         if value < 1:
-            raise UserError(f"{name} is {value}; at least 1 is needed")
-        if value > _LARGEST:
-            raise UserError(f"{name} is {value:,}; it must be {_LARGEST:,} at most")
-    if not 0 <= seed <= _LARGEST:
-        raise UserError(f"seed is {seed}; it must be 0 or more, and {_LARGEST:,} at most")
+            raise UserError(f"{name} is {value}; at least 1 is needed", argument=name)
+        if value > _MAX_COUNT:
+            raise UserError(f"{name} is {value:,}; expected at most {_MAX_COUNT:,}", argument=name)
+    if not 0 <= seed <= _MAX_COUNT:
+        raise UserError(f"seed is {seed}; expected 0 to {_MAX_COUNT:,}", argument="seed")
     if not 0 <= ema_decay < 1:
         raise UserError(f"ema_decay is {ema_decay}; it must be at least 0 and below 1")
-    _check_choice("placement", placement, PLACEMENTS)
+    _check_choice("data_placement", data_placement, DATA_PLACEMENTS)
     _check_choice("compute_dtype", compute_dtype, COMPUTE_DTYPES)
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
-        raise UserError(f"{name} is {value!r}; use one of {', '.join(choices)}")
+        raise UserError(f"{name} is {value!r}; use one of {', '.join(choices)}", argument=name)
 
 
-def _check_validation(train: DataSource, validation: DataSource | None) -> None:
+def _check_data(train: DataSource, validation: DataSource | None, batch_size: int) -> None:
+    if train.num_images < batch_size:
+        raise UserError(
+            f"the training split holds {train.num_images} images, less than one batch of "
+            f"{batch_size}; use a smaller batch size",
+            argument="batch_size",
+        )
     if validation is not None and validation.image_size != train.image_size:
         raise UserError(
             f"the validation radiographs are of {validation.image_size} pixels, those for training "
             f"of {train.image_size}; prepare both at one size"
         )
+
+
+def _check_monitors(callbacks: Sequence[Callback], metrics: Mapping[str, Metric]) -> None:
+    """Refuses a callback that monitors a value which the history will not have."""
+    known = ["loss", "val_loss", *(f"val_{name}" for name in metrics)]
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", "val_loss")
+        if monitor not in known:
+            raise UserError(
+                f"{type(callback).__name__} monitors {monitor!r}; the history will have "
+                f"{', '.join(known)}; add it to metrics",
+                argument="metrics",
+            )
 
 
 def _check_parts(variables: Variables, frozen: Sequence[str]) -> None:
@@ -351,14 +285,18 @@ def _check_parts(variables: Variables, frozen: Sequence[str]) -> None:
     for part in frozen:
         if not any(in_part(path, (part,)) for path in paths):
             known = sorted({"/".join(path[:depth]) for path in paths for depth in (1, 2)})
-            raise UserError(f"frozen names {part!r}, no part of the network: {', '.join(known)}")
+            raise UserError(
+                f"frozen names {part!r}; the network's parts are {', '.join(known)}",
+                argument="frozen",
+            )
 
 
-def _starting_variables(
+def starting_variables(
     model: Classifier, image_size: int, initial_weights: Variables | str | Path | None, seed: int
 ) -> Variables:
+    """Returns the variables that a training starts from; the arguments are those of `fit`."""
     variables = initial_variables(model, image_size, seed)
-    if initial_weights is None:
+    if initial_weights is None or initial_weights == "random":
         return variables
     if isinstance(initial_weights, str | Path):
         from jaxcxr.models.weights.pretrained import initialize  # needs huggingface_hub
@@ -367,66 +305,11 @@ def _starting_variables(
     return initial_weights
 
 
-def _bar(training: _Training, epoch: int, done: int) -> tqdm:
-    """Returns the progress bar of an epoch."""
-    return tqdm(
-        desc=f"epoch {epoch:>2}/{training.epochs}",
-        initial=done,
-        total=training.steps_per_epoch,
-        unit="step",
-        leave=False,
-        disable=None if training.verbose else True,  # None: only where there is no terminal
-    )
-
-
-def _end_epoch(training: _Training, progress: Progress) -> tuple[Progress, str | None]:
-    """Validates and records an epoch whose steps are done; interrupted, it leaves it unfinished."""
-    steps, epoch = progress.unfinished, len(progress.history) + 1
-    began = time.perf_counter()
-    record: dict[str, float] = {"epoch": epoch, "loss": steps.mean_loss}
-    if training.validation_data is not None:
-        loss, interrupted = _validate(training, training.validation_data, progress.state.evaluated)
-        if interrupted is not None:
-            return progress, interrupted
-        record["val_loss"] = loss
-    rate = training.schedule((epoch - 1) * training.steps_per_epoch)
-    record |= {
-        "learning_rate": float(np.asarray(rate)),
-        "skipped_steps": steps.skipped,
-        "seconds": steps.seconds + time.perf_counter() - began,
-        "images_per_second": training.steps_per_epoch * training.batch_size / steps.seconds,
-    }
-    progress = dataclasses.replace(
-        progress,
-        history=progress.history.with_epoch(record),
-        unfinished=UnfinishedEpoch(skipped_before=steps.skipped_in_a_row),
-    )
-    for callback in training.callbacks:
-        callback.on_epoch_end(progress)
-    return progress, None
-
-
-def _validate(
-    training: _Training, data: DataSource, variables: Variables
-) -> tuple[float, str | None]:
-    """Returns the mean of the batches' losses, each weighted by its number of images.
-
-    Where the training is interrupted meanwhile, the loss is that of the batches so far, and comes
-    with the reason.
-    """
-    total, images, interrupted = 0.0, 0, None
-    batches = data.batches(
-        training.batch_size,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )
-    for batch in batches:
-        sharded = shard_batch(batch, training.mesh)
-        loss, count = training.loss_step(variables, sharded)
-        total, images = total + float(loss) * int(count), images + int(count)
-        interrupted = training.interruption()
-        if interrupted is not None:
-            break
-    if images == 0:
-        raise UserError("the validation split holds no images; prepare one with some")
-    return total / images, interrupted
+def _weights_identity(initial_weights: Variables | str | Path | None, variables: Variables) -> str:
+    """Returns how a resumed training recognizes its initial weights: a name or a checksum."""
+    if initial_weights is None or initial_weights in ("random", "imagenet"):
+        return str(initial_weights or "random")
+    checksum = hashlib.sha256()
+    for leaf in jax.tree.leaves(variables):
+        checksum.update(np.asarray(leaf).tobytes())
+    return f"sha256:{checksum.hexdigest()[:16]}"

@@ -1,27 +1,34 @@
-"""The numbers of a training: epoch by epoch, and step by step of the epoch under way."""
+"""The numbers of a training: per epoch, and per step of the epoch under way."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import pandas as pd
+
+from jaxcxr.errors import UserError
+
+Mode = Literal["auto", "min", "max"]
+"""Whether a lower or a greater value is better; "auto": greater for an AUC, else lower."""
 
 
 @dataclasses.dataclass(frozen=True)
 class History:
     """One record per finished epoch.
 
-    `history["val_loss"]` is a list to plot, as in Keras. Everything that stops a training or
-    chooses its best epoch is computed from here, so that a resumed training decides as an
+    `history["val_loss"]` is a list to plot, as in Keras. Every decision to stop a training and
+    every choice of a best epoch is computed from here, so a resumed training decides as an
     uninterrupted one.
 
     Attributes:
-        epochs: For each epoch a mapping with `epoch` (from 1), `loss`, `val_loss` (where there is a
-            validation split), `learning_rate`, `skipped_steps` (whose loss or gradients were not
-            finite), `seconds` and `images_per_second`.
+        epochs: For each epoch a mapping with `epoch` (from 1), `loss`, `val_loss` and the other
+            metrics (``val_auc``) where there is a validation split, `learning_rate` where it is
+            known, `skipped_steps` (whose loss or gradients were not finite), `seconds` and
+            `images_per_second`.
     """
 
     epochs: tuple[Mapping[str, float], ...] = ()
@@ -33,25 +40,47 @@ class History:
         return len(self.epochs)
 
     def with_epoch(self, record: Mapping[str, float]) -> History:
-        """Returns the history with one epoch more."""
+        """Returns the history with one more epoch."""
         return History((*self.epochs, dict(record)))
 
-    def monitored(self) -> list[float]:
-        """Returns what decides per epoch: `val_loss`, or `loss` where nothing was validated.
+    def scores(self, monitor: str = "val_loss", mode: Mode = "auto") -> list[float]:
+        """Returns a number per epoch: the greater, the better the epoch.
 
-        A loss that is not a number counts as infinite.
-        """
-        values = [record.get("val_loss", record["loss"]) for record in self.epochs]
-        return [math.inf if math.isnan(value) else value for value in values]
+        Args:
+            monitor: The value that decides; where nothing was validated, `loss` stands for
+                `val_loss`.
+            mode: See `Mode`.
 
-    def best_epoch(self) -> int:
-        """Returns the number (from 1) of the epoch with the lowest loss, the first one of equals.
+        Returns:
+            The monitored values, negated where lower is better; −∞ where one is not finite.
 
         Raises:
-            ValueError: No epoch is finished.
+            UserError: No epoch has the value.
         """
-        values = self.monitored()
-        return values.index(min(values)) + 1
+        greater_is_better = monitor.endswith("auc") if mode == "auto" else mode == "max"
+        values = [self._value(record, monitor) for record in self.epochs]
+        values = [value if greater_is_better else -value for value in values]
+        return [value if math.isfinite(value) else -math.inf for value in values]
+
+    @staticmethod
+    def _value(record: Mapping[str, float], monitor: str) -> float:
+        if monitor == "val_loss":
+            return record.get("val_loss", record["loss"])
+        if monitor not in record:
+            raise UserError(
+                f"monitor is {monitor!r}; the history has {', '.join(record)}", argument="monitor"
+            )
+        return record[monitor]
+
+    def best_epoch(self, monitor: str = "val_loss", mode: Mode = "auto") -> int | None:
+        """Returns the number (from 1) of the best epoch, the first of equals.
+
+        None where no epoch has a finite value; a value that is not finite is never best. The
+        arguments and errors are those of `scores`.
+        """
+        scores = self.scores(monitor, mode)
+        best = max(scores, default=-math.inf)
+        return scores.index(best) + 1 if best > -math.inf else None
 
     def to_frame(self) -> pd.DataFrame:
         """Returns the history as a table, one row per epoch."""
@@ -60,10 +89,10 @@ class History:
 
 @dataclasses.dataclass(frozen=True)
 class UnfinishedEpoch:
-    """What is known of the epoch under way, enough to end it as if it had not been interrupted.
+    """State of the epoch under way, enough to finish it as if it had not been interrupted.
 
     Attributes:
-        losses: The loss of each step so far; not a number where the step was skipped.
+        losses: The loss of each step so far; NaN where the step was skipped.
         skipped_before: Steps in a row that had been skipped when the epoch began.
         seconds: Time that its steps took so far.
     """
@@ -92,6 +121,6 @@ class UnfinishedEpoch:
 
     @property
     def mean_loss(self) -> float:
-        """Mean loss of the steps that were not skipped; not a number where all were."""
+        """Mean loss of the steps that were not skipped; NaN where all were."""
         losses = [loss for loss in self.losses if not math.isnan(loss)]
         return float(np.mean(losses)) if losses else math.nan

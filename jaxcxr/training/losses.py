@@ -5,15 +5,20 @@ Every loss takes
     logits: (B, K) float; p = sigmoid(logits).
     labels: (B, K), zeros and ones of any dtype.
     mask: (B,) bool, False for rows that pad the batch; None where all rows count.
-    axis_name: device axis over which the batch is spread, if any.
     label_smoothing: ones become 1 − s/2 and zeros s/2; the weights stay those of the labels.
 
 and returns a float32 scalar, finite for every finite logit: the sum over findings of the weighted
-cross-entropies, divided by the number of images. Inside a step that is mapped over devices it is
-the device's share: the shares of all devices add up to the loss of the global batch.
+cross-entropies, divided by the number of images. `fit` calls it with the global batch in training
+and with the complete split in validation. A loss of one's own is any function (logits, labels,
+mask) → scalar.
 """
 
 from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,12 +30,11 @@ def weighted_cross_entropy(
     labels: jax.Array,
     mask: jax.Array | None = None,
     *,
-    axis_name: str | None = None,
     label_smoothing: float = 0.0,
 ) -> jax.Array:
     """Weighted cross-entropy loss (WCEL), Eq. (1) of the paper, divided by the batch size.
 
-    With |P| ones and |N| zeros in the label matrix of the global batch, all findings together,
+    With |P| ones and |N| zeros in the label matrix, all findings together,
 
         loss = [β_P Σ_{y=1} −ln p + β_N Σ_{y=0} −ln(1 − p)] / B,
         β_P = (|P| + |N|) / |P|,  β_N = (|P| + |N|) / |N|.
@@ -38,11 +42,9 @@ def weighted_cross_entropy(
     A batch without positives (or without negatives) has no term for them.
     """
     rows = _rows(logits, mask)
-    positives, negatives = (
-        _total(count.sum(), axis_name) for count in _count_per_finding(labels, rows)
-    )
+    positives, negatives = (count.sum() for count in _count_per_finding(labels, rows))
     weights = _balance(labels, positives, negatives)
-    return _mean_over_images(weights * _entropy(logits, labels, label_smoothing), rows, axis_name)
+    return _mean_over_images(weights * _entropy(logits, labels, label_smoothing), rows)
 
 
 def weighted_cross_entropy_per_finding(
@@ -50,14 +52,12 @@ def weighted_cross_entropy_per_finding(
     labels: jax.Array,
     mask: jax.Array | None = None,
     *,
-    axis_name: str | None = None,
     label_smoothing: float = 0.0,
 ) -> jax.Array:
-    """Eq. (1) with |P| and |N| counted for each finding by itself."""
+    """Eq. (1) with |P| and |N| counted for each finding separately."""
     rows = _rows(logits, mask)
-    positives, negatives = (_total(count, axis_name) for count in _count_per_finding(labels, rows))
-    weights = _balance(labels, positives, negatives)
-    return _mean_over_images(weights * _entropy(logits, labels, label_smoothing), rows, axis_name)
+    weights = _balance(labels, *_count_per_finding(labels, rows))
+    return _mean_over_images(weights * _entropy(logits, labels, label_smoothing), rows)
 
 
 def binary_cross_entropy(
@@ -65,12 +65,10 @@ def binary_cross_entropy(
     labels: jax.Array,
     mask: jax.Array | None = None,
     *,
-    axis_name: str | None = None,
     label_smoothing: float = 0.0,
 ) -> jax.Array:
     """Unweighted cross-entropy, as CheXNet's (Rajpurkar et al. 2017) 14-finding network."""
-    rows = _rows(logits, mask)
-    return _mean_over_images(_entropy(logits, labels, label_smoothing), rows, axis_name)
+    return _mean_over_images(_entropy(logits, labels, label_smoothing), _rows(logits, mask))
 
 
 def focal_loss(
@@ -78,7 +76,6 @@ def focal_loss(
     labels: jax.Array,
     mask: jax.Array | None = None,
     *,
-    axis_name: str | None = None,
     label_smoothing: float = 0.0,
     alpha: float = 0.25,
     gamma: float = 2.0,
@@ -87,18 +84,38 @@ def focal_loss(
 
     `alpha` weighs ones and 1 − alpha zeros; easy cases count less by (1 − p_t) ** gamma.
     """
-    rows = _rows(logits, mask)
     targets = _smooth(labels, label_smoothing)
     losses = optax.sigmoid_focal_loss(logits.astype(jnp.float32), targets, alpha=alpha, gamma=gamma)
-    return _mean_over_images(losses, rows, axis_name)
+    return _mean_over_images(losses, _rows(logits, mask))
+
+
+def loss_identity(loss: Callable[..., Any]) -> str:
+    """Returns the name of a loss with its settings, by which a resumed training recognizes it.
+
+    The losses of this module go by their name; ``focal_loss(gamma=3.0)`` stands for a
+    `functools.partial`; any other function goes by its module and qualified name.
+    """
+    settings: dict[str, Any] = {}
+    while isinstance(loss, functools.partial):
+        settings = {**loss.keywords, **settings}
+        settings |= {f"argument {place}": value for place, value in enumerate(loss.args)}
+        loss = loss.func
+    named = loss if hasattr(loss, "__qualname__") else type(loss)
+    name = named.__qualname__
+    if named.__module__ != __name__:
+        return _with_settings(f"{named.__module__}.{name}", settings)
+    defaults = inspect.signature(loss).parameters
+    changed = {key: v for key, v in settings.items() if defaults[key].default != v}
+    return _with_settings(name, changed)
+
+
+def _with_settings(name: str, settings: dict[str, Any]) -> str:
+    words = ", ".join(f"{key}={value!r}" for key, value in sorted(settings.items()))
+    return f"{name}({words})" if words else name
 
 
 def _rows(logits: jax.Array, mask: jax.Array | None) -> jax.Array:
     return jnp.ones(logits.shape[0], bool) if mask is None else mask
-
-
-def _total(value: jax.Array, axis_name: str | None) -> jax.Array:
-    return value if axis_name is None else jax.lax.psum(value, axis_name)
 
 
 def _count_per_finding(labels: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -123,6 +140,6 @@ def _entropy(logits: jax.Array, labels: jax.Array, label_smoothing: float) -> ja
     return optax.sigmoid_binary_cross_entropy(logits.astype(jnp.float32), targets)
 
 
-def _mean_over_images(losses: jax.Array, rows: jax.Array, axis_name: str | None) -> jax.Array:
-    images = _total(rows.sum().astype(jnp.float32), axis_name)
+def _mean_over_images(losses: jax.Array, rows: jax.Array) -> jax.Array:
+    images = rows.sum().astype(jnp.float32)
     return jnp.where(rows[:, None], losses, 0.0).sum() / jnp.maximum(images, 1.0)

@@ -1,6 +1,6 @@
-"""Losses and gradients that are not finite: counted, and looked into.
+"""Losses and gradients that are not finite: how many, and where they begin.
 
-The step itself leaves the state as it was; see `jaxcxr.training.steps.make_train_step`.
+Such a step leaves the state unchanged; see `jaxcxr.training.steps.make_train_step`.
 """
 
 from __future__ import annotations
@@ -14,21 +14,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 
 from jaxcxr.errors import UserError
-from jaxcxr.models import Classifier
-from jaxcxr.models.ops.compilation import compiler_options
-from jaxcxr.training.augmentation import Augmentation
-from jaxcxr.training.history import UnfinishedEpoch
-from jaxcxr.training.objective import (
+from jaxcxr.training.devices import (
+    BY_ROWS,
     DEVICES,
+    EVERYWHERE,
     Batch,
-    ComputeDtype,
-    Loss,
-    Objective,
-    trained_gradients,
+    made_once,
+    map_over_devices,
 )
+from jaxcxr.training.history import UnfinishedEpoch
+from jaxcxr.training.objective import Objective, trained_gradients
 from jaxcxr.training.state import TrainState
 
 _RUN_AHEAD = 2
@@ -44,13 +42,21 @@ class StepLosses:
         unfinished: The steps done before.
         epoch: Number of the epoch, from 1.
         patience: Steps in a row that may be skipped.
+        on_read: Called with the number of each step (from 1) and its loss, in order.
     """
 
-    def __init__(self, unfinished: UnfinishedEpoch, epoch: int, patience: int) -> None:
+    def __init__(
+        self,
+        unfinished: UnfinishedEpoch,
+        epoch: int,
+        patience: int,
+        on_read: Callable[[int, float], None] = lambda step, loss: None,
+    ) -> None:
         self.losses = list(unfinished.losses)
         self._in_a_row = unfinished.skipped_in_a_row
         self._epoch = epoch
         self._patience = patience
+        self._on_read = on_read
         self._unread: deque[tuple[jax.Array, Sequence[Batch]]] = deque()
 
     @property
@@ -59,12 +65,16 @@ class StepLosses:
         return len(self.losses) + sum(len(batches) for _, batches in self._unread)
 
     def add(self, losses: jax.Array, batches: Sequence[Batch]) -> None:
-        """Takes up the losses of a dispatch's steps, one per batch; errors as in `read`."""
+        """Adds the losses of a dispatch's steps, one per batch.
+
+        Raises:
+            UserError: Too many steps in a row were skipped.
+        """
         self._unread.append((losses, batches))
         self.read(_RUN_AHEAD)
 
     def read(self, but: int = 0) -> None:
-        """Reads all losses but those of the last dispatches, waiting where they are not done.
+        """Reads all losses but those of the last `but` dispatches, and waits for them.
 
         Raises:
             UserError: Too many steps in a row were skipped.
@@ -76,19 +86,21 @@ class StepLosses:
 
     def _read(self, loss: float, batch: Batch) -> None:
         self.losses.append(loss)
+        self._on_read(len(self.losses), loss)
         self._in_a_row = self._in_a_row + 1 if math.isnan(loss) else 0
         if self._in_a_row >= self._patience:
             where = describe_step(self._epoch, len(self.losses), batch)
             raise UserError(
                 f"{where}: the loss or its gradients are not finite, in {self._in_a_row} steps "
-                "in a row by now; all were skipped, so the last checkpoint is good. Go on from "
-                "there with a lower learning rate or clip_norm in a new folder; "
-                "debug_nonfinite=True names the layer"
+                "in a row; all were skipped, so the last checkpoint is good. Start from it with a "
+                "lower learning rate or clip_norm in a new folder; debug_nonfinite=True names the "
+                "layer",
+                argument="learning_rate",
             )
 
 
 def describe_step(epoch: int, step: int, batch: Mapping[str, Any]) -> str:
-    """Returns which step it is about, with the names of its images where they have any."""
+    """Returns the number of a step, with the names of its images where they are known."""
     text = f"step {step} of epoch {epoch}"
     names = list(map(str, np.asarray(batch.get("image_name", ()))))
     if not names:
@@ -98,33 +110,28 @@ def describe_step(epoch: int, step: int, batch: Mapping[str, Any]) -> str:
 
 
 def first_not_finite(finite: Mapping[tuple[int, str], Any]) -> str:
-    """Returns what is the first not to be finite, of what `make_finiteness_check` found."""
+    """Returns the first value that is not finite, from the result of `make_finiteness_check`."""
     for (_, name), is_finite in sorted(finite.items()):
         if not is_finite:
             return name
     return "the square of a gradient"
 
 
+@made_once
 def make_finiteness_check(
-    model: Classifier,
-    mesh: Mesh,
-    *,
-    loss: Loss,
-    frozen: Sequence[str] = (),
-    augmentation: Augmentation | None = None,
-    compute_dtype: ComputeDtype = "float32",
-    seed: int = 0,
+    objective: Objective, mesh: Mesh
 ) -> Callable[[TrainState, Batch], dict[tuple[int, str], jax.Array]]:
-    """Returns a jitted function that tells where the numbers of a step stop being finite.
+    """Returns a jitted function that finds where the numbers of a step stop being finite.
 
-    Its arguments are those of `make_train_step`.
+    Args:
+        objective: The network and its loss.
+        mesh: The devices.
 
     Returns:
         (state, batch) → for each layer in the order of computation, then for the loss, the
         statistics and each gradient, whether it is finite on every device:
         {(place in this order, name): bool scalar}.
     """
-    objective = Objective(model, loss, tuple(frozen), augmentation, seed, compute_dtype)
 
     def device_check(state: TrainState, batch: Batch) -> dict[tuple[int, str], jax.Array]:
         values: list[tuple[str, Any]] = []
@@ -142,20 +149,12 @@ def make_finiteness_check(
         values += [("the loss", total), ("the batch norm statistics", batch_stats)]
         values += [
             (f"the gradient of {path}", gradient)
-            for path, gradient in trained_gradients(gradients, frozen).items()
+            for path, gradient in trained_gradients(gradients, objective.frozen).items()
         ]
         finite = {(place, name): _finite(value) for place, (name, value) in enumerate(values)}
         return jax.lax.pmin(finite, DEVICES)
 
-    everywhere, by_rows = PartitionSpec(), PartitionSpec(DEVICES)
-    mapped = jax.shard_map(
-        device_check,
-        mesh=mesh,
-        in_specs=(everywhere, by_rows),
-        out_specs=everywhere,
-        check_vma=False,
-    )
-    return jax.jit(mapped, compiler_options=compiler_options(mesh))
+    return map_over_devices(device_check, mesh, (EVERYWHERE, BY_ROWS))
 
 
 def _finite(value: Any) -> jax.Array:

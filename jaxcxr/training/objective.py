@@ -1,9 +1,9 @@
-"""What training makes smaller: the loss of a network on radiographs as they are augmented."""
+"""What training minimizes: the loss of a network on a batch of augmented radiographs."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -13,15 +13,12 @@ from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, Mode, normalize
 from jaxcxr.models.ops.normalization import in_part
 from jaxcxr.training.augmentation import Augmentation, augment
+from jaxcxr.training.devices import DEVICES, Batch
+from jaxcxr.training.losses import weighted_cross_entropy
 from jaxcxr.training.state import TrainState
 
-DEVICES = "devices"
-"""Name of the axis over which a batch is spread."""
-
-Loss = Callable[..., jax.Array]
-"""(logits, labels, mask, *, axis_name) → the device's share of the loss; see `losses`."""
-
-Batch = Mapping[str, Any]
+Loss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+"""(logits (B, K) float32, labels (B, K), mask (B,) bool) → scalar, of the global batch."""
 
 ComputeDtype = Literal["float32", "bfloat16"]
 COMPUTE_DTYPES: tuple[ComputeDtype, ...] = ("float32", "bfloat16")
@@ -29,17 +26,27 @@ COMPUTE_DTYPES: tuple[ComputeDtype, ...] = ("float32", "bfloat16")
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """A loss as a function of parameters; to be called under a mapped axis `DEVICES`.
+    """A loss as a function of parameters; to be called under the mapped axis `DEVICES`.
+
+    A network that sows logits in the collection `side_logits` (deep supervision, an ensemble)
+    learns from the mean of their losses, any other from the loss of its prediction.
 
     Attributes:
-        model: The network; this and the others as in `jaxcxr.training.steps.make_train_step`.
+        model: The network.
+        loss: A function of the logits, labels and mask of the global batch.
+        frozen: Parts of the network ("backbone", "backbone/stage1") whose batch norms keep their
+            statistics.
+        augmentation: Random changes of the images, drawn from `seed`, step and row of the global
+            batch, so the same on any number of devices; None for none.
+        seed: Of the augmentation.
+        compute_dtype: Of the network's layers; everything else is float32.
     """
 
     model: Classifier
-    loss: Loss
-    frozen: tuple[str, ...]
-    augmentation: Augmentation | None
-    seed: int
+    loss: Loss = weighted_cross_entropy
+    frozen: tuple[str, ...] = ()
+    augmentation: Augmentation | None = None
+    seed: int = 0
     compute_dtype: ComputeDtype = "float32"
 
     def images(self, state: TrainState, batch: Batch) -> jax.Array:
@@ -52,16 +59,24 @@ class Objective:
     def share_of_loss(
         self, params: Any, state: TrainState, images: jax.Array, batch: Batch
     ) -> tuple[jax.Array, Any]:
-        """Returns the device's share of the loss, and the new statistics."""
+        """Returns the loss of the global batch divided by the devices, and the new statistics.
+
+        Every device computes the same loss from the logits of all devices. Its gradient reaches the
+        logits of each device once per device, hence the division: the shares' gradients add up to
+        the gradient of the loss.
+        """
         prediction, updated = self.model.apply(
             {"params": params, "batch_stats": state.batch_stats},
             images,
             Mode(train=True, axis_name=DEVICES, frozen=self.frozen),
             mutable=["batch_stats", "side_logits"],
         )
-        supervised = jax.tree.leaves(updated.get("side_logits")) or [prediction.logits]
-        shares = [share_of_loss(self.loss, logits, batch) for logits in supervised]
-        return jnp.stack(shares).mean(), updated["batch_stats"]
+        labels, mask = gather((batch["labels"], batch["mask"]))
+        losses = [
+            self.loss(gather(checked_logits(logits, batch["labels"])), labels, mask)
+            for logits in jax.tree.leaves(updated.get("side_logits")) or [prediction.logits]
+        ]
+        return jnp.stack(losses).mean() / jax.lax.axis_size(DEVICES), updated["batch_stats"]
 
     def with_gradients(self, state: TrainState, batch: Batch) -> tuple[jax.Array, Any, Any]:
         """Returns the loss of the global batch, its gradients, and the new statistics."""
@@ -72,19 +87,23 @@ class Objective:
         return total, gradients, batch_stats
 
 
-def share_of_loss(loss: Loss, logits: jax.Array, batch: Batch) -> jax.Array:
-    """Returns the device's share of the loss of its logits (B, K).
+def gather(arrays: Any) -> Any:
+    """Returns the rows of all devices, in the order of the global batch, on every device."""
+    return jax.lax.all_gather(arrays, DEVICES, tiled=True)
+
+
+def checked_logits(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Returns logits (B, K) in float32.
 
     Raises:
-        UserError: The labels are of another number of findings; it is raised when JAX traces.
+        UserError: The labels have another shape; it is raised when JAX traces.
     """
-    labels = batch["labels"]
     if labels.shape != logits.shape:
         raise UserError(
             f"the network has logits of {logits.shape[-1]} findings, the radiographs have labels "
             f"of {labels.shape[-1]}; set the head's num_classes to the number of the labels"
         )
-    return loss(logits.astype(jnp.float32), labels, batch["mask"], axis_name=DEVICES)
+    return logits.astype(jnp.float32)
 
 
 def trained_gradients(gradients: Any, frozen: Sequence[str]) -> dict[str, jax.Array]:

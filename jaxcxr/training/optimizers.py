@@ -1,17 +1,22 @@
-"""Optimizers told in epochs, as papers tell them, which `fit` turns into Optax transformations."""
+"""Optimizers whose schedules are in epochs, as in papers, and how they become Optax' own."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxcxr.errors import UserError
 from jaxcxr.models.ops.normalization import in_part
+from jaxcxr.training.devices import made_once
+
+_MAX_INT32 = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,9 +26,9 @@ class Adam:
     Attributes:
         learning_rate: Step size of the first epoch.
         weight_decay: Added to the gradient times the parameter before Adam's scaling, as PyTorch's
-            `Adam` does (L2 regularisation, not decoupled).
+            `Adam` does (L2 regularization, not decoupled).
         drop_every: Number of epochs after which the learning rate is multiplied by `drop_factor`,
-            again and again; None keeps it constant. The paper's space attention drops every 20.
+            repeatedly; None keeps it constant. The paper's space attention drops every 20.
         drop_factor: What the learning rate is multiplied by at each drop.
         cosine: Whether the learning rate falls along half a cosine to zero at the last epoch
             (Loshchilov and Hutter 2017), in place of drops.
@@ -80,19 +85,18 @@ class Adam:
             return optax.cosine_decay_schedule(self.learning_rate, max(steps, 1))
         if self.drop_every is None:
             return optax.constant_schedule(self.learning_rate)
-        return optax.exponential_decay(
-            self.learning_rate,
-            transition_steps=self.drop_every * steps_per_epoch,
-            decay_rate=self.drop_factor,
-            staircase=True,
-        )
+        steps_per_drop = min(self.drop_every * steps_per_epoch, _MAX_INT32)
 
-    def transformation(
-        self, steps_per_epoch: int, epochs: int, frozen: Sequence[str] = ()
-    ) -> optax.GradientTransformation:
-        """Returns the Optax transformation; parameters under a path in `frozen` never move."""
+        def staircase(count: Any) -> jax.Array:
+            # Integers: a quotient of floats is below the epoch's number at some epochs' first step.
+            return self.learning_rate * jnp.power(self.drop_factor, count // steps_per_drop)
+
+        return staircase
+
+    def transformation(self, steps_per_epoch: int, epochs: int) -> optax.GradientTransformation:
+        """Returns the Optax transformation."""
         decay = optax.add_decayed_weights(self.weight_decay)
-        adam = optax.chain(
+        return optax.chain(
             optax.identity()
             if self.clip_norm is None
             else optax.clip_by_global_norm(self.clip_norm),
@@ -101,17 +105,85 @@ class Adam:
             decay if self.decoupled else optax.identity(),
             optax.scale_by_learning_rate(self.schedule(steps_per_epoch, epochs)),
         )
-        if not frozen:
-            return adam
-
-        def part(path: tuple[Any, ...], _: jax.Array) -> str:
-            return "frozen" if in_part((key.key for key in path), frozen) else "trained"
-
-        return optax.multi_transform(
-            {"trained": adam, "frozen": optax.set_to_zero()},
-            lambda params: jax.tree_util.tree_map_with_path(part, params),
-        )
 
 
 adam = Adam
 """`jaxcxr.adam(1e-4, weight_decay=1e-4)` reads like Optax; `Adam` like Keras."""
+
+
+Optimizer = Adam | optax.GradientTransformation | Callable[[int, int], optax.GradientTransformation]
+"""`Adam`, any Optax transformation, or a function (steps_per_epoch, epochs) → transformation."""
+
+
+@made_once
+def build_transformation(
+    optimizer: Optimizer, steps_per_epoch: int, epochs: int, frozen: tuple[str, ...] = ()
+) -> optax.GradientTransformation:
+    """Returns the Optax transformation of an optimizer.
+
+    Args:
+        optimizer: See `Optimizer`.
+        steps_per_epoch: Number of steps per epoch.
+        epochs: Number of epochs that the training may last.
+        frozen: Paths of parts ("backbone", "backbone/stage1") whose parameters keep their values.
+
+    Raises:
+        UserError: `optimizer` is something else.
+    """
+    if isinstance(optimizer, Adam):
+        transformation = optimizer.transformation(steps_per_epoch, epochs)
+    elif isinstance(optimizer, optax.GradientTransformation):
+        transformation = optimizer
+    else:
+        transformation = optimizer(steps_per_epoch, epochs) if callable(optimizer) else None
+    if not isinstance(transformation, optax.GradientTransformation):
+        raise UserError(
+            f"optimizer is {optimizer!r:.80}; expected jaxcxr.Adam, an Optax transformation, or a "
+            "function (steps_per_epoch, epochs) that returns one",
+            argument="optimizer",
+        )
+    if not frozen:
+        return transformation
+
+    def part(path: tuple[Any, ...], _: jax.Array) -> str:
+        return "frozen" if in_part((key.key for key in path), frozen) else "trained"
+
+    return optax.multi_transform(
+        {"trained": transformation, "frozen": optax.set_to_zero()},
+        lambda params: jax.tree_util.tree_map_with_path(part, params),
+    )
+
+
+def learning_rate(
+    optimizer: Optimizer, opt_state: optax.OptState, step: int, steps_per_epoch: int, epochs: int
+) -> float | None:
+    """Returns the learning rate of a step, where it is known.
+
+    It is for `Adam`, and for a transformation made with `optax.inject_hyperparams`.
+
+    Args:
+        optimizer: See `Optimizer`.
+        opt_state: State of its transformation.
+        step: Number of steps done before.
+        steps_per_epoch: Number of steps per epoch.
+        epochs: Number of epochs that the training may last.
+    """
+    if isinstance(optimizer, Adam):
+        return float(np.asarray(optimizer.schedule(steps_per_epoch, epochs)(step)))
+    try:
+        rate: Any = optax.tree_utils.tree_get(opt_state, "learning_rate")
+    except KeyError:  # there are several
+        return None
+    return None if rate is None else float(rate)
+
+
+def optimizer_identity(optimizer: Optimizer) -> Any:
+    """Returns the settings by which a resumed training recognizes its optimizer.
+
+    Of an Optax transformation that is the name of its function alone: its numbers are not known.
+    """
+    if isinstance(optimizer, Adam):
+        return dataclasses.asdict(optimizer)
+    function = optimizer.init if isinstance(optimizer, optax.GradientTransformation) else optimizer
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return {"function": f"{function.__module__}.{name.partition('.<locals>')[0]}"}

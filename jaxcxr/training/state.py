@@ -1,7 +1,8 @@
-"""What a training step reads and renews."""
+"""The state that a training step updates."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.struct
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxcxr.models import Classifier, normalize
+from jaxcxr.training.devices import made_once
 
 Variables = dict[str, Any]
 """The collections `params` and `batch_stats` of a Flax module."""
@@ -24,6 +26,8 @@ class TrainState(flax.struct.PyTreeNode):
         batch_stats: float32 running means and variances of its batch norms.
         opt_state: State of the Optax transformation.
         average: Exponential moving average of params and batch_stats, or None where none is kept.
+        best: The collections to predict with as they were after the best epoch, or None where only
+            the latest are asked for.
     """
 
     step: jax.Array
@@ -31,10 +35,11 @@ class TrainState(flax.struct.PyTreeNode):
     batch_stats: Any
     opt_state: optax.OptState
     average: Variables | None = None
+    best: Variables | None = None
 
     @property
     def variables(self) -> Variables:
-        """The collections that training goes on with."""
+        """The collections that the next step starts from."""
         return {"params": self.params, "batch_stats": self.batch_stats}
 
     @property
@@ -45,9 +50,13 @@ class TrainState(flax.struct.PyTreeNode):
 
 def initial_variables(model: Classifier, image_size: int, seed: int) -> Variables:
     """Draws the variables of `model` for radiographs of `image_size` pixels from `seed`."""
+    return dict(_make_draw(model, image_size)(jax.random.key(seed)))
+
+
+@made_once
+def _make_draw(model: Classifier, image_size: int) -> Callable[[jax.Array], Any]:
     radiograph = jnp.zeros((1, image_size, image_size, 1), jnp.uint8)
-    draw = jax.jit(lambda key: model.init(key, normalize(radiograph)))
-    return dict(draw(jax.random.key(seed)))
+    return jax.jit(lambda key: model.init(key, normalize(radiograph)))
 
 
 def count_parameters(model: Classifier, image_size: int) -> int:
@@ -58,13 +67,29 @@ def count_parameters(model: Classifier, image_size: int) -> int:
 
 
 def create_state(
-    variables: Variables, transformation: optax.GradientTransformation, *, averaged: bool = False
+    variables: Variables,
+    transformation: optax.GradientTransformation,
+    *,
+    averaged: bool = False,
+    keeps_best: bool = False,
 ) -> TrainState:
-    """Returns the state before the first step; `averaged` tells whether to keep an average."""
+    """Returns the state before the first step.
+
+    Args:
+        variables: To start from.
+        transformation: Of the gradients.
+        averaged: Whether to keep a moving average.
+        keeps_best: Whether to keep the variables of the best epoch.
+    """
+
+    def copied(wanted: bool) -> Variables | None:
+        return jax.tree.map(jnp.copy, dict(variables)) if wanted else None
+
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
         batch_stats=variables["batch_stats"],
         opt_state=transformation.init(variables["params"]),
-        average=jax.tree.map(jnp.copy, variables) if averaged else None,
+        average=copied(averaged),
+        best=copied(keeps_best),
     )

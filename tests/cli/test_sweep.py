@@ -20,7 +20,7 @@ from jaxcxr.cli.trials import (
 )
 from jaxcxr.errors import UserError
 
-SCORES = dict.fromkeys(("val_loss", "AUC", "IoU > 0.1", "IoU > 0.3", "IoBB > 0.25"), 0.5)
+SCORES = dict.fromkeys(("val_loss", "val_auc", "AUC", "IoU > 0.1", "IoU > 0.3", "IoBB > 0.25"), 0.5)
 
 
 def test_the_papers_grid():
@@ -115,6 +115,21 @@ def test_table_has_mean_and_deviation_over_seeds_best_first(tmp_path):
     assert "2.500 ± 0.707" in summary_text(table)
 
 
+def test_runs_of_different_losses_are_ranked_by_validation_auc(tmp_path):
+    trials = make_trials(["a.py"], "loss", ["x", "y", "z"], 1)
+    for trial, loss, auc in zip(trials, (1.0, 2.0, 3.0), (0.7, 0.9, 0.8), strict=True):
+        folder = tmp_path / trial.folder
+        folder.mkdir(parents=True)
+        result = {"asked": {}, "loss_settings": {"loss": trial.value}} | SCORES
+        (folder / RESULT).write_text(json.dumps(result | {"val_loss": loss, "val_auc": auc}))
+    assert list(summarize(tmp_path, trials)["loss"]) == ["y", "z", "x"]
+    assert list(summarize(tmp_path, trials[:1])["loss"]) == ["x"]
+    for trial in trials:  # the same loss: by validation loss
+        path = tmp_path / trial.folder / RESULT
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"loss_settings": {"loss": "x"}}))
+    assert list(summarize(tmp_path, trials)["loss"]) == ["x", "y", "z"]
+
+
 def test_table_without_a_finished_trial_has_its_columns(tmp_path):
     for key, values, column in (("batch_size", ["8"], "batch_size"), ("", [], "setting")):
         table = summarize(tmp_path, make_trials(["a.py"], key, values, 2))
@@ -124,7 +139,10 @@ def test_table_without_a_finished_trial_has_its_columns(tmp_path):
 
 def test_result_is_that_of_the_best_epoch(tmp_path):
     (tmp_path / "evaluation").mkdir()
-    (tmp_path / "history.csv").write_text("epoch,loss,val_loss\n1,5,4\n2,4,3\n3,3,3.5\n")
+    (tmp_path / "history.csv").write_text(
+        "epoch,loss,val_loss,val_auc\n1,5,4,0.5\n2,4,3,0.75\n3,3,inf,0.5\n4,3,,0.5\n"
+    )
+    (tmp_path / "config.json").write_text('{"loss": "focal_loss", "batch_size": 8, "seed": 0}')
     (tmp_path / "evaluation/auc.csv").write_text("finding,auc\nMass,0.6\nMean,0.7\n")
     (tmp_path / "evaluation/localization.csv").write_text(
         "finding,metric,threshold,accuracy\nMass,IoU,0.1,0.1\nMean,IoU,0.1,0.2\nMean,IoGT,0.1,0.9\n"
@@ -132,7 +150,14 @@ def test_result_is_that_of_the_best_epoch(tmp_path):
     record_result(tmp_path, {"data_dir": "/d"})
     assert json.loads((tmp_path / RESULT).read_text()) == {
         "asked": {"data_dir": "/d"},
+        "loss_settings": {
+            "loss": "focal_loss",
+            "label_smoothing": None,
+            "batch_size": 8,
+            "findings": None,
+        },
         "val_loss": 3.0,
+        "val_auc": 0.75,
         "best_epoch": 2,
         "AUC": 0.7,
         "IoU > 0.1": 0.2,
@@ -217,6 +242,7 @@ def test_a_config_that_cannot_be_read_is_named(tmp_path):
         *(
             json.dumps({"asked": {}} | {name: SCORES[name] for name in SCORES if name != lacking})
             for lacking in SCORES
+            if lacking != "val_auc"  # early versions had none
         ),
     ],
 )

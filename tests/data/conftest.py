@@ -52,7 +52,8 @@ def write_release(
 ) -> ReleaseFolder:
     """Writes two radiographs of noise per patient; every fifth patient is on the test list.
 
-    The first two test patients have a box each, their second radiographs another.
+    The first two test patients have a box each, their second radiographs another: (1.5, 2.5, 10,
+    8.25) in pixels of a file of 40×40. The list has them in pixels of 1024×1024, as NIH's has.
     """
     rng = np.random.default_rng(patients)
     rows, lists, boxes = [], {"train_val": [], "test": []}, []
@@ -65,9 +66,7 @@ def write_release(
             rows.append(f"{name},{label},{follow_up},{patient},{age},{sex},{view},{tail}")
             lists["test" if patient % 5 == 0 else "train_val"].append(name)
             if patient in (5, 10):
-                boxes.append(
-                    f"{name},{'Infiltrate' if follow_up else 'Mass'},1.5,2.5,{size / 4},8.25"
-                )
+                boxes.append(f"{name},{'Infiltrate' if follow_up else 'Mass'},38.4,64,256,211.2")
             folder = root / (f"images_{1 + patient % 3:03d}/images" if kaggle else "images")
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(rng.integers(0, 256, (size, size), np.uint8)).save(folder / name)

@@ -42,7 +42,7 @@ def test_a_second_run_is_kept_out_and_told_of_the_first(tiny_model, tmp_path, ho
             epochs=1,
             batch_size=8,
             verbose=False,
-            callbacks=[cxr.ModelCheckpoint(tmp_path)],
+            callbacks=[cxr.BackupAndRestore(tmp_path)],
         )
     assert os.listdir(tmp_path) == ["lock.json"]
 

@@ -1,17 +1,23 @@
 """A training that was left at any place ends as one that was not."""
 
 import csv
+import functools
 import subprocess
 import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxcxr as cxr
+from jaxcxr.inference.predictor import Predictor
 from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.history import UnfinishedEpoch
+from jaxcxr.training.losses import focal_loss, loss_identity
+from jaxcxr.training.state import initial_variables
 from tests.tiny import make_split
 
 REPOSITORY = Path(__file__).parents[2]
@@ -41,8 +47,7 @@ def train(model, *callbacks, **settings):
         augmentation=Augmentation(horizontal_flip=True),
         ema_decay=0.8,
         callbacks=callbacks,
-        verbose=False,
-        **settings,
+        **{"verbose": False, **settings},
     )
 
 
@@ -61,7 +66,7 @@ def test_left_anywhere_it_ends_with_the_same_bits(tiny_model, whole, tmp_path, c
     csv_file = tmp_path / "history.csv"
     interrupted = 0  # later each time: a validation that is left begins anew
     while True:
-        saved = [cxr.ModelCheckpoint(tmp_path), cxr.CSVLogger(csv_file)]
+        saved = [cxr.BackupAndRestore(tmp_path), cxr.CSVLogger(csv_file)]
         run = train(tiny_model, *saved, LeaveAt(count + interrupted))
         if run.interrupted is None:
             break
@@ -88,12 +93,12 @@ def test_steps_within_an_epoch_are_saved(tiny_model, whole, tmp_path):
             return False
 
     with pytest.raises(KeyError):
-        train(tiny_model, cxr.ModelCheckpoint(tmp_path, every=3), Fail())
+        train(tiny_model, cxr.BackupAndRestore(tmp_path, every=3), Fail())
     kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert kept == ["1", "1+3"]
     count = Fail()
     count.steps = -100
-    run = train(tiny_model, cxr.ModelCheckpoint(tmp_path, every=3), count)
+    run = train(tiny_model, cxr.BackupAndRestore(tmp_path, every=3), count)
     assert count.steps + 100 == EPOCHS * STEPS - (STEPS + 3)
     jax.tree.map(np.testing.assert_array_equal, run.variables, whole.variables)
     assert without_times(run.history) == without_times(whole.history)
@@ -101,13 +106,13 @@ def test_steps_within_an_epoch_are_saved(tiny_model, whole, tmp_path):
 
 def test_history_csv_is_brought_in_line_with_the_checkpoint(tiny_model, tmp_path):
     path = tmp_path / "history.csv"
-    train(tiny_model, cxr.ModelCheckpoint(tmp_path), cxr.CSVLogger(path))
+    train(tiny_model, cxr.BackupAndRestore(tmp_path), cxr.CSVLogger(path))
     right = path.read_text()
     path.write_text("".join(right.splitlines(keepends=True)[:-1]))  # killed before it was written
-    train(tiny_model, cxr.CSVLogger(path), cxr.ModelCheckpoint(tmp_path))
+    train(tiny_model, cxr.CSVLogger(path), cxr.BackupAndRestore(tmp_path))
     assert path.read_text() == right
     written = path.stat().st_mtime_ns
-    train(tiny_model, cxr.CSVLogger(path), cxr.ModelCheckpoint(tmp_path))
+    train(tiny_model, cxr.CSVLogger(path), cxr.BackupAndRestore(tmp_path))
     assert path.stat().st_mtime_ns == written
 
 
@@ -124,10 +129,99 @@ def test_a_split_can_be_started_anywhere():
 
 def test_settings_in_the_checkpoint_are_compared(tiny_model, tmp_path):
     """config.json may be lost or replaced; the checkpoint knows, too, what it is of."""
-    train(tiny_model, cxr.ModelCheckpoint(tmp_path))
+    train(tiny_model, cxr.BackupAndRestore(tmp_path))
     (tmp_path / "config.json").unlink()
     with pytest.raises(cxr.UserError, match="seed is 0 there and 1 here"):
-        train(tiny_model, cxr.ModelCheckpoint(tmp_path), seed=1)
+        train(tiny_model, cxr.BackupAndRestore(tmp_path), seed=1)
+
+
+def own_loss(logits, labels, mask):
+    return (logits**2).mean()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (
+            {"loss": focal_loss},
+            {"loss": functools.partial(focal_loss, gamma=1.0)},
+            r"loss_function is 'focal_loss' there and 'focal_loss\(gamma=1\.0\)' here",
+        ),
+        (
+            {},
+            {"loss": own_loss},
+            r"'weighted_cross_entropy' there and 'tests\.runs\.test_resume\.own_loss' here",
+        ),
+        (
+            {"initial_weights": "random"},
+            {"initial_weights": "other variables"},
+            r"initial_variables is 'random' there and 'sha256:\w+' here",
+        ),
+    ],
+)
+def test_resuming_with_another_loss_or_other_weights_is_refused(
+    tiny_model, tmp_path, before, after, message
+):
+    if "initial_weights" in after:
+        after = {"initial_weights": initial_variables(tiny_model, 16, seed=5)}
+    train(tiny_model, cxr.BackupAndRestore(tmp_path), **before)
+    with pytest.raises(cxr.UserError, match=message):
+        train(tiny_model, cxr.BackupAndRestore(tmp_path), **after)
+    train(tiny_model, cxr.BackupAndRestore(tmp_path), **before)  # these are accepted
+
+
+def test_settings_equal_to_the_defaults_are_the_same_loss():
+    assert loss_identity(functools.partial(focal_loss, label_smoothing=0.0)) == "focal_loss"
+
+
+def test_the_best_weights_are_the_runs_when_asked_for_also_after_a_restart(tiny_model, tmp_path):
+    class Watch(cxr.Callback):
+        seen = {}  # noqa: RUF012
+
+        def on_epoch_end(self, epoch, logs):
+            self.seen[epoch] = jax.tree.map(np.array, self.progress.state.evaluated)
+
+    def epochs(number):
+        return cxr.fit(
+            tiny_model,
+            make_split(64),
+            validation_data=make_split(20, seed=1),
+            epochs=number,
+            batch_size=16,
+            optimizer=optax.sgd(0.3),
+            callbacks=[
+                cxr.EarlyStopping(patience=9, restore_best_weights=True),
+                cxr.BackupAndRestore(tmp_path / "backup"),
+                cxr.ModelCheckpoint(tmp_path / "best", save_best_only=True),
+                Watch(),
+            ],
+            verbose=False,
+        )
+
+    for number in (3, 6):
+        run = epochs(number)
+    best = run.history.best_epoch()
+    assert best < 6, run.history["val_loss"]  # else the last epoch's weights would do
+    jax.tree.map(np.testing.assert_array_equal, run.variables, Watch.seen[best])
+    for folder in ("backup", "best"):
+        predictor = Predictor.from_run(tmp_path / folder)
+        assert predictor.epoch == best
+        jax.tree.map(np.testing.assert_array_equal, predictor.variables, run.variables)
+    assert [path.name for path in (tmp_path / "best/checkpoints").iterdir()] == [str(best)]
+    train(tiny_model, cxr.ModelCheckpoint(tmp_path / "best2"))
+    with pytest.raises(cxr.UserError, match="holds an earlier run, and ModelCheckpoint does not"):
+        train(tiny_model, cxr.ModelCheckpoint(tmp_path / "best2"))
+
+
+def test_a_run_without_a_finite_validation_loss_has_no_usable_epoch(tiny_model, tmp_path, capsys):
+    def diverged(logits, labels, mask):
+        return jnp.where(mask.shape[0] == 20, jnp.nan, (logits**2).mean())  # the validation split
+
+    run = train(tiny_model, cxr.BackupAndRestore(tmp_path), loss=diverged, verbose=True)
+    assert run.history.best_epoch() is None
+    assert "best so far" not in capsys.readouterr().out
+    with pytest.raises(cxr.UserError, match="has no usable epoch: its validation loss is not fin"):
+        Predictor.from_run(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +230,7 @@ def test_settings_in_the_checkpoint_are_compared(tiny_model, tmp_path):
 )
 def test_unfit_intervals_are_named(tmp_path, arguments, message):
     with pytest.raises(cxr.UserError, match=message):
-        cxr.ModelCheckpoint(tmp_path, **arguments)
+        cxr.BackupAndRestore(tmp_path, **arguments)
 
 
 def test_skipped_steps_are_counted_over_epochs():

@@ -6,10 +6,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is an extra: make test-torch installs it")
 
-from jaxcxr.training.losses import weighted_cross_entropy  # noqa: E402
+from jaxcxr.training.devices import device_mesh, shard_batch  # noqa: E402
+from jaxcxr.training.objective import Objective  # noqa: E402
 from jaxcxr.training.optimizers import Adam  # noqa: E402
 from jaxcxr.training.state import create_state  # noqa: E402
-from jaxcxr.training.steps import device_mesh, make_train_step, shard_batch  # noqa: E402
+from jaxcxr.training.steps import TrainStep, make_train_step  # noqa: E402
 from tests.torch.cases import CASES, batch  # noqa: E402
 from tests.torch.test_parity import nchw, pair, torch_loss  # noqa: E402
 
@@ -32,7 +33,7 @@ def test_ten_steps_have_pytorchs_losses(head, tmp_path):
 
     adam = Adam(learning_rate=1e-3, weight_decay=1e-2).transformation(STEPS, epochs=1)
     mesh = device_mesh(jax.devices()[:1])
-    step = make_train_step(model, adam, mesh, loss=weighted_cross_entropy)
+    step = make_train_step(TrainStep(Objective(model), adam), mesh)
     rows = {"image": images, "labels": labels, "mask": np.ones(len(images), bool)}
     state, ours = create_state(jax.tree.map(jax.numpy.array, variables), adam), []
     for _ in range(STEPS):

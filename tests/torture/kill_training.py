@@ -67,7 +67,7 @@ def train(workdir: Path, call: str, count: int, after: bool) -> None:
                 CountSteps(),
                 cxr.EarlyStopping(patience=2, min_delta=0.5),  # after 5 of 7 epochs
                 StopOnSignals(),
-                cxr.ModelCheckpoint(workdir, every=EVERY),
+                cxr.BackupAndRestore(workdir, every=EVERY),
                 cxr.CSVLogger(workdir / "history.csv"),
             ],
         )

@@ -29,7 +29,7 @@ import jaxcxr as cxr
 from jaxcxr.data.phantom import write_release
 from jaxcxr.data.preparation import prepare
 from jaxcxr.data.releases.nih import read_release
-from jaxcxr.training.feeding import PLACEMENTS
+from jaxcxr.training.feeding import DATA_PLACEMENTS
 
 SIZE, BATCH, EPOCHS = 64, 2, 40
 
@@ -51,7 +51,7 @@ class Watch(cxr.Callback):
         self.samples: list[Sample] = []
         self._before = time.process_time()
 
-    def on_epoch_end(self, progress) -> None:
+    def on_epoch_end(self, epoch, logs) -> None:
         now = time.process_time()
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         self.samples.append(
@@ -84,10 +84,10 @@ def train(data, workdir: Path, placement: str, steps: int) -> list[Sample]:
         batch_size=BATCH,
         optimizer=cxr.adam(1e-4),
         ema_decay=0.99,
-        placement=placement,
+        data_placement=placement,
         verbose=False,
         callbacks=[
-            cxr.ModelCheckpoint(workdir, every=per_epoch // 2),
+            cxr.BackupAndRestore(workdir, every=per_epoch // 2),
             cxr.CSVLogger(workdir / "history.csv"),
             cxr.TensorBoard(workdir / "tensorboard"),
             watch,
@@ -136,7 +136,9 @@ def main() -> int:
     """Trains with each kind of input."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--placements", nargs="+", default=["streamed", "host"], choices=PLACEMENTS)
+    parser.add_argument(
+        "--placements", nargs="+", default=["streamed", "host"], choices=DATA_PLACEMENTS
+    )
     flags = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)

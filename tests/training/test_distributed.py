@@ -105,7 +105,7 @@ def _own_lines(output):
 
 @pytest.mark.parametrize("placement", ["streamed", "device"])
 def test_two_processes_train_as_one(place, placement):
-    train, _ = programs(place, placement, f"--config.placement={placement}")
+    train, _ = programs(place, placement, f"--config.data_placement={placement}")
     first, second = finish(start_both(train))
     assert "best epoch" in first
     assert second == ""

@@ -1,6 +1,7 @@
 """`fit`, its callbacks and its checkpoints."""
 
 import csv
+import functools
 import gc
 import math
 
@@ -49,15 +50,15 @@ def test_learns_and_repeats_itself_bit_for_bit(tiny_model):
 
 def test_resumed_run_equals_uninterrupted_one(tiny_model, tmp_path):
     whole = train(tiny_model, 4)
-    train(tiny_model, 2, cxr.ModelCheckpoint(tmp_path), cxr.CSVLogger(tmp_path / "history.csv"))
+    train(tiny_model, 2, cxr.BackupAndRestore(tmp_path), cxr.CSVLogger(tmp_path / "history.csv"))
     resumed = train(
-        tiny_model, 4, cxr.ModelCheckpoint(tmp_path), cxr.CSVLogger(tmp_path / "history.csv")
+        tiny_model, 4, cxr.BackupAndRestore(tmp_path), cxr.CSVLogger(tmp_path / "history.csv")
     )
     assert_same(resumed.variables, whole.variables)
     assert resumed.history["val_loss"] == whole.history["val_loss"]
     with open(tmp_path / "history.csv", newline="") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3", "4"]
-    done = train(tiny_model, 4, cxr.ModelCheckpoint(tmp_path))  # nothing left to do
+    done = train(tiny_model, 4, cxr.BackupAndRestore(tmp_path))  # nothing left to do
     assert_same(done.variables, whole.variables)
 
 
@@ -68,11 +69,11 @@ def test_predictor_uses_the_best_epoch(tiny_model, tmp_path):
         def __init__(self):
             self.variables = []
 
-        def on_epoch_end(self, progress):
-            self.variables.append(jax.tree.map(np.array, progress.state.variables))
+        def on_epoch_end(self, epoch, logs):
+            self.variables.append(jax.tree.map(np.array, self.progress.state.variables))
 
     seen = Spoil()
-    run = train(tiny_model, 5, cxr.ModelCheckpoint(tmp_path), seen)
+    run = train(tiny_model, 5, cxr.BackupAndRestore(tmp_path), seen)
     best = int(np.argmin(run.history["val_loss"]))
     predictor = Predictor.from_run(tmp_path)
     assert_same(predictor.variables, seen.variables[best])
@@ -88,29 +89,30 @@ def test_predictor_uses_the_best_epoch(tiny_model, tmp_path):
 
 
 def test_workdir_of_another_run_is_refused(tiny_model, tmp_path):
-    train(tiny_model, 1, cxr.ModelCheckpoint(tmp_path))
+    train(tiny_model, 1, cxr.BackupAndRestore(tmp_path))
     other = cxr.Classifier(tiny_model.backbone.clone(width=8), cxr.Baseline())
     with pytest.raises(cxr.UserError, match=r"model\.backbone\.width is 4 there and 8 here"):
-        train(other, 1, cxr.ModelCheckpoint(tmp_path))
+        train(other, 1, cxr.BackupAndRestore(tmp_path))
 
 
 @pytest.mark.parametrize("frozen", [("backbone",), ("backbone/stage1", "backbone/conv1")])
-def test_frozen_parts_do_not_move_by_one_bit(tiny_model, frozen):
+@pytest.mark.parametrize("ema_decay", [0.0, 0.97])
+def test_frozen_parts_keep_every_bit(tiny_model, frozen, ema_decay):
+    """In the moving average, too, and beside parts that move."""
     from jaxcxr.models.ops.normalization import in_part
     from jaxcxr.training.state import initial_variables
 
     start = initial_variables(tiny_model, 16, seed=0)
-    run = train(tiny_model, 1, frozen=frozen)
+    run = train(tiny_model, 2, frozen=frozen, ema_decay=ema_decay)
     moved = {"frozen": 0, "trained": 0}
 
     def compare(path, before, after):
         names = [key.key for key in path[1:]]
-        same = np.array_equal(before, after)
-        if in_part(names, frozen):
-            assert same, names
-        moved["frozen" if in_part(names, frozen) else "trained"] += not same
+        part = "frozen" if in_part(names, frozen) else "trained"
+        moved[part] += not np.array_equal(before, after)
 
     jax.tree_util.tree_map_with_path(compare, start, run.variables)
+    assert moved["frozen"] == 0
     assert moved["trained"] > 0
 
 
@@ -121,11 +123,17 @@ def test_early_stopping_counts_from_the_best_loss():
     assert stop.should_stop(history_of([5, 4, 3.9995, 3.9994, 3.9993]))  # too little
     assert not stop.should_stop(history_of([5, 4, 4, 4, 3.9]))
     assert stop.should_stop(history_of([math.nan] * 3))
+    equal = cxr.EarlyStopping(patience=1, min_delta=0)
+    assert equal.should_stop(history_of([5, 5]))
+    assert not equal.should_stop(history_of([5, np.nextafter(5, 0)]))
 
 
-def test_best_epoch_is_the_first_lowest_and_never_nan():
+def test_best_epoch_is_the_first_lowest_and_always_finite():
     assert history_of([3, 1, 2, 1]).best_epoch() == 2
-    assert history_of([math.nan, 2]).best_epoch() == 2
+    assert history_of([math.nan, -math.inf, 2, math.inf]).best_epoch() == 3
+    assert history_of([math.nan, math.inf]).best_epoch() is None
+    assert history_of([]).best_epoch() is None
+    assert history_of([3, 1, 2]).best_epoch(mode="max") == 1
 
 
 def test_early_stopping_ends_a_run(tiny_model):
@@ -142,11 +150,23 @@ def test_user_mistakes_are_named(tiny_model, settings, message):
         train(tiny_model, **{"epochs": 1, **settings})
 
 
-def test_learning_rate_drops_every_n_epochs():
+def test_learning_rate_drops_exactly_at_the_epoch():
+    """For 1 to 1,200 steps per epoch, compiled, against the powers of Python's integers."""
+    adam = cxr.adam(1.0, drop_every=1, drop_factor=0.5)
+
+    def rates(counts, sizes):
+        schedules = [adam.schedule(n, 100) for n in sizes]
+        return [s(count) for s, count in zip(schedules, counts, strict=True)]
+
+    for first in range(1, 1201, 50):  # many small programs compile faster than a large one
+        sizes = range(first, first + 50)
+        counts = np.array([[30 * n - 1, 30 * n, 60 * n - 1, 60 * n] for n in sizes], np.int32)
+        expected = [[0.5**29, 0.5**30, 0.5**59, 0.5**60]] * 50
+        found = jax.jit(functools.partial(rates, sizes=sizes))(counts)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
     schedule = cxr.adam(1e-3, drop_every=20, drop_factor=0.1).schedule(steps_per_epoch=7, epochs=60)
-    for epoch, expected in ((0, 1e-3), (19, 1e-3), (20, 1e-4), (39, 1e-4), (40, 1e-5)):
-        np.testing.assert_allclose(schedule(epoch * 7), expected, rtol=1e-5)
-        np.testing.assert_allclose(schedule(epoch * 7 + 6), expected, rtol=1e-5)
+    for epoch, rate in ((0, 1e-3), (19, 1e-3), (20, 1e-4), (39, 1e-4), (40, 1e-5)):
+        np.testing.assert_allclose([schedule(epoch * 7), schedule(epoch * 7 + 6)], rate, rtol=1e-5)
 
 
 def test_weight_decay_is_l2_as_in_pytorch():
@@ -199,14 +219,12 @@ def test_clipping_scales_large_gradients_down():
 
 
 def test_moving_average_is_its_closed_form_and_survives_a_restart(tiny_model, tmp_path):
-    from jaxcxr.training.callbacks import Progress
-
     class Watch(cxr.Callback):
         def __init__(self):
             self.states = []
 
-        def on_epoch_end(self, progress: Progress):
-            self.states.append(jax.tree.map(np.array, progress.state))
+        def on_epoch_end(self, epoch, logs):
+            self.states.append(jax.tree.map(np.array, self.progress.state))
 
     watch = Watch()
     one_step = {"images": 16, "ema_decay": 0.8}
@@ -221,8 +239,8 @@ def test_moving_average_is_its_closed_form_and_survives_a_restart(tiny_model, tm
         run.variables,
         average,
     )
-    train(tiny_model, 2, cxr.ModelCheckpoint(tmp_path), **one_step)
-    resumed = train(tiny_model, 3, cxr.ModelCheckpoint(tmp_path), **one_step)
+    train(tiny_model, 2, cxr.BackupAndRestore(tmp_path), **one_step)
+    resumed = train(tiny_model, 3, cxr.BackupAndRestore(tmp_path), **one_step)
     assert_same(resumed.variables, run.variables)
 
 
@@ -268,10 +286,10 @@ def test_learning_rate_is_told_when_it_changes(tiny_model, capsys):
 
 def test_a_folder_without_a_finished_epoch_can_be_claimed_anew(tiny_model, tmp_path):
     with pytest.raises(cxr.UserError, match="less than one batch"):
-        train(tiny_model, 1, cxr.ModelCheckpoint(tmp_path), images=8)
+        train(tiny_model, 1, cxr.BackupAndRestore(tmp_path), images=8)
     claim_workdir(tmp_path, {"batch_size": 9999})
     (tmp_path / "run.json").write_text("{}")
-    train(tiny_model, 1, cxr.ModelCheckpoint(tmp_path))
+    train(tiny_model, 1, cxr.BackupAndRestore(tmp_path))
     assert read_config(tmp_path).batch_size == 16
     assert not (tmp_path / "run.json").exists()
 
@@ -305,7 +323,7 @@ def test_a_config_json_that_names_no_dataset_is_told(tmp_path, data):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"frozen": ("bakbone",)}, "frozen names 'bakbone'.*backbone/conv1"),
+        ({"frozen": ("bakbone",)}, "frozen names 'bakbone'; .*backbone/conv1"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"seed": -1}, "seed is -1"),
         ({"optimizer": cxr.adam(warmup_epochs=1)}, "warmup_epochs is 1"),
@@ -321,9 +339,9 @@ def test_values_that_cannot_be_meant(tiny_model, settings, message):
 def test_a_folder_that_no_checkpoint_would_come_back_from_is_refused(tiny_model, tmp_path):
     for folder in (tmp_path / "run[1]", tmp_path / "[a]" / "run"):
         with pytest.raises(cxr.UserError, match="has a bracket"):
-            cxr.ModelCheckpoint(folder)
+            cxr.BackupAndRestore(folder)
     strange = tmp_path / "a * ? {b} %20 'ü\n"
-    train(tiny_model, 1, cxr.ModelCheckpoint(strange))
+    train(tiny_model, 1, cxr.BackupAndRestore(strange))
     assert Predictor.from_run(strange).epoch == 1
 
 
@@ -337,7 +355,7 @@ def test_frozen_may_be_one_name(tiny_model):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax's coroutines
 def test_damaged_or_foreign_checkpoints_are_named(tiny_model, tmp_path):
-    train(tiny_model, 1, cxr.ModelCheckpoint(tmp_path))
+    train(tiny_model, 1, cxr.BackupAndRestore(tmp_path))
     config = tmp_path / "config.json"
     config.write_text(config.read_text().replace('"width": 4', '"width": 8'))
     with pytest.raises(cxr.UserError, match=r"model\.backbone\.width is 4 there and 8 here"):

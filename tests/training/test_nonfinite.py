@@ -54,8 +54,8 @@ POISONS = {
 
 
 def loss_with(poison):
-    def loss(logits, labels, mask=None, **settings):
-        usual = weighted_cross_entropy(logits, labels, mask, **settings)
+    def loss(logits, labels, mask):
+        usual = weighted_cross_entropy(logits, labels, mask)
         return jax.lax.cond(labels.all(), lambda: usual + poison(logits), lambda: usual)
 
     return loss
@@ -95,7 +95,7 @@ def test_many_in_a_row_end_at_a_good_checkpoint_and_name_the_images(tiny_model, 
     message = r"step 5 of epoch 1 \(4_0\.png, .*4_7\.png\): .* in 2 steps in a row"
     for _ in range(2):  # given again, the command comes to the same end
         with pytest.raises(cxr.UserError, match=message):
-            train(tiny_model, data, cxr.ModelCheckpoint(tmp_path, every=1), **settings)
+            train(tiny_model, data, cxr.BackupAndRestore(tmp_path, every=1), **settings)
     good = train(tiny_model, Batches(left_out=(1, 3, 4, 5)))
     transformation = cxr.adam(1e-3).transformation(1, 1)
     variables = initial_variables(tiny_model, SIZE, seed=0)

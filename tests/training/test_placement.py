@@ -7,11 +7,11 @@ import pytest
 import jaxcxr as cxr
 from jaxcxr.training import feeding
 from jaxcxr.training.augmentation import Augmentation
+from jaxcxr.training.devices import device_mesh, shard_batch
 from jaxcxr.training.feeding import Resident, put_on_devices
-from jaxcxr.training.losses import weighted_cross_entropy
 from jaxcxr.training.objective import COMPUTE_DTYPES, Objective
 from jaxcxr.training.state import create_state, initial_variables
-from jaxcxr.training.steps import device_mesh, make_train_step, shard_batch
+from jaxcxr.training.steps import TrainStep, make_train_step
 from tests.tiny import make_split
 
 STEPS = 5
@@ -20,7 +20,7 @@ STEPS = 5
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
     """Several steps in one go, which a CPU does only to be tested."""
-    monkeypatch.setattr(feeding, "steps_together", lambda mesh, most: most)
+    monkeypatch.setattr(feeding, "steps_per_call", lambda mesh, most: most)
 
 
 def train(model, placement, *callbacks, split=None, **settings):
@@ -38,7 +38,7 @@ def train(model, placement, *callbacks, split=None, **settings):
         augmentation=Augmentation(horizontal_flip=True),
         ema_decay=0.8,
         callbacks=callbacks,
-        placement=placement,
+        data_placement=placement,
         steps_per_dispatch=2,
     )
 
@@ -74,7 +74,7 @@ def test_devices_gather_the_same_batches_bit_for_bit():
             )
         return state, np.zeros(len(rows))
 
-    feed = Resident(steps, split, on_devices, batch_size=16, seed=3, mesh=mesh, most=2)
+    feed = Resident(steps, split, on_devices, batch_size=16, seed=3, mesh=mesh, max_steps=2)
     for dispatch in feed.dispatches(4, 1, lambda step: False):
         dispatch.advance(None)
     expected = list(split.batches(16, seed=3, epoch=4, start_batch=1))
@@ -86,7 +86,7 @@ def test_devices_gather_the_same_batches_bit_for_bit():
 
 def test_a_dispatch_ends_where_a_callback_pauses_and_at_the_end_of_the_epoch():
     split, mesh, asked = make_split(16 * STEPS + 3), device_mesh(), []
-    feed = Resident(None, split, put_on_devices(split, mesh), 16, seed=0, mesh=mesh, most=4)
+    feed = Resident(None, split, put_on_devices(split, mesh), 16, seed=0, mesh=mesh, max_steps=4)
 
     def pauses_after(step):
         asked.append(step)
@@ -108,10 +108,10 @@ def test_left_within_an_epoch_it_ends_with_the_same_bits(tiny_model, tmp_path, a
             return "a test" if self.asked == 2 else None
 
     whole = train(tiny_model, "device")
-    left = train(tiny_model, "device", cxr.ModelCheckpoint(tmp_path, every=3), Leave())
+    left = train(tiny_model, "device", cxr.BackupAndRestore(tmp_path, every=3), Leave())
     assert left.interrupted == "a test"
     assert left.unfinished.steps == 2
-    run = train(tiny_model, "device", cxr.ModelCheckpoint(tmp_path, every=3))
+    run = train(tiny_model, "device", cxr.BackupAndRestore(tmp_path, every=3))
     jax.tree.map(np.testing.assert_array_equal, run.variables, whole.variables)
     assert run.history["loss"] == whole.history["loss"]
 
@@ -137,7 +137,7 @@ def test_data_of_ones_own_is_streamed(tiny_model):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"placement": "disk"}, "placement is 'disk'; use one of streamed, host, device"),
+        ({"data_placement": "disk"}, "data_placement is 'disk'; use one of streamed, host, device"),
         ({"compute_dtype": "float16"}, "compute_dtype is 'float16'; use one of float32, bfloat16"),
     ],
 )
@@ -165,11 +165,11 @@ def test_bfloat16_is_of_the_layers_alone(tiny_model):
     split, mesh = make_split(16), device_mesh()
     batch = shard_batch(next(split.batches(16)), mesh)
     adam = cxr.adam(1e-3).transformation(1, 1)
-    learning = {"loss": weighted_cross_entropy}
     losses = {}
     for dtype in COMPUTE_DTYPES:
         state = create_state(initial_variables(tiny_model, 16, seed=0), adam)
-        step = make_train_step(tiny_model, adam, mesh, compute_dtype=dtype, **learning)
+        objective = Objective(tiny_model, compute_dtype=dtype)
+        step = make_train_step(TrainStep(objective, adam), mesh)
         text = step.lower(state, batch).as_text()
         assert ("bf16" in text) == (dtype == "bfloat16")
         state, losses[dtype] = step(state, batch)
@@ -183,7 +183,7 @@ def test_bfloat16_is_of_the_layers_alone(tiny_model):
 @pytest.mark.parametrize("head", [cxr.Baseline(), cxr.SpaceAttention(), cxr.AttentionGated()])
 def test_every_convolution_of_a_bfloat16_network_is_one_on_a_gpu(head):
     model = cxr.Classifier(cxr.ResNet18(width=4, blocks=(1, 1, 1)), head)
-    objective = Objective(model, weighted_cross_entropy, (), None, 0, "bfloat16")
+    objective = Objective(model, compute_dtype="bfloat16")
     variables = jax.eval_shape(lambda: initial_variables(model, 32, seed=0))
     images = objective.images(None, {"image": np.zeros((2, 32, 32, 1), np.uint8)})
     traced = jax.jit(model.apply).trace(variables, images)
@@ -199,4 +199,4 @@ def test_trains_in_bfloat16(tiny_model):
 
 
 def test_a_cpu_does_one_step_at_a_time():
-    assert feeding.steps_together(device_mesh(), 16) == 1
+    assert feeding.steps_per_call(device_mesh(), 16) == 1

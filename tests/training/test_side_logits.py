@@ -9,9 +9,11 @@ import numpy as np
 import optax
 
 from jaxcxr.models import Prediction, normalize
+from jaxcxr.training.devices import device_mesh, shard_batch
 from jaxcxr.training.losses import binary_cross_entropy
+from jaxcxr.training.objective import Objective
 from jaxcxr.training.state import create_state, initial_variables
-from jaxcxr.training.steps import device_mesh, make_train_step, shard_batch
+from jaxcxr.training.steps import TrainStep, make_train_step
 from tests.tiny import make_split
 
 
@@ -36,7 +38,8 @@ def test_side_logits_train_every_classifier():
     before = jax.tree.map(np.array, variables["params"])
     transformation = optax.sgd(1.0)
     mesh = device_mesh(jax.devices()[:1])
-    step = make_train_step(model, transformation, mesh, loss=binary_cross_entropy)
+    objective = Objective(model, binary_cross_entropy)
+    step = make_train_step(TrainStep(objective, transformation), mesh)
     state, total = step(create_state(variables, transformation), shard_batch(batch, mesh))
 
     def loss_of(params):

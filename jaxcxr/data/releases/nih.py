@@ -11,21 +11,25 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from jaxcxr.data import phantom
 from jaxcxr.data.releases.archives import ArchivedImage, find_archives, list_images
-from jaxcxr.data.releases.nih_lists import describe_boxes, read_boxes, read_metadata, read_names
+from jaxcxr.data.releases.box_pixels import BOXES_NAME, in_png_pixels
+from jaxcxr.data.releases.nih_lists import read_boxes, read_metadata, read_names
 from jaxcxr.data.releases.problems import Problem, raise_problems
 from jaxcxr.errors import UserError
+from jaxcxr.findings import FINDINGS
 from jaxcxr.images.png import png_size
 
 METADATA_NAMES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
-BOXES_NAME = "BBox_List_2017.csv"
 TRAIN_VAL_NAME = "train_val_list.txt"
 TEST_NAME = "test_list.txt"
 
@@ -39,11 +43,12 @@ class Release:
         images: One row per radiograph in the metadata's order: image_name, patient, age (years),
             sex ("F", "M"), view ("PA", "AP"), follow_up, a uint8 column per name in `FINDINGS`,
             official_split ("train_val", "test") and list_position, the row's place in that list.
-        boxes: One row per annotated box in file order: image_name, finding, x, y, w, h (float
-            pixels of the PNG, origin top left).
+        boxes: One row per annotated box in file order: image_name, finding, x, y, w, h (float,
+            origin top left), in pixels of the PNG file; in those of the list where there is none.
         image_paths: File of each radiograph by name; empty where images were not asked for.
         missing: Names of `images` without a file (a partial download); empty likewise.
-        archived: Those of which an archive holds the file, where no folder does.
+        archived: Radiographs of which an archive has the file and no folder does, by name.
+        notes: What was decided on the way that may surprise, one line each.
     """
 
     root: Path
@@ -52,50 +57,54 @@ class Release:
     image_paths: Mapping[str, Path]
     missing: tuple[str, ...] = ()
     archived: Mapping[str, ArchivedImage] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def read_release(
-    root: str | os.PathLike[str], *, require_images: bool = True, allow_missing: bool = False
+    root: str | os.PathLike[str],
+    *,
+    require_images: bool = True,
+    allow_missing: bool = False,
+    box_image_size: int | None = None,
 ) -> Release:
     """Reads and validates a release in the official layout (images/) or Kaggle's (images_001/…).
 
-    The archives images_001.tar.gz … are read as they are where the folders lack radiographs; a file
-    in a folder goes before one in an archive.
+    The archives images_001.tar.gz … are read as they are where radiographs are missing in the
+    folders; a file in a folder takes precedence over one in an archive.
 
     Args:
         root: The release's folder.
         require_images: Whether the PNG files are needed; without them only the lists are read.
-        allow_missing: Whether radiographs of the lists may lack a file.
+        allow_missing: Whether radiographs of the lists may be without a file.
+        box_image_size: Height and width in pixels of the pictures that the box list is about; its
+            boxes are scaled to the PNG files. 0: the PNG files themselves. None: as for 0 in a
+            phantom, and where boxes reach beyond 1024 pixels and fit the PNG files; else 1024,
+            NIH's.
 
     Raises:
         UserError: The folder or a list is missing; or the content contradicts itself: names in the
             split lists without metadata or file, metadata in no list, unknown findings, boxes
             outside their image or without area, duplicate names, patients in both lists; an archive
-            is damaged or holds what no release does. All problems are told at once.
+            is damaged or has members that no release has. All problems are reported at once.
     """
     root = Path(root).expanduser()
     metadata_path = _find_lists(root)
     (images, boxes, train_val, test), problems = _read_lists(root, metadata_path)
-    problems += _compare_lists(metadata_path.name, images, train_val, test)
+    problems += _compare_lists(metadata_path.name, images, boxes, train_val, test)
     paths: dict[str, Path] = {}
     archived: dict[str, ArchivedImage] = {}
     missing: list[str] = []
     if require_images:
-        paths, twice = _find_images(root)
-        problems.append(Problem("images lie in two folders", twice))
-        missing = [name for name in images["image_name"] if name not in paths]
-        if missing:
-            archived, archive_problems = _find_archived(root, missing)
-            problems += archive_problems
-            missing = [name for name in missing if name not in archived]
-        if not allow_missing or len(missing) == len(images):
-            problems.append(
-                Problem("radiographs without a PNG file in images/ or an archive", missing)
-            )
-    problems += _compare_boxes(boxes, images, paths, archived)
-    raise_problems(root, problems)
+        paths, archived, missing, wrong = _find_files(root, images["image_name"], allow_missing)
+        problems += wrong
+    if box_image_size is None and (root / phantom.MARKER).is_file():
+        box_image_size = 0
+    sizes = _picture_sizes(boxes["image_name"], paths, archived)
+    boxes, outside, notes = in_png_pixels(boxes, sizes, box_image_size)
+    raise_problems(root, [*problems, outside])
+    notes += _compare_labels(root, metadata_path, images)
     images = _with_lists(images, train_val, test)
-    return Release(root, images, boxes, paths, tuple(missing), archived)
+    return Release(root, images, boxes, paths, tuple(missing), archived, tuple(notes))
 
 
 def _find_lists(root: Path) -> Path:
@@ -108,13 +117,11 @@ def _find_lists(root: Path) -> Path:
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; {holds}")
     metadata = [root / name for name in METADATA_NAMES if (root / name).is_file()]
-    lacking = [
-        name for name in (BOXES_NAME, TRAIN_VAL_NAME, TEST_NAME) if not (root / name).is_file()
-    ]
-    if not metadata:
-        lacking.insert(0, METADATA_NAMES[0])
-    if lacking:
-        raise UserError(f"{root} lacks {', '.join(lacking)}; {holds}")
+    others = (BOXES_NAME, TRAIN_VAL_NAME, TEST_NAME)
+    missing = [] if metadata else [METADATA_NAMES[0]]
+    missing += [name for name in others if not (root / name).is_file()]
+    if missing:
+        raise UserError(f"{root}: no {', no '.join(missing)} there; {holds}")
     return metadata[0]
 
 
@@ -142,6 +149,25 @@ def _read_lists(root: Path, metadata_path: Path) -> tuple[list[Any], list[Proble
     if refused:
         raise_problems(root, [Problem("lists that cannot be read", refused), *problems])
     return lists, problems
+
+
+def _find_files(
+    root: Path, names: pd.Series, allow_missing: bool
+) -> tuple[dict[str, Path], dict[str, ArchivedImage], list[str], list[Problem]]:
+    """Returns the files in folders and in archives by name, the names without, and problems."""
+    paths, twice = _find_images(root)
+    problems = [Problem("images lie in two folders", twice)]
+    archived: dict[str, ArchivedImage] = {}
+    missing = [name for name in names if name not in paths]
+    if missing:
+        archived, archive_problems = _find_archived(root, missing)
+        problems += archive_problems
+        missing = [name for name in missing if name not in archived]
+    if missing and (not allow_missing or len(missing) == len(names)):
+        what = "radiographs without a PNG file in images/ or an archive"
+        argument = "allow_missing" if len(missing) < len(names) else None
+        problems.append(Problem(what, missing, f"found there: {_contents(root)}", argument))
+    return paths, archived, missing, problems
 
 
 def _find_images(root: Path) -> tuple[dict[str, Path], list[str]]:
@@ -183,73 +209,88 @@ def _png_names(folder: Path) -> Iterator[str]:
                 yield entry.name
 
 
+def _contents(root: Path) -> str:
+    """Returns what a release's folder has beside lists, "images/ 40 .jpg", the most first."""
+    counts = Counter(
+        f"{os.path.relpath(folder, root)}/ {{}} {suffix or 'without suffix'}"
+        for folder, _, names in os.walk(root)
+        for name in names
+        if (suffix := os.path.splitext(name)[1].lower()) not in (".csv", ".txt")
+    )
+    return ", ".join(kind.format(count) for kind, count in counts.most_common(5)) or "no pictures"
+
+
 def _compare_lists(
-    metadata_name: str, images: pd.DataFrame, train_val: list[str], test: list[str]
+    metadata_name: str,
+    images: pd.DataFrame,
+    boxes: pd.DataFrame,
+    train_val: list[str],
+    test: list[str],
 ) -> list[Problem]:
     known, in_test = set(images["image_name"]), set(test)
     listed = in_test.union(train_val)
+    unknown = ~boxes["image_name"].isin(known)
     held_out = images["image_name"].isin(in_test)
     both = set(images["patient"][held_out]) & set(images["patient"][~held_out])
     lists = f"{TRAIN_VAL_NAME} and {TEST_NAME}"
     return [
         *(
-            Problem(f"{name} names images without metadata in {metadata_name}", lacking)
+            Problem(
+                f"{name} names images without metadata in {metadata_name}",
+                [image for image in names if image not in known],
+            )
             for name, names in ((TRAIN_VAL_NAME, train_val), (TEST_NAME, test))
-            if (lacking := [image for image in names if image not in known])
         ),
         Problem(
             f"{metadata_name} has images that neither {TRAIN_VAL_NAME} nor {TEST_NAME} names",
             [name for name in images["image_name"] if name not in listed],
         ),
         Problem(f"{lists} share images", [name for name in train_val if name in in_test]),
-        Problem(f"{lists} share patients", [str(patient) for patient in sorted(both)]),
-    ]
-
-
-def _compare_boxes(
-    boxes: pd.DataFrame,
-    images: pd.DataFrame,
-    paths: Mapping[str, Path],
-    archived: Mapping[str, ArchivedImage],
-) -> list[Problem]:
-    unknown = ~boxes["image_name"].isin(images["image_name"])
-    right, bottom = boxes["x"] + boxes["w"], boxes["y"] + boxes["h"]
-    width, height = _picture_sizes(boxes["image_name"], paths, archived)
-    # Annotators' rounding may reach half a pixel over the edge.
-    outside = (boxes[["x", "y"]].min(axis="columns") < -0.5) | (
-        (right > width + 0.5) | (bottom > height + 0.5)
-    )
-    return [
+        Problem(f"{lists} share patients", sorted(both)),
         Problem(
             f"{BOXES_NAME} has boxes on images without metadata",
             list(boxes["image_name"][unknown].unique()),
         ),
-        Problem(f"{BOXES_NAME} has boxes outside their image", describe_boxes(boxes[outside])),
     ]
+
+
+def _compare_labels(root: Path, metadata_path: Path, images: pd.DataFrame) -> list[str]:
+    """Returns a note where both versions of the labels are there."""
+    (other,) = (root / name for name in METADATA_NAMES if name != metadata_path.name)
+    if not other.is_file():
+        return []
+    note = f"labels are read from {metadata_path.name}; {other.name} is there, too, "
+    try:
+        table = read_metadata(other)[0].drop_duplicates("image_name").set_index("image_name")
+    except UserError:
+        return [note + "and cannot be read"]
+    ours = images.set_index("image_name")[list(FINDINGS)]
+    both = ours.index.intersection(table.index)
+    theirs = table.loc[both, list(FINDINGS)].to_numpy()
+    differ = (ours.loc[both].to_numpy() != theirs).any(axis=1).sum()
+    return [note + f"with other labels on {differ:,} of {len(both):,} radiographs"]
 
 
 def _picture_sizes(
     names: pd.Series, paths: Mapping[str, Path], archived: Mapping[str, ArchivedImage]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns widths and heights in pixels, infinite where no readable file tells them."""
+) -> np.ndarray:
+    """Returns (N, 2) widths and heights in pixels, infinite where no readable file has them."""
     unknown = (np.inf, np.inf)
-    sizes = {}
-    for name in names.unique():
+    sizes = dict.fromkeys(names, unknown)
+    for name in sizes:
         if name in archived:
             sizes[name] = archived[name].png_size or unknown
-            continue
-        try:
-            sizes[name] = png_size(paths[name])
-        except (KeyError, UserError):
-            sizes[name] = unknown
-    table = np.array([sizes[name] for name in names], np.float64).reshape(-1, 2)
-    return table[:, 0], table[:, 1]
+        elif name in paths:
+            with suppress(UserError):
+                sizes[name] = png_size(paths[name])
+    return np.array([sizes[name] for name in names], np.float64).reshape(-1, 2)
 
 
 def _with_lists(images: pd.DataFrame, train_val: list[str], test: list[str]) -> pd.DataFrame:
     in_test = images["image_name"].isin(set(test))
     position = {name: place for names in (train_val, test) for place, name in enumerate(names)}
     return images.assign(
+        patient=images["patient"].astype(np.int64),
         official_split=np.where(in_test, "test", "train_val"),
         list_position=images["image_name"].map(position).astype(np.int64),
     )

@@ -42,9 +42,9 @@ def read_metadata(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
     names nor the older version's trailing comma matter.
 
     Returns:
-        One row per radiograph in file order, with columns image_name, patient, age, sex, view,
-        follow_up and one 0/1 column per finding; and what is wrong in it. Ages are the file's
-        numbers: the older version has some of up to 414 years.
+        One row per radiograph in file order, with columns image_name, patient (digits, or what the
+        file has in their place), age, sex, view, follow_up and one 0/1 column per finding; and what
+        is wrong in it. Ages are the file's numbers: the older version has some of up to 414 years.
 
     Raises:
         UserError: The file cannot be read as such a table at all.
@@ -64,7 +64,10 @@ def read_metadata(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
     for column in _NUMBERS:
         wrong = ~rows[column].str.fullmatch(r"[0-9]{1,9}")
         problems.append(_wrong_values(path, rows, column, wrong, "a whole number"))
-        rows[column] = rows[column].mask(wrong, "0").astype(np.int64)
+        numbers = rows[column].mask(wrong, "0").astype(np.int64)
+        rows[column] = (
+            rows[column].where(wrong, numbers.astype("str")) if column == "patient" else numbers
+        )
     for column, choices in _CHOICES.items():
         wrong = ~rows[column].isin(choices)
         problems.append(_wrong_values(path, rows, column, wrong, " or ".join(choices)))
@@ -91,7 +94,7 @@ def read_boxes(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
     if text != _BOX_HEADER and not text.endswith(("\n", "\r")):
         raise UserError(
             f"{path}: ends within its last line, whose numbers may be cut off; download it again, "
-            "or end that line if it is whole"
+            "or end that line if it is complete"
         )
     rows = _read_table(path, text, "Image Index,Finding Label,Bbox", columns)
     spellings = {name: _known_finding(name) for name in rows["finding"].unique()}
@@ -134,7 +137,7 @@ def _read_text(path: Path) -> str:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: no UTF-8 text ({error}); download it again") from error
+        raise UserError(f"{path}: not UTF-8 text ({error}); download it again") from error
     if "\0" in text:
         raise UserError(f"{path}: damaged, holds NUL bytes; download it again")
     for number, line in enumerate(text.splitlines(), 1):
@@ -165,7 +168,7 @@ def _read_table(path: Path, text: str, header: str, columns: list[str]) -> pd.Da
     except pd.errors.EmptyDataError:
         rows = pd.DataFrame({column: pd.Series(dtype="str") for column in columns})
     except ValueError as error:  # also pandas' ParserError
-        raise UserError(f"{path}: no table ({str(error).strip()}); download it again") from error
+        raise UserError(f"{path}: not a table ({str(error).strip()}); download it again") from error
     return rows.fillna("").apply(lambda column: column.str.strip())
 
 

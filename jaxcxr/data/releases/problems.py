@@ -1,4 +1,4 @@
-"""What is wrong with a release, told all at once."""
+"""What is wrong with a release, reported all at once."""
 
 from __future__ import annotations
 
@@ -18,16 +18,22 @@ class Problem:
     Attributes:
         what: The mistake and the file that it is in.
         where: Every place: image names, with the value received where that helps.
+        remedy: What else helps to correct it.
+        argument: The argument of `read_release` that may correct it.
     """
 
     what: str
     where: Sequence[str]
+    remedy: str = ""
+    argument: str | None = None
 
     def __str__(self) -> str:
         shown = ", ".join(self.where[:_SHOWN])
         more = len(self.where) - _SHOWN
-        return f"{self.what} ({len(self.where):,}): {shown}" + (
-            f" … and {more:,} more" if more > 0 else ""
+        return (
+            f"{self.what} ({len(self.where):,}): {shown}"
+            + (f" … and {more:,} more" if more > 0 else "")
+            + (f"; {self.remedy}" if self.remedy else "")
         )
 
 
@@ -36,5 +42,6 @@ def raise_problems(place: Path, problems: Iterable[Problem]) -> None:
     found = [problem for problem in problems if problem.where]
     if found:
         count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
-        lines = [f"{place}: {count} in this release; mend or download again what is named"]
-        raise UserError("\n  ".join([*lines, *map(str, found)]))
+        lines = [f"{place}: {count} in this release; correct what is named", *map(str, found)]
+        argument = next((problem.argument for problem in found if problem.argument), None)
+        raise UserError("\n  ".join(lines), argument=argument)

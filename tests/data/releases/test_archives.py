@@ -91,7 +91,7 @@ def test_beam_reads_archives(packed, tmp_path):
 
 def test_boxes_are_compared_with_the_radiographs_in_archives(packed):
     folder, _ = packed
-    folder.edit(folder.boxes, "00000005_000.png,Mass,1.5", "00000005_000.png,Mass,31")
+    folder.edit(folder.boxes, "00000005_000.png,Mass,38.4", "00000005_000.png,Mass,800")
     with pytest.raises(UserError, match=r"boxes outside their image \(1\): 00000005_000.png Mass"):
         read_release(folder.root)
 

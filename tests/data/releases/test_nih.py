@@ -162,21 +162,21 @@ DAMAGES = {
         r"BBox_List_2017.csv has values of finding other than .* 00000005_001.png 'Infiltrat'",
     ),
     "box outside": (
-        lambda f: f.edit(f.boxes, "00000005_000.png,Mass,1.5", "00000005_000.png,Mass,31"),
-        r"boxes outside their image \(1\): 00000005_000.png Mass at \(31, 2.5, 10, 8.25\)",
+        lambda f: f.edit(f.boxes, "00000005_000.png,Mass,38.4", "00000005_000.png,Mass,800"),
+        r"boxes outside their image \(1\): 00000005_000.png Mass at \(800, 64, 256, 211\.2\)",
     ),
     "box left of the image": (
-        lambda f: f.edit(f.boxes, "00000005_000.png,Mass,1.5", "00000005_000.png,Mass,-1.5"),
+        lambda f: f.edit(f.boxes, "00000005_000.png,Mass,38.4", "00000005_000.png,Mass,-1.5"),
         r"boxes outside their image \(1\)",
     ),
     "flat box": (
         lambda f: f.edit(
-            f.boxes, "00000010_000.png,Mass,1.5,2.5,10.0", "00000010_000.png,Mass,1,2,0"
+            f.boxes, "00000010_000.png,Mass,38.4,64,256", "00000010_000.png,Mass,1,2,0"
         ),
         r"boxes of zero area \(1\): 00000010_000.png Mass",
     ),
     "box without numbers": (
-        lambda f: f.edit(f.boxes, "00000010_000.png,Mass,1.5", "00000010_000.png,Mass,nan"),
+        lambda f: f.edit(f.boxes, "00000010_000.png,Mass,38.4", "00000010_000.png,Mass,nan"),
         r"values of x other than a number \(1\): 00000010_000.png 'nan'",
     ),
     "box on an unknown image": (
@@ -263,11 +263,59 @@ def test_all_contradictions_are_told_at_once(make_release):
     assert len(str(caught.value).splitlines()) == 1 + len(together)
 
 
+@pytest.mark.parametrize("kind", ["folder", "suffix", "zip"])
+def test_pictures_under_another_name_are_reported(make_release, kind):
+    folder = make_release()
+    images = folder.root / "images"
+    if kind == "folder":
+        images.rename(folder.root / "images-224")
+    elif kind == "suffix":
+        for path in images.iterdir():
+            path.rename(path.with_suffix(".jpg"))
+    else:
+        shutil.make_archive(str(folder.root / "images_001"), "zip", images)
+        shutil.rmtree(images)
+    expected = {"folder": "images-224/ 40 .png", "suffix": "images/ 40 .jpg", "zip": "./ 1 .zip"}
+    with pytest.raises(UserError, match=f"and 30 more; found there: {expected[kind]}$"):
+        read_release(folder.root)
+
+
+def test_only_patients_in_both_lists_are_said_to_be_shared(make_release):
+    folder = make_release()
+    text = folder.metadata.read_text()
+    folder.metadata.write_text(re.sub(r",(\d+),(\d\d),([FM])", r",P-\1,\2,\3", text))
+    with pytest.raises(UserError, match="values of patient other than a whole number") as caught:
+        read_release(folder.root)
+    assert "share patients" not in str(caught.value)
+    folder.edit(folder.test, "00000005_000.png\n", "")
+    folder.train_val.write_text(folder.train_val.read_text() + "\n00000005_000.png")
+    with pytest.raises(UserError, match=r"share patients \(1\): P-5"):
+        read_release(folder.root)
+
+
+def test_two_versions_of_the_labels_are_reported(make_release):
+    folder = make_release()
+    older = make_release("older", older=True)
+    older.edit(older.metadata, "Hernia,0,3,", "Mass,0,3,")
+    older.edit(older.metadata, "No Finding,1,4,", "Mass,1,4,")
+    shutil.copy(older.metadata, folder.root)
+    release = read_release(folder.root, require_images=False)
+    assert release.images["Hernia"].to_numpy()[4] == 1
+    (note,) = release.notes
+    assert "read from Data_Entry_2017_v2020.csv; Data_Entry_2017.csv is there, too, with" in note
+    assert note.endswith("other labels on 2 of 40 radiographs")
+    (folder.root / "Data_Entry_2017.csv").write_text("")
+    (note,) = read_release(folder.root, require_images=False).notes
+    assert note.endswith("and cannot be read")
+
+
 def test_long_lists_of_names_are_cut(make_release):
     folder = make_release()
     for path in sorted((folder.root / "images").iterdir())[:15]:
         path.unlink()
-    with pytest.raises(UserError, match=r"\(15\): 00000001_000.png.* … and 5 more$"):
+    with pytest.raises(
+        UserError, match=r"\(15\): 00000001_000.png.* … and 5 more; found there: images/ 25 .png"
+    ):
         read_release(folder.root)
 
 
@@ -286,10 +334,12 @@ def test_what_a_release_holds_is_told_where_it_is_none(make_release, tmp_path):
     folder = make_release()
     folder.boxes.unlink()
     folder.test.unlink()
-    with pytest.raises(UserError, match=r"release lacks BBox_List_2017.csv, test_list.txt; a Ch"):
+    with pytest.raises(
+        UserError, match=r"release: no BBox_List_2017.csv, no test_list.txt there; a Ch"
+    ):
         read_release(folder.root)
     folder.metadata.unlink()
-    with pytest.raises(UserError, match=r"lacks Data_Entry_2017_v2020\.csv, BBox"):
+    with pytest.raises(UserError, match=r"no Data_Entry_2017_v2020\.csv, no BBox"):
         read_release(folder.root)
 
 
@@ -298,13 +348,13 @@ def test_what_a_release_holds_is_told_where_it_is_none(make_release, tmp_path):
     [
         (b"name,labels\n1.png,Mass\n", "begins with 'name,labels'; expected a header 'Image Index"),
         (b"", "begins with ''"),
-        (b"\xff\xfe\x00I\x00m", "no UTF-8 text"),
+        (b"\xff\xfe\x00I\x00m", "not UTF-8 text"),
         (HEADER.encode() + b"\n1.png,Mass\0,", "NUL bytes"),
-        (HEADER.encode() + b'\n1.png,"Mass,0,1,60,M,PA\n', "no table"),
+        (HEADER.encode() + b'\n1.png,"Mass,0,1,60,M,PA\n', "not a table"),
         (HEADER.encode() + b"\n", r"train_val_list.txt names images without metadata .*\(32\)"),
     ],
 )
-def test_metadata_that_is_no_table(make_release, content, message):
+def test_metadata_that_is_not_a_table(make_release, content, message):
     folder = make_release()
     folder.metadata.write_bytes(content)
     with pytest.raises(UserError, match=message):
@@ -382,7 +432,7 @@ def test_random_damage_never_ends_in_a_traceback(lists, data):
 def test_a_box_list_that_ends_within_a_line_is_refused(make_release):
     release = make_release()
     text = release.boxes.read_text()
-    release.boxes.write_text(text[:-2])  # 8.25 would become 8.2
+    release.boxes.write_text(text[:-2])  # 211.2 would become 211.
     with pytest.raises(UserError, match="ends within its last line"):
         read_release(release.root, require_images=False)
     release.boxes.write_text(text.splitlines()[0])

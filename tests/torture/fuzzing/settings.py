@@ -78,7 +78,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "ema_decay": REAL,
     "batch_size": WHOLE,
     "compute_dtype": ("float32", "bfloat16", "float16", *WORDS),
-    "placement": ("streamed", "host", "device", *WORDS),
+    "data_placement": ("streamed", "host", "device", *WORDS),
     "steps_per_dispatch": WHOLE,
     "epochs": WHOLE,
     "early_stopping.patience": WHOLE,
