@@ -36,8 +36,12 @@ from jaxcxr.models.weights.weight_folder import is_weight_folder, save_weight_fo
 AUTHORS_HEADS: dict[str, dict[str, Any]] = {
     "baseline": {"name": "Baseline", "lse_positions": "side"},
     "space_attention": {"name": "SpaceAttention", "window": 7},
-    "attention_gated": {"name": "AttentionGated", "average": "probabilities"},
-    "squeeze_excitation": {"name": "SqueezeExcitation", "window": 7},
+    "attention_gated": {
+        "name": "AttentionGated",
+        "average": "probabilities",
+        "map_sampling": "tiles",
+    },
+    "squeeze_excitation": {"name": "SqueezeExcitation", "window": 7, "shortcut": "authors"},
 }
 
 _SOURCE = flags.DEFINE_string("source", None, "What to convert: a file or a folder.", required=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import cast
 
 import jax
 from flax import linen as nn
 
 from jaxcxr.errors import UserError
-from jaxcxr.models.backbones.backbone import NUM_STAGES
+from jaxcxr.models.backbones.backbone import NUM_STAGES, Backbone
 from jaxcxr.models.fields import check_fields
+from jaxcxr.models.geometry import Grid
 from jaxcxr.models.heads import Head, Prediction
 from jaxcxr.models.ops.normalization import INFERENCE, Mode
 
@@ -25,8 +27,6 @@ class Classifier(nn.Module):
     Attributes:
         backbone: For example `ResNet34()`, or any module that is a `jaxcxr.models.Backbone`.
         head: For example `Baseline()`, or any other `Head`.
-        heatmaps_tile_image: Whether the cells of its heat maps tile the image; see
-            `jaxcxr.models.geometry`.
 
     Raises:
         UserError: A field of the backbone or the head has an invalid value.
@@ -34,8 +34,6 @@ class Classifier(nn.Module):
 
     backbone: nn.Module
     head: Head
-
-    heatmaps_tile_image: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_fields(self.backbone)
@@ -45,22 +43,39 @@ class Classifier(nn.Module):
 
     def __call__(self, images: jax.Array, mode: Mode = INFERENCE) -> Prediction:
         """Classifies normalized images (B, H, W, 3), as `preprocessing.normalize` returns them."""
-        return self.head(self.backbone(images, mode, self.head.link), mode)
+        return self.read(self.backbone(images, mode, self.link), mode)
+
+    def read(self, stages: Sequence[jax.Array], mode: Mode = INFERENCE) -> Prediction:
+        """Calls the head on the feature maps of the backbone's stages."""
+        return self.head.read(stages, self._grids, mode)
+
+    def link(self, stage: int, before: jax.Array, after: jax.Array, mode: Mode) -> jax.Array:
+        """Returns what stage `stage` (from 0) hands on; see `Head.link`."""
+        return self.head.link(stage, before, after, mode, self._grids)
+
+    @property
+    def heatmap_grid(self) -> Grid:
+        """Where the cells of the heat maps lie in the input."""
+        return self.head.heatmap_grid(self._grids)
+
+    @property
+    def _grids(self) -> tuple[Grid, ...]:
+        return cast(Backbone, self.backbone).grids
 
 
 def _check_stages(backbone: nn.Module, head: Head) -> None:
     """Refuses invalid numbers of blocks, and fewer stages than the head needs."""
     blocks = getattr(backbone, "blocks", None)
-    if blocks is None:
-        return
-    are_counts = [isinstance(count, int) and 1 <= count <= _MAX_BLOCKS for count in blocks]
-    if not 1 <= len(blocks) <= NUM_STAGES or not all(are_counts):
+    counts = blocks if isinstance(blocks, tuple) else ()
+    are_counts = [isinstance(count, int) and 1 <= count <= _MAX_BLOCKS for count in counts]
+    if blocks is not None and not (1 <= len(counts) <= NUM_STAGES and all(are_counts)):
         raise UserError(
             f"{type(backbone).__name__}.blocks is {blocks!r}; expected 1 to {NUM_STAGES} stages of "
             f"1 to {_MAX_BLOCKS} blocks"
         )
-    if len(blocks) < head.min_stages:
+    stages = len(cast(Backbone, backbone).grids)
+    if stages < head.min_stages:
         raise UserError(
             f"{type(head).__name__} reads {head.min_stages} stages, but {type(backbone).__name__} "
-            f"with blocks={blocks!r} has {len(blocks)}; add stages"
+            f"has {stages}; add stages"
         )

@@ -4,6 +4,7 @@ Heads are named as this package exports them; `authors_network` puts the same la
 names that the authors' checkpoints bear.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -147,9 +148,9 @@ class Head(nn.Module):
 
 
 class Baseline(Head):
-    def __init__(self, channels, pooling="max", lse_r=10.0, transition="conv"):
+    def __init__(self, channels, pooling="max", lse_r=10.0, lse_positions="all", transition="conv"):
         super().__init__()
-        self.pooling, self.lse_r = pooling, lse_r
+        self.pooling, self.lse_r, self.lse_positions = pooling, lse_r, lse_positions
         wide = channels[-1]
         if transition == "conv":
             self.transition = nn.Conv2d(wide, wide, 1)
@@ -165,7 +166,8 @@ class Baseline(Head):
     def forward(self, stages):
         x = self.transition(stages[-1]) if hasattr(self, "transition") else stages[-1]
         highest, average = F.adaptive_max_pool2d(x, 1).flatten(1), x.mean((2, 3))
-        positions = x.shape[2] * x.shape[3]
+        # The authors' S is a constant of the backbone's map, whatever the transition makes of it.
+        positions = x[0, 0].numel() if self.lse_positions == "all" else stages[-1].shape[-1]
         pooled = {
             "max": highest,
             "average": average,
@@ -208,9 +210,10 @@ class AttentionGate(nn.Module):
 
 
 class AttentionGated(Head):
-    def __init__(self, channels, aggregation="concat"):
+    def __init__(self, channels, aggregation="concat", average="logits", map_sampling="centers"):
         super().__init__()
-        self.aggregation = aggregation
+        self.aggregation, self.average = aggregation, average
+        self.map_sampling = map_sampling
         c2, c3, c4 = channels[-3:]
         self.coarse = nn.Conv2d(c4, c4, 1)
         self.gate2 = AttentionGate(c2, c4)
@@ -224,33 +227,59 @@ class AttentionGated(Head):
             self.classifier3 = nn.Linear(c3, 14)
             self.classifier4 = nn.Linear(c4, 14)
 
+    offsets: tuple[float, ...]
+
     def forward(self, stages):
         x2, x3, x4 = stages[-3], stages[-2], self.coarse(stages[-1])
         g2, attention2 = self.gate2(x2, x4)
         g3, attention3 = self.gate3(x3, x4)
         logits = self.aggregate(g2, g3, x4.mean((2, 3)))
-        # What the features at a position alone would add to the logits: its class activation.
+        maps = attention2, attention3, self.activation(g2, g3, x4)
+        if self.map_sampling == "tiles":
+            enlarged = [
+                F.interpolate(m, x2.shape[2:], mode="bilinear", align_corners=False) for m in maps
+            ]
+        else:
+            steps = zip(maps, self.offsets, (1, 2, 4), strict=True)
+            enlarged = [sampled(*step, x2.shape[2:]) for step in steps]
+        return logits, sum(map(unit_range, enlarged)) / 3
+
+    def activation(self, g2, g3, x4):
+        """Returns what the features at each position alone would add to the logits."""
+        if self.average == "probabilities" and self.aggregation in ("mean", "ft"):
+            return torch.einsum("fc,bchw->bfhw", self.classifier4.weight, x4)
         none2, none3 = torch.zeros_like(g2), torch.zeros_like(g3)
         bias = self.aggregate(none2, none3, torch.zeros_like(x4[:, :, 0, 0]))
         columns = [self.aggregate(none2, none3, x) - bias for x in x4.flatten(2).unbind(2)]
-        activation = torch.stack(columns, 2).unflatten(2, x4.shape[2:])
-        maps = attention2, attention3, activation
-        return logits, sum(unit_range(enlarge(m, x2.shape[2:])) for m in maps) / 3
+        return torch.stack(columns, 2).unflatten(2, x4.shape[2:])
 
     def aggregate(self, g2, g3, g4):
         together = torch.cat([g2, g3, g4], 1)
         if self.aggregation == "concat":
             return self.classifier(together)
         each = [self.classifier2(g2), self.classifier3(g3), self.classifier4(g4)]
-        if self.aggregation == "ft":
-            return self.classifier(torch.cat(each, 1))
         if self.aggregation == "deep_sup":
             each.append(self.classifier(together))
-        return torch.stack(each).mean(0)
+        if self.average == "probabilities":
+            each = [torch.sigmoid(logits) for logits in each]
+        if self.aggregation == "ft":
+            return self.classifier(torch.cat(each, 1))
+        mean = torch.stack(each).mean(0)
+        return torch.logit(mean.double()) if self.average == "probabilities" else mean
 
 
 def enlarge(x, size):
     return F.interpolate(x, size, mode="bilinear", align_corners=True)
+
+
+def sampled(x, offset, step, size):
+    """Samples maps where a fine map's cells lie; cell i here is its position offset + step · i."""
+    axes = [
+        2 * ((torch.arange(fine) - offset) / step) / (coarse - 1) - 1
+        for fine, coarse in zip(size, x.shape[2:], strict=True)
+    ]
+    grid = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], -1).expand(len(x), -1, -1, -1)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=True)
 
 
 def unit_range(x):
@@ -259,8 +288,11 @@ def unit_range(x):
 
 
 class SqueezeExcitation(Head):
-    def __init__(self, channels, window=None):
+    shrink: Callable[[torch.Tensor], torch.Tensor]
+
+    def __init__(self, channels, window=None, shortcut="first"):
         super().__init__()
+        self.shortcut = shortcut
         for stage, (before, after) in enumerate(pairwise(channels)):
             part = nn.Module()
             part.squeeze = nn.Conv2d(after, after, 1)
@@ -276,8 +308,12 @@ class SqueezeExcitation(Head):
         weights = part.squeeze(after.mean((2, 3), keepdim=True))
         weights = torch.sigmoid(part.excite(F.relu(weights)))
         if hasattr(part, "downsample_conv"):
-            before = F.interpolate(before, after.shape[2:], mode="nearest")
+            shrinks_last = self.shortcut == "authors" and stage >= 2
+            if stage > 0 and not shrinks_last:
+                before = self.shrink(before)
             before = part.downsample_bn(part.downsample_conv(before))
+            if shrinks_last:
+                before = F.interpolate(before, scale_factor=0.5)
         return after * weights + before
 
     def forward(self, stages):
@@ -311,6 +347,10 @@ def build(config):
     parts = {part: dict(fields) for part, fields in config.items()}
     backbone = BACKBONES[parts["backbone"].pop("name")](**parts["backbone"])
     head = HEADS[parts["head"].pop("name")](backbone.channels, **parts["head"])
+    # A dense network's transitions average pairs of cells; a ResNet's strides take the first.
+    averages = isinstance(backbone, DenseNet)
+    head.offsets = (0, 0.5, 1.5) if averages else (0, 0, 0)
+    head.shrink = (lambda x: F.avg_pool2d(x, 2)) if averages else (lambda x: x[:, :, ::2, ::2])
     return Network(backbone, head)
 
 
