@@ -40,6 +40,7 @@ NOISE = np.random.default_rng(0)
 
 RECORD = {"loss": 1.0, "val_loss": 2.0, "learning_rate": 0.1, "images_per_second": 3.0}
 PROGRESS = Progress(None, History(({"epoch": 1, **RECORD},)), 3, {})  # pyright: ignore
+CONFIG = {"backbone": {"name": "ResNet18"}}
 WEIGHTS = {"params": {"backbone": {"kernel": NOISE.random((100, 100), np.float32)}}}
 
 
@@ -81,7 +82,7 @@ OUTPUTS = {
     "history.csv": lambda folder, _: end_epoch(cxr.CSVLogger(folder / "history.csv")),
     "events": lambda folder, _: end_epoch(cxr.TensorBoard(folder / "events")),
     "lock": lambda folder, _: lock.acquire(folder / "run").release(),
-    "weights": lambda folder, _: save_weight_folder(folder / "weights", {"a": 1}, WEIGHTS),
+    "weights": lambda folder, _: save_weight_folder(folder / "weights", CONFIG, WEIGHTS),
     "safetensors": lambda folder, _: write_torch_file(
         folder / "weights.safetensors", WEIGHTS["params"]["backbone"]
     ),
