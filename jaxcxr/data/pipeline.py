@@ -135,7 +135,7 @@ def load(
     split: str = "by_patient",
     split_seed: int = 0,
 ) -> Data:
-    """Opens a dataset that `prepare` (launch/prepare.py) made.
+    """Opens a dataset that `prepare` made.
 
     Args:
         data_dir: Folder of prepared datasets.
@@ -160,8 +160,8 @@ def load(
         }
     except Exception as error:  # TFDS meets a damaged folder with any exception there is
         raise UserError(
-            f"{folder}: no readable dataset ({error}); remove this folder and run "
-            f"launch/prepare.py {variant.flags} again"
+            f"{folder}: no readable dataset ({error}); remove this folder and "
+            f"prepare it again with {variant.arguments}"
         ) from error
     return Data(**splits, facts=facts)
 
@@ -173,8 +173,6 @@ def _open_split(name: str, info: Any, image_size: int) -> Split:
 
 def _not_there(folder: Path, data_dir: Path, variant: Variant) -> str:
     others = sorted(other.parent.name for other in (data_dir.expanduser() / DATASET).glob("*/1*"))
-    return (
-        f"{folder}: no such dataset; prepare it with python launch/prepare.py --release DIR "
-        f"--data_dir={data_dir} {variant.flags}"
-        + (f" (prepared there: {', '.join(others)})" if others else "")
+    return f"{folder}: no such dataset; prepare it in {data_dir} with {variant.arguments}" + (
+        f" (prepared there: {', '.join(others)})" if others else ""
     )

@@ -170,7 +170,7 @@ class RecordFiles:
             yield
         except tf.errors.OpError as error:
             raise UserError(
-                f"{self._find_damage(error)}; remove the folder and run launch/prepare.py again"
+                f"{self._find_damage(error)}; remove the folder and prepare it again"
             ) from error
 
     def _find_damage(self, error: Exception) -> str:

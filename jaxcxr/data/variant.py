@@ -52,14 +52,14 @@ class Variant:
         )
 
     @property
-    def flags(self) -> str:
-        """The flags with which launch/prepare.py makes this variant."""
-        flags = [f"--image_size={self.image_size}"]
+    def arguments(self) -> str:
+        """The arguments of `prepare` that make this variant: ``image_size=256, split_seed=3``."""
+        arguments = [f"image_size={self.image_size}"]
         if self.split != "by_patient":
-            flags.append(f"--split={self.split}")
+            arguments.append(f"split={self.split}")
         elif self.split_seed:
-            flags.append(f"--split_seed={self.split_seed}")
-        return " ".join(flags)
+            arguments.append(f"split_seed={self.split_seed}")
+        return ", ".join(arguments)
 
     def folder(self, data_dir: str | os.PathLike[str]) -> Path:
         """Returns the folder of the prepared dataset, as TFDS names it."""

@@ -1,1 +1,1 @@
-"""Figures, and the page that tells what runs were and how well they did."""
+"""Figures, and the page about runs and their scores."""

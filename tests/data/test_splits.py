@@ -124,8 +124,8 @@ def test_variants_have_the_names_of_their_folders():
     assert Variant(96, "by_patient", 3).name == "96_seed3"
     assert Variant(256, "authors").name == "256_authors"
     assert Variant(64).folder("data").parts[-4:] == ("data", "chest_xray14", "64", "1.0.0")
-    assert Variant(96, split_seed=3).flags == "--image_size=96 --split_seed=3"
-    assert Variant(96, "authors").flags == "--image_size=96 --split=authors"
+    assert Variant(96, split_seed=3).arguments == "image_size=96, split_seed=3"
+    assert Variant(96, "authors").arguments == "image_size=96, split=authors"
 
 
 @pytest.mark.parametrize(

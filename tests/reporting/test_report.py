@@ -168,7 +168,7 @@ def test_metadata_cannot_break_the_page(make_run):
 
 
 @pytest.mark.parametrize("home", ["/home/someone", "/Users/someone", "/root", str(Path.home())])
-def test_home_folders_are_not_told(make_run, home):
+def test_home_folders_are_not_shown(make_run, home):
     workdir = make_run("run")
     config = json.loads((workdir / "config.json").read_text())
     config["initial_weights"] = f"{home}/weights/a.pt"
@@ -195,9 +195,9 @@ def test_a_run_without_anything_but_its_config_is_reported(make_run, three_runs)
         (workdir / name).unlink()
     text = Page(page_of([workdir])).text
     for program in ("train", "evaluate_auc", "evaluate_boxes"):
-        assert f"python launch/{program}.py" in text
+        assert f"jaxcxr {program}" in text
     beside = Page(page_of([workdir, three_runs[1]])).text
-    assert "python launch/evaluate_boxes.py" in beside
+    assert "jaxcxr evaluate_boxes" in beside
     assert "not recorded" in beside
 
 

@@ -153,7 +153,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         del dl_manager  # nothing is downloaded: NIH asks to be visited in person
         if self._plan is None:
-            raise UserError("nothing to prepare from: run launch/prepare.py --release DIR")
+            raise UserError("nothing to prepare from; use jaxcxr.data.prepare with a release")
         if self._plan.with_beam:
             return {
                 split: beam_pipeline.examples(self._plan.sources(split)[1], self._image_size)
