@@ -199,7 +199,9 @@ class TestDamage:
     def assert_named(self, copy: Path) -> None:
         train = load(copy, 32).train
         for read in (lambda: list(train.batches(8)), train.boxes):
-            with pytest.raises(UserError, match=rf"{RECORD_FILE}: .*; remove the folder and run"):
+            with pytest.raises(
+                UserError, match=rf"{RECORD_FILE}: .*; remove the folder and prepare it"
+            ):
                 read()
 
     def test_a_flipped_bit(self, copy, record_file):
@@ -265,7 +267,7 @@ class TestDamage:
 
     def test_a_folder_without_description(self, copy):
         next(copy.rglob("features.json")).unlink()
-        with pytest.raises(UserError, match=r"no readable dataset .*--image_size=32 again"):
+        with pytest.raises(UserError, match=r"no readable dataset .*again with image_size=32"):
             load(copy, 32)
 
     def test_the_checksums_are_those_of_sha256sum(self, copy):

@@ -186,7 +186,7 @@ def test_missing_scores_name_the_program_that_makes_them(make_run, file):
     (workdir / "evaluation" / file).unlink()
     text = Page(page_of([workdir])).text
     program = "evaluate_auc" if file == "auc.csv" else "evaluate_boxes"
-    assert f"python launch/{program}.py --workdir {workdir} --data_dir DIR" in text
+    assert f"jaxcxr {program} --workdir={workdir} --data_dir=DIR" in text
 
 
 def test_a_run_without_anything_but_its_config_is_reported(make_run, three_runs):
@@ -258,7 +258,7 @@ def test_a_page_is_written_over_no_file_of_a_run(three_runs):
     before = config.read_bytes()
     done = launch(f"--workdirs={three_runs[0]}", f"--out={config}")
     assert done.returncode == 1
-    assert done.stderr == f"error: --out={config}: the name of a page ends in .html\n"
+    assert done.stderr == f"error: --out={config}: expected a name that ends in .html\n"
     assert config.read_bytes() == before
 
 
