@@ -17,7 +17,7 @@ from jaxcxr.errors import UserError
 from jaxcxr.evaluation.boxes import RegionChoice, heatmap_boxes
 from jaxcxr.findings import FINDINGS, finding_index
 from jaxcxr.images.radiograph import Radiograph, read_radiograph
-from jaxcxr.images.square import fit_square
+from jaxcxr.images.square import make_square
 from jaxcxr.inference.flip_averaging import PredictFn
 
 
@@ -55,8 +55,9 @@ class PredictionResult:
             regions: Which of the hot regions get a box.
 
         Returns:
-            image_name, finding, x, y, w, h in the radiograph's own pixels, and score: the finding's
-            probability times the greatest heat in the box (0..1).
+            image_name, finding, x, y, w, h in the radiograph's own pixels, score (the finding's
+            probability times the greatest heat in the box, 0..1), and width and height of the
+            radiograph.
         """
         tables = []
         for finding in findings:
@@ -71,7 +72,9 @@ class PredictionResult:
             table = pd.DataFrame(boxes, columns=list("xywh"))
             table.insert(0, "image_name", self.name)
             table.insert(1, "finding", finding)
-            tables.append(table.assign(score=self.probabilities[index] * peaks / 255))
+            score = self.probabilities[index] * peaks / 255
+            width, height = self.radiograph.width, self.radiograph.height
+            tables.append(table.assign(score=score, width=width, height=height))
         return pd.concat(tables, ignore_index=True)
 
 
@@ -118,15 +121,11 @@ def _look_at(
     look: PredictFn, image_size: int, batch: Sequence[tuple[str, Radiograph]], batch_size: int
 ) -> Iterator[PredictionResult]:
     squares = np.zeros((batch_size, image_size, image_size, 1), np.uint8)
-    placements = []
     for row, (_, radiograph) in enumerate(batch):
-        squares[row, ..., 0], placement = fit_square(radiograph.pixels, image_size)
-        placements.append(placement)
+        squares[row, ..., 0], _ = make_square(radiograph.pixels, image_size, "squash")
     probabilities, heatmaps = look(squares)
     for row, (name, radiograph) in enumerate(batch):
-        yield PredictionResult(
-            name, radiograph, probabilities[row], placements[row].crop(heatmaps[row])
-        )
+        yield PredictionResult(name, radiograph, probabilities[row], heatmaps[row])
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

@@ -21,7 +21,7 @@ from jaxcxr.models import (
     classifier_config,
     normalize,
 )
-from jaxcxr.models.geometry import aligned
+from jaxcxr.models.geometry import tile_image
 from jaxcxr.models.ops.compilation import compiler_options
 from jaxcxr.runs.checkpoints import restore_best
 from jaxcxr.runs.workdir import read_config
@@ -54,7 +54,8 @@ class Predictor:
     def __post_init__(self) -> None:
         def apply(variables: Variables, images: jax.Array) -> tuple[jax.Array, jax.Array]:
             prediction = cast(Prediction, self.model.apply(variables, normalize(images)))
-            heatmaps = aligned(prediction.heatmaps, self.model, self.image_size)
+            center = self.model.heatmap_grid.first_center
+            heatmaps = tile_image(prediction.heatmaps, self.image_size, center)
             return jax.nn.sigmoid(prediction.logits), heatmaps
 
         mesh = Mesh(np.asarray(jax.local_devices()), ("devices",))
@@ -104,7 +105,7 @@ class Predictor:
             `jaxcxr.models.geometry`).
 
         Raises:
-            UserError: `images` has another shape or dtype.
+            UserError: `images` has another shape or dtype, or an output is not finite.
         """
         expected = (self.image_size, self.image_size, 1)
         if images.dtype != np.uint8 or images.shape[1:] != expected or not len(images):
@@ -114,8 +115,13 @@ class Predictor:
             )
         over_devices = PartitionSpec(None if len(images) % self._mesh.size else "devices")
         placed = jax.device_put(images, NamedSharding(self._mesh, over_devices))
-        probabilities, heatmaps = self._apply(self.variables, placed)
-        return np.asarray(probabilities), np.asarray(heatmaps)
+        probabilities, heatmaps = map(np.asarray, self._apply(self.variables, placed))
+        if not (np.isfinite(probabilities).all() and np.isfinite(heatmaps).all()):
+            raise UserError(
+                "the network's outputs are not finite numbers: its training diverged; train again "
+                "with a lower learning rate"
+            )
+        return probabilities, heatmaps
 
 
 def require_all_findings(predictor: Predictor) -> None:
