@@ -449,7 +449,7 @@ def test_a_config_json_that_is_none_is_named(tmp_path, content):
 @pytest.mark.parametrize("data", ["5", '{"size": 5}', '{"image_size": "5"}'])
 def test_a_config_json_that_names_no_dataset_is_told(tmp_path, data):
     (tmp_path / "config.json").write_text(f'{{"data": {data}}}')
-    with pytest.raises(cxr.UserError, match=r"config\.json does not say what launch/train"):
+    with pytest.raises(cxr.UserError, match=r"config\.json does not name the prepared"):
         read_variant(tmp_path)
     (tmp_path / "config.json").write_text('{"data": {"image_size": 64}}')
     assert read_variant(tmp_path).image_size == 64
@@ -473,7 +473,7 @@ def test_values_that_cannot_be_meant(tiny_model, settings, message):
 
 def test_a_folder_that_no_checkpoint_would_come_back_from_is_refused(tiny_model, tmp_path):
     for folder in (tmp_path / "run[1]", tmp_path / "[a]" / "run"):
-        with pytest.raises(cxr.UserError, match="has a bracket"):
+        with pytest.raises(cxr.UserError, match="contains a bracket"):
             cxr.BackupAndRestore(folder)
     strange = tmp_path / "a * ? {b} %20 'ü\n"
     train(tiny_model, 1, cxr.BackupAndRestore(strange))
