@@ -19,6 +19,7 @@ from jaxcxr.data.releases.nih import Release
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
 from jaxcxr.images.png import decode_png
+from jaxcxr.images.square import SquareRule, make_square
 
 Record = dict[str, Any]
 
@@ -100,15 +101,21 @@ def sources(images: pd.DataFrame, release: Release) -> Iterator[Source | Archive
         yield ArchiveSource(path, wanted)
 
 
-def read_record(source: Source, image_size: int) -> Record:
+def read_record(source: Source, image_size: int, square: SquareRule = "squash") -> Record:
     """Decodes one radiograph and returns its record.
+
+    Args:
+        source: The radiograph.
+        image_size: Height and width to store, in pixels.
+        square: How it becomes square.
 
     Raises:
         DamagedImageError: The file is damaged; see `jaxcxr.images.png.read_png`.
     """
-    pixels, png_size = decode_png(source.path, image_size, source.content)
+    pixels, png_size = decode_png(source.path, content=source.content)
+    image, _ = make_square(pixels, image_size, square)
     return {
-        "image": pixels[:, :, None],
+        "image": image[:, :, None],
         "png_size": np.array(png_size, np.int32),
         **source.facts,
     }
