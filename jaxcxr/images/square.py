@@ -1,26 +1,34 @@
-"""Radiographs of any shape in the square that a network sees, and its heat maps back on them."""
+"""Radiographs of any shape as the squares that networks take, and places in them back again."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image
 
-from jaxcxr.evaluation.boxes import enlarge
+from jaxcxr.errors import UserError
+from jaxcxr.images.grid import Grid
+
+SquareRule = Literal["squash", "pad"]
+"""How radiographs become square: "squash" resizes each axis to the square's side, as NIH did to
+its originals; "pad" keeps the aspect and centers the radiograph on black."""
+
+SQUARE_RULES: tuple[SquareRule, ...] = get_args(SquareRule)
 
 
 @dataclasses.dataclass(frozen=True)
-class Placement:
-    """Where a radiograph lies in its square, which is black around it.
+class Square:
+    """Where a radiograph lies in its square.
 
     Attributes:
         width: Width of the radiograph in its own pixels.
-        height: Its height likewise.
+        height: Height of the radiograph in its own pixels.
         left: First column of the square that the radiograph fills.
-        top: First row likewise.
+        top: First row of the square that the radiograph fills.
         columns: Number of columns that it fills.
-        rows: Number of rows likewise.
+        rows: Number of rows that it fills.
     """
 
     width: int
@@ -30,45 +38,67 @@ class Placement:
     columns: int
     rows: int
 
-    def crop(self, heatmaps: np.ndarray) -> np.ndarray:
-        """Cuts heat maps of the square down to the radiograph.
-
-        What lies on the black beside it then counts neither for the scale of a heat map nor for
-        its boxes, and boxes drawn from the result need no mapping back.
+    @classmethod
+    def fit(cls, width: int, height: int, size: int, rule: SquareRule) -> Square:
+        """Places a radiograph in a square.
 
         Args:
-            heatmaps: (h, w, K), over the whole square.
+            width: Width of the radiograph in pixels.
+            height: Height of the radiograph in pixels.
+            size: Height and width of the square in pixels.
+            rule: How radiographs become square.
 
-        Returns:
-            (h, w, K) as they are where the radiograph fills the square; else (rows, columns, K),
-            enlarged bilinearly to the square's pixels and cut.
+        Raises:
+            UserError: The rule is unknown.
         """
-        if self.rows == self.columns:
-            return heatmaps
-        size = max(self.rows, self.columns)
-        enlarged = np.stack(
-            [enlarge(heatmap, size, size) for heatmap in heatmaps.transpose(2, 0, 1)]
+        if rule not in SQUARE_RULES:
+            raise UserError(
+                f"square is {rule!r}; use one of {', '.join(SQUARE_RULES)}", argument="square"
+            )
+        if rule == "squash":
+            return cls(width, height, 0, 0, size, size)
+        longer = max(width, height)
+        columns, rows = (max(1, round(size * side / longer)) for side in (width, height))
+        return cls(width, height, (size - columns) // 2, (size - rows) // 2, columns, rows)
+
+    def in_original(self, columns: Grid, rows: Grid) -> tuple[Grid, Grid]:
+        """Returns the grids of a map along x and y in pixels of the original radiograph.
+
+        Args:
+            columns: Where the map's columns lie, in pixels of the square.
+            rows: Where the map's rows lie, in pixels of the square.
+        """
+        return (
+            columns._replace(first_center=columns.first_center - self.left).scaled(
+                self.width / self.columns
+            ),
+            rows._replace(first_center=rows.first_center - self.top).scaled(
+                self.height / self.rows
+            ),
         )
-        cut = enlarged[:, self.top : self.top + self.rows, self.left : self.left + self.columns]
-        return cut.transpose(1, 2, 0)
 
 
-def fit_square(pixels: np.ndarray, size: int) -> tuple[np.ndarray, Placement]:
-    """Scales a radiograph to fit a square, keeping its aspect, in the middle of black.
-
-    Scaling is bilinear with antialiasing, as in the prepared dataset.
+def make_square(pixels: np.ndarray, size: int, rule: SquareRule) -> tuple[np.ndarray, Square]:
+    """Resizes a radiograph to a square, bilinearly with antialiasing (Pillow's).
 
     Args:
         pixels: (H, W) uint8.
         size: Height and width S of the square in pixels.
+        rule: How radiographs become square.
 
     Returns:
         (S, S) uint8, and where the radiograph lies in it.
+
+    Raises:
+        UserError: The rule is unknown.
     """
     height, width = pixels.shape
-    columns, rows = (max(1, round(size * side / max(height, width))) for side in (width, height))
-    left, top = (size - columns) // 2, (size - rows) // 2
-    scaled = Image.fromarray(pixels).resize((columns, rows), Image.Resampling.BILINEAR)
-    square = np.zeros((size, size), np.uint8)
-    square[top : top + rows, left : left + columns] = np.asarray(scaled)
-    return square, Placement(width, height, left, top, columns, rows)
+    square = Square.fit(width, height, size, rule)
+    resized = Image.fromarray(pixels).resize(
+        (square.columns, square.rows), Image.Resampling.BILINEAR
+    )
+    canvas = np.zeros((size, size), np.uint8)
+    canvas[square.top : square.top + square.rows, square.left : square.left + square.columns] = (
+        np.asarray(resized)
+    )
+    return canvas, square

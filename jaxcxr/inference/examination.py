@@ -17,7 +17,7 @@ from jaxcxr.errors import UserError
 from jaxcxr.evaluation.boxes import RegionChoice, heatmap_boxes
 from jaxcxr.findings import FINDINGS, finding_index
 from jaxcxr.images.radiograph import Radiograph, read_radiograph
-from jaxcxr.images.square import fit_square
+from jaxcxr.images.square import make_square
 from jaxcxr.inference.flip_averaging import PredictFn
 
 
@@ -118,15 +118,11 @@ def _look_at(
     look: PredictFn, image_size: int, batch: Sequence[tuple[str, Radiograph]], batch_size: int
 ) -> Iterator[PredictionResult]:
     squares = np.zeros((batch_size, image_size, image_size, 1), np.uint8)
-    placements = []
     for row, (_, radiograph) in enumerate(batch):
-        squares[row, ..., 0], placement = fit_square(radiograph.pixels, image_size)
-        placements.append(placement)
+        squares[row, ..., 0], _ = make_square(radiograph.pixels, image_size, "squash")
     probabilities, heatmaps = look(squares)
     for row, (name, radiograph) in enumerate(batch):
-        yield PredictionResult(
-            name, radiograph, probabilities[row], placements[row].crop(heatmaps[row])
-        )
+        yield PredictionResult(name, radiograph, probabilities[row], heatmaps[row])
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

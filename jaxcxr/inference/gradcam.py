@@ -20,7 +20,6 @@ from jaxcxr.inference.predictor import Predictor
 from jaxcxr.models import (
     INFERENCE,
     Classifier,
-    DenseNet121,
     Mode,
     MultiSize,
     classifier_config,
@@ -68,7 +67,7 @@ def _shares(features: jax.Array, gradients: jax.Array) -> jax.Array:
 
 def _explain(predictor: Predictor, stage: int | None, weigh: Weigh) -> PredictFn:
     index = _stage_index(predictor.model, stage)
-    center = _stage_center(predictor.model, index)
+    center = predictor.model.backbone.grids[index].first_center
     probe = nn.apply(_shifted_logits, predictor.model)
 
     @jax.jit
@@ -106,11 +105,6 @@ def _stage_index(model: Classifier, stage: int | None) -> int:
     return (count if stage is None else stage) - 1
 
 
-def _stage_center(model: Classifier, index: int) -> float:
-    """Returns the pixel on which a stage's first cell is centered; see `jaxcxr.models.geometry`."""
-    return 2.0 ** (index + 1) - 2 if isinstance(model.backbone, DenseNet121) else 0.0
-
-
 def _shifted_logits(
     classifier: Classifier, images: jax.Array, shift: jax.Array, index: int
 ) -> tuple[jax.Array, jax.Array]:
@@ -119,11 +113,11 @@ def _shifted_logits(
 
     def link(stage: int, before: jax.Array, after: jax.Array, mode: Mode) -> jax.Array:
         nonlocal features
-        handed_on = classifier.head.link(stage, before, after, mode)
+        handed_on = classifier.link(stage, before, after, mode)
         if stage != index:
             return handed_on
         features = handed_on
         return features + shift
 
-    prediction = classifier.head(classifier.backbone(images, INFERENCE, link), INFERENCE)
+    prediction = classifier.read(classifier.backbone(images, INFERENCE, link))
     return prediction.logits, features

@@ -21,7 +21,7 @@ from jaxcxr.models import (
     classifier_config,
     normalize,
 )
-from jaxcxr.models.geometry import aligned
+from jaxcxr.models.geometry import tile_image
 from jaxcxr.models.ops.compilation import compiler_options
 from jaxcxr.runs.checkpoints import restore_best
 from jaxcxr.runs.workdir import read_config
@@ -54,7 +54,8 @@ class Predictor:
     def __post_init__(self) -> None:
         def apply(variables: Variables, images: jax.Array) -> tuple[jax.Array, jax.Array]:
             prediction = cast(Prediction, self.model.apply(variables, normalize(images)))
-            heatmaps = aligned(prediction.heatmaps, self.model, self.image_size)
+            center = self.model.heatmap_grid.first_center
+            heatmaps = tile_image(prediction.heatmaps, self.image_size, center)
             return jax.nn.sigmoid(prediction.logits), heatmaps
 
         mesh = Mesh(np.asarray(jax.local_devices()), ("devices",))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import typing
-from typing import Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, cast
 
 import jax
 from flax import linen as nn
 
 from jaxcxr.errors import UserError
-from jaxcxr.models.backbones.backbone import NUM_STAGES
+from jaxcxr.models.backbones.backbone import NUM_STAGES, Backbone
+from jaxcxr.models.geometry import Grid
 from jaxcxr.models.heads import Head, Prediction
 from jaxcxr.models.ops.normalization import INFERENCE, Mode
 
@@ -30,8 +32,6 @@ class Classifier(nn.Module):
     Attributes:
         backbone: One of `jaxcxr.models.BACKBONES`.
         head: One of `jaxcxr.models.HEADS`.
-        heatmaps_tile_image: Whether the cells of its heat maps tile the image; see
-            `jaxcxr.models.geometry`.
 
     Raises:
         UserError: A field of the backbone or the head has a value that it does not know.
@@ -39,8 +39,6 @@ class Classifier(nn.Module):
 
     backbone: nn.Module
     head: Head
-
-    heatmaps_tile_image: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _check_choices(self.backbone)
@@ -50,7 +48,24 @@ class Classifier(nn.Module):
 
     def __call__(self, images: jax.Array, mode: Mode = INFERENCE) -> Prediction:
         """Classifies normalized images (B, H, W, 3), as `preprocessing.normalize` returns them."""
-        return self.head(self.backbone(images, mode, self.head.link), mode)
+        return self.read(self.backbone(images, mode, self.link), mode)
+
+    def read(self, stages: Sequence[jax.Array], mode: Mode = INFERENCE) -> Prediction:
+        """Calls the head on the feature maps of the backbone's stages."""
+        return self.head.read(stages, self._grids, mode)
+
+    def link(self, stage: int, before: jax.Array, after: jax.Array, mode: Mode) -> jax.Array:
+        """Returns what stage `stage` (from 0) hands on; see `Head.link`."""
+        return self.head.link(stage, before, after, mode, self._grids)
+
+    @property
+    def heatmap_grid(self) -> Grid:
+        """Where the cells of the heat maps lie in the input."""
+        return self.head.heatmap_grid(self._grids)
+
+    @property
+    def _grids(self) -> tuple[Grid, ...]:
+        return cast(Backbone, self.backbone).grids
 
 
 def field_names(module: type[nn.Module]) -> list[str]:

@@ -7,7 +7,7 @@ images", at 128, 256 and 384 pixels.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import math
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from flax import linen as nn
 
 from jaxcxr.errors import UserError
 from jaxcxr.models.classifier import Classifier
-from jaxcxr.models.geometry import first_center, tile_image
+from jaxcxr.models.geometry import Grid, resample
 from jaxcxr.models.heads import Prediction
 from jaxcxr.models.ops.normalization import INFERENCE, Mode
 from jaxcxr.models.ops.resizing import unit_range
@@ -38,8 +38,6 @@ class MultiSize(Classifier):
 
     sizes: tuple[int, ...] = (128, 256, 384)
 
-    heatmaps_tile_image: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         are_sizes = [isinstance(s, int) and _SMALLEST <= s <= _LARGEST for s in self.sizes]
         if not self.sizes or not all(are_sizes):
@@ -48,6 +46,11 @@ class MultiSize(Classifier):
                 f"{_LARGEST}"
             )
         super().__post_init__()
+
+    @property
+    def heatmap_grid(self) -> Grid:
+        """Every fourth pixel: fine beside the members' cells, which lie on no common grid."""
+        return Grid(0.0, 4.0)
 
     @property
     def members(self) -> dict[str, Classifier]:
@@ -65,8 +68,10 @@ class MultiSize(Classifier):
 
         Returns:
             Logits of the members' mean probabilities, and the mean of their heat maps, each scaled
-            to 0..1 per image and finding, on the finest member's grid.
+            to 0..1 per image and finding, sampled on `heatmap_grid`.
         """
+        full = images.shape[1]
+        cells = math.ceil(full / self.heatmap_grid.stride)
         predictions = []
         for size, (name, member) in zip(self.sizes, self.members.items(), strict=True):
             shape = (len(images), size, size, images.shape[-1])
@@ -74,9 +79,11 @@ class MultiSize(Classifier):
             logits, heatmaps = member.clone(name=name, parent=self)(seen, mode)
             if not self.is_initializing():
                 self.sow("side_logits", "logits", logits)
-            predictions.append((logits, tile_image(heatmaps, size, first_center(member))))
-        logits, heatmaps = zip(*predictions, strict=True)
-        return Prediction(_mean_probability(jnp.stack(logits)), _mean_map(heatmaps))
+            grid = member.heatmap_grid.scaled(full / size)
+            sampled = resample(heatmaps, grid, self.heatmap_grid, (cells, cells))
+            predictions.append((logits, unit_range(sampled)))
+        logits, heatmaps = map(jnp.stack, zip(*predictions, strict=True))
+        return Prediction(_mean_probability(logits), heatmaps.mean(0))
 
 
 def _mean_probability(logits: jax.Array) -> jax.Array:
@@ -84,9 +91,3 @@ def _mean_probability(logits: jax.Array) -> jax.Array:
     present = jax.nn.logsumexp(jax.nn.log_sigmoid(logits), axis=0)
     absent = jax.nn.logsumexp(jax.nn.log_sigmoid(-logits), axis=0)
     return present - absent
-
-
-def _mean_map(maps: tuple[jax.Array, ...]) -> jax.Array:
-    finest = max((heatmaps.shape for heatmaps in maps), key=lambda shape: shape[1])
-    enlarged = [unit_range(jax.image.resize(each, finest, "linear")) for each in maps]
-    return jnp.stack(enlarged).mean(0)

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from jaxcxr.errors import UserError
 from jaxcxr.inference.flip_averaging import flip_averaged
-from jaxcxr.inference.gradcam import _stage_center, grad_cam, grad_cam_plus_plus
+from jaxcxr.inference.gradcam import grad_cam, grad_cam_plus_plus
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.models import (
     INFERENCE,
@@ -77,10 +77,10 @@ def test_last_stage_of_every_head(images, name):
     predictor = make_predictor(name)
 
     def stages_of(classifier, x):
-        return classifier.backbone(x, INFERENCE, classifier.head.link)
+        return classifier.backbone(x, INFERENCE, classifier.link)
 
     def read(classifier, stages):
-        return classifier.head(stages, INFERENCE).logits[0]
+        return classifier.read(stages).logits[0]
 
     @functools.partial(jax.jit, static_argnums=2)
     def gradients_of(last, before, finding):
@@ -172,7 +172,7 @@ def one_hot(cells, cell):
 
 
 def center_of(backbone, stage):
-    return _stage_center(Classifier(backbone, Baseline()), stage - 1)
+    return backbone.grids[stage - 1].first_center
 
 
 def test_unknown_stage():

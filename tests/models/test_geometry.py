@@ -1,76 +1,138 @@
-"""Where heat map cells lie, measured by which pixels reach them."""
+"""Where heat map cells lie: measured by the gradient of a cell, and sampled as SciPy does."""
+
+import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.interpolate import RegularGridInterpolator
 
-from jaxcxr.models import Baseline, Classifier, DenseNet121, ResNet18
-from jaxcxr.models.geometry import first_center, tile_image
+from jaxcxr.models import (
+    AttentionGated,
+    Baseline,
+    Classifier,
+    DenseNet121,
+    ResNet18,
+    ResNet50,
+    SpaceAttention,
+    SqueezeExcitation,
+)
+from jaxcxr.models.geometry import Grid, resample
+from jaxcxr.models.heads import attention_gated
 
-IMAGE_SIZE = 512
+BACKBONES = {
+    "ResNet18": ResNet18(blocks=(1, 1, 1, 1), width=2),
+    "ResNet50": ResNet50(blocks=(1, 1, 1, 1), width=1),
+    "DenseNet121": DenseNet121(blocks=(1, 1, 1, 1), width=4, growth=2),
+}
+HEADS = {
+    "Baseline": Baseline(),
+    "deconvolution": Baseline(transition="deconvolution"),
+    "SpaceAttention": SpaceAttention(),
+    "SqueezeExcitation": SqueezeExcitation(window=7),
+    "AttentionGated": AttentionGated(),
+    "mean": AttentionGated(aggregation="mean"),
+    "deep_sup": AttentionGated(aggregation="deep_sup"),
+    "ft": AttentionGated(aggregation="ft"),
+}
+AGGREGATIONS = ("mean", "deep_sup", "ft")
+CASES = [
+    *itertools.product(BACKBONES, [head for head in HEADS if head not in AGGREGATIONS], (64, 75)),
+    *itertools.product(BACKBONES, ("Baseline", "AttentionGated"), (300,)),
+    *itertools.product(("ResNet18",), AGGREGATIONS, (75,)),
+]
+PARTS = {"gate2": ("gate3", "classifier"), "gate3": ("gate2", "classifier"), "coarse": ("gate",)}
+"""Per map that the attention gated heat map is the mean of, the parameters that make the others."""
 
 
-def measured_first_center(model: Classifier) -> float:
-    """Returns the centroid of the pixels that reach the middle cell, brought to the first cell."""
-    shape = (1, IMAGE_SIZE, IMAGE_SIZE, 3)
-    variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros(shape))
-    variables = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: (
-            jnp.full(leaf.shape, 1 / np.prod(leaf.shape[:-1]))
-            if path[-1].key == "kernel"
-            else jnp.full(leaf.shape, float(path[-1].key in ("scale", "var")))
-        ),
-        variables,
-    )
-    image = jnp.ones(shape)
-    cells = jax.eval_shape(model.apply, variables, image).heatmaps.shape[1]
-    middle = cells // 2
+def narrow_kernel(path, leaf, silent):
+    """Weights under which a cell sees only what its kernels' centers see.
+
+    Any other kernels that are symmetric spread what a cell sees evenly around the same place.
+    What brings in the whole image (contexts) or the misplaced coarse gating signal is left out.
+    """
+    names = [part.key for part in path]
+    if names[-1] in ("scale", "var"):
+        return np.ones(leaf.shape, np.float32)
+    if names[-1] != "kernel" or names[-2] in ("phi", "squeeze", "excite"):
+        return np.zeros(leaf.shape, np.float32)
+    if any(name.startswith(silent) for name in names) and names[-2] in ("psi", *names[1:2]):
+        return np.zeros(leaf.shape, np.float32)
+    kernel = np.zeros(leaf.shape, np.float32)
+    if leaf.ndim == 2:
+        kernel[:] = 1
+    elif len(kernel) == 4:  # doubles the size: linear interpolation
+        kernel[:] = np.multiply.outer([1, 3, 3, 1], [1, 3, 3, 1])[..., None, None]
+    else:
+        kernel[len(kernel) // 2, len(kernel) // 2] = 1
+    if names[-2:] == ["conv", "kernel"] and names[-3] in ("head", "attention"):
+        kernel[:, :, : leaf.shape[2] // 2] = 0  # the context
+    return kernel / leaf.shape[-2]
+
+
+def mirrored_pair(size, center, rng, bright):
+    """Returns random images (2, S, S, 3) that are each other's mirror images at a pixel.
+
+    So the maxima of the stem's pooling lie evenly around it. `bright` rows and columns, centers of
+    windows that have no mirror image, are brighter than all others.
+    """
+    image = rng.uniform(1, 2, (3 * size + 1, 3 * size + 1, 3)).astype(np.float32)
+    here = np.arange(size) + size
+    there = np.rint(2 * center).astype(int) - np.arange(size) + size
+    pair = np.stack([image[here][:, here], image[there][:, there]])
+    pair[:, bright] += 2
+    pair[:, :, bright] += 2
+    return pair
+
+
+@pytest.mark.parametrize(("backbone", "head", "size"), CASES)
+def test_cells_lie_where_they_see(backbone, head, size, monkeypatch):
+    monkeypatch.setattr(attention_gated, "unit_range", lambda maps: maps)
+    model = Classifier(BACKBONES[backbone], HEADS[head])
+    shape = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), shape)
+    cells = jax.eval_shape(model.apply, shapes, shape).heatmaps.shape[1]
+    centers = model.heatmap_grid.centers(cells)
+    coarse = jax.eval_shape(lambda v, x: model.bind(v).backbone(x), shapes, shape)[-1].shape[1]
+    first, *_, last = model.backbone.grids[-1].centers(coarse)
+    # Beyond, maps end: what a cell sees is cut off.
+    margin, bright = (8, slice(0, None, 4)) if head == "deconvolution" else (0, slice(1))
+    whole = np.flatnonzero((centers >= first + margin) & (centers <= last - margin))
 
     @jax.jit
     @jax.grad
-    def reach(image):
-        return model.apply(variables, image).heatmaps[0, middle, middle, 0]
+    def sight(images, variables, cell):
+        return model.apply(variables, images).heatmaps[:, cell, cell, 0].sum()
 
-    weights = np.abs(reach(image)[0]).sum((1, 2))
-    centroid = (weights * np.arange(IMAGE_SIZE)).sum() / weights.sum()
-    return centroid - middle * IMAGE_SIZE / cells
-
-
-@pytest.mark.parametrize("transition", ["none", "deconvolution"])
-@pytest.mark.parametrize(
-    "backbone",
-    [
-        ResNet18(blocks=(1, 1, 1, 1), width=2),
-        DenseNet121(blocks=(1, 1, 1, 1), width=4, growth=2),
-    ],
-    ids=["resnet", "densenet"],
-)
-def test_first_center_is_where_the_pixels_say(backbone, transition):
-    model = Classifier(backbone, Baseline(transition=transition))
-    # Of equal maxima the stem's pooling favors the first, which moves the centroid by 2 pixels;
-    # the transposed convolutions smear what is outside the image by as much again.
-    assert abs(measured_first_center(model) - first_center(model)) < 6.5
+    for silent in PARTS.values() if isinstance(HEADS[head], AttentionGated) else [("none",)]:
+        variables = jax.tree_util.tree_map_with_path(
+            lambda path, leaf, silent=silent: narrow_kernel(path, leaf, silent), shapes
+        )
+        for cell in (whole[0], whole[-1]):
+            images = mirrored_pair(size, centers[cell], np.random.default_rng(cell), bright)
+            seen = np.asarray(sight(images, variables, cell)).sum((0, 3))
+            assert seen.min() >= 0
+            for axis in (0, 1):
+                center = np.average(np.arange(size), weights=seen.sum(1 - axis))
+                assert center == pytest.approx(centers[cell], abs=0.5)
 
 
-def test_tiled_map_puts_a_spot_where_it_is():
-    spot = np.zeros((1, 8, 8, 1), np.float32)
-    spot[0, 3, 5] = 1  # centered on row 96, column 160 of 256
-    tiled = np.asarray(tile_image(jnp.asarray(spot), 256, 0.0))[0, ..., 0]
-    assert tiled.shape == (32, 32)
-    pixels = (np.arange(32) + 0.5) * 8 - 0.5
-    center = [(tiled.sum(axis) * pixels).sum() / tiled.sum() for axis in (1, 0)]
-    np.testing.assert_allclose(center, [96, 160], atol=0.01)
+def test_maps_are_sampled_as_by_scipy():
+    rng = np.random.default_rng(0)
+    maps = rng.normal(size=(2, 5, 7, 3)).astype(np.float32)
+    source, target = Grid(14.0, 32.0), Grid(2.0, 8.0)
+    sampled = resample(maps, source, target, (20, 30))
+    points = np.meshgrid(2 + 8.0 * np.arange(20), 2 + 8.0 * np.arange(30), indexing="ij")
+    points = [axis.clip(14, 14 + 32 * (n - 1)) for axis, n in zip(points, (5, 7), strict=True)]
+    for image, channel in np.ndindex(2, 3):
+        knots = [14 + 32.0 * np.arange(n) for n in (5, 7)]
+        expected = RegularGridInterpolator(knots, maps[image, ..., channel])(tuple(points))
+        np.testing.assert_allclose(sampled[image, ..., channel], expected, atol=1e-5)
 
 
-def test_map_that_tiles_the_image_keeps_its_values_at_its_centers():
-    heatmap = jnp.asarray(np.random.default_rng(0).standard_normal((2, 4, 4, 3)))
-    tiled = tile_image(heatmap, 64, 7.5)  # 16-pixel cells centered as tiles are
-    columns = (tiled[:, :, 1::4] + tiled[:, :, 2::4]) / 2
-    rows = (columns[:, 1::4] + columns[:, 2::4]) / 2
-    smooth = np.asarray(rows)[:, 1:3, 1:3]
-    # Fine cells lie 1/8 of a cell to either side: their mean is 7/8 of the value and 1/8 of its
-    # neighbors' mean, along each axis.
-    weights = np.array([[1, 14, 1, 0], [0, 1, 14, 1]]) / 16
-    expected = np.einsum("bhwc,Hh,Ww->bHWc", heatmap, weights, weights)
-    np.testing.assert_allclose(smooth, expected, rtol=1e-5)
+def test_sampling_on_cells_takes_their_values():
+    maps = np.random.default_rng(0).normal(size=(1, 19, 19, 2)).astype(np.float32)
+    np.testing.assert_array_equal(
+        resample(maps, Grid(0, 4), Grid(0, 8), (10, 10)), maps[:, ::2, ::2]
+    )

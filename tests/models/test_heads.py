@@ -143,10 +143,11 @@ def test_deep_supervision_hands_out_the_logits_of_all_four_classifiers():
 
 def test_squeeze_excitation_weighs_channels_and_adds_the_stages_input():
     head = SqueezeExcitation()
+    grids = [(0.0, 4.0)] * 4
     before = RANDOM.normal(size=(2, 4, 4, 6)).astype(np.float32)
 
     def both(module, after):
-        return module.link(0, before, after, mode=None), module(STAGES)
+        return module.link(0, before, after, None, grids), module(STAGES)
 
     variables = jax.jit(lambda key: head.init(key, before, method=both))(jax.random.key(0))
     recalibrated, _ = jax.jit(lambda v: head.apply(v, before, method=both))(variables)

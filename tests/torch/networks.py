@@ -4,6 +4,7 @@ Heads are named as this package exports them; `authors_network` puts the same la
 names that the authors' checkpoints bear.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -224,6 +225,8 @@ class AttentionGated(Head):
             self.classifier3 = nn.Linear(c3, 14)
             self.classifier4 = nn.Linear(c4, 14)
 
+    offsets: tuple[float, ...]
+
     def forward(self, stages):
         x2, x3, x4 = stages[-3], stages[-2], self.coarse(stages[-1])
         g2, attention2 = self.gate2(x2, x4)
@@ -235,7 +238,8 @@ class AttentionGated(Head):
         columns = [self.aggregate(none2, none3, x) - bias for x in x4.flatten(2).unbind(2)]
         activation = torch.stack(columns, 2).unflatten(2, x4.shape[2:])
         maps = attention2, attention3, activation
-        return logits, sum(unit_range(enlarge(m, x2.shape[2:])) for m in maps) / 3
+        steps = zip(maps, self.offsets, (1, 2, 4), strict=True)
+        return logits, sum(unit_range(sampled(*step, x2.shape[2:])) for step in steps) / 3
 
     def aggregate(self, g2, g3, g4):
         together = torch.cat([g2, g3, g4], 1)
@@ -253,12 +257,24 @@ def enlarge(x, size):
     return F.interpolate(x, size, mode="bilinear", align_corners=True)
 
 
+def sampled(x, offset, step, size):
+    """Samples maps where a fine map's cells lie; cell i here is its position offset + step · i."""
+    axes = [
+        2 * ((torch.arange(fine) - offset) / step) / (coarse - 1) - 1
+        for fine, coarse in zip(size, x.shape[2:], strict=True)
+    ]
+    grid = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], -1).expand(len(x), -1, -1, -1)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=True)
+
+
 def unit_range(x):
     low, high = x.amin((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
     return (x - low) / (high - low)
 
 
 class SqueezeExcitation(Head):
+    shrink: Callable[[torch.Tensor], torch.Tensor]
+
     def __init__(self, channels, window=None):
         super().__init__()
         for stage, (before, after) in enumerate(pairwise(channels)):
@@ -276,7 +292,8 @@ class SqueezeExcitation(Head):
         weights = part.squeeze(after.mean((2, 3), keepdim=True))
         weights = torch.sigmoid(part.excite(F.relu(weights)))
         if hasattr(part, "downsample_conv"):
-            before = F.interpolate(before, after.shape[2:], mode="nearest")
+            if stage > 0:
+                before = self.shrink(before)
             before = part.downsample_bn(part.downsample_conv(before))
         return after * weights + before
 
@@ -311,6 +328,10 @@ def build(config):
     parts = {part: dict(fields) for part, fields in config.items()}
     backbone = BACKBONES[parts["backbone"].pop("name")](**parts["backbone"])
     head = HEADS[parts["head"].pop("name")](backbone.channels, **parts["head"])
+    # A dense network's transitions average pairs of cells; a ResNet's strides take the first.
+    averages = isinstance(backbone, DenseNet)
+    head.offsets = (0, 0.5, 1.5) if averages else (0, 0, 0)
+    head.shrink = (lambda x: F.avg_pool2d(x, 2)) if averages else (lambda x: x[:, :, ::2, ::2])
     return Network(backbone, head)
 
 

@@ -1,4 +1,4 @@
-"""What every backbone is to a head: the feature maps of its four stages."""
+"""What every backbone is to a head: the feature maps of its stages, and where their cells lie."""
 
 from __future__ import annotations
 
@@ -6,9 +6,19 @@ from typing import Protocol
 
 import jax
 
+from jaxcxr.models.geometry import Grid
 from jaxcxr.models.ops.normalization import Mode
 
 NUM_STAGES = 4
+
+
+class Backbone(Protocol):
+    """A Flax module that turns images into the feature maps of its stages."""
+
+    @property
+    def grids(self) -> tuple[Grid, ...]:
+        """Where the cells of each stage lie in the input."""
+        ...
 
 
 class StageLink(Protocol):

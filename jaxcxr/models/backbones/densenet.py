@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcxr.models.backbones.backbone import StageLink, no_link
+from jaxcxr.models.geometry import Grid
 from jaxcxr.models.ops.convolution import Conv
 from jaxcxr.models.ops.initializers import he_fan_in
 from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
@@ -71,6 +72,18 @@ class DenseNet121(nn.Module):
     blocks: tuple[int, ...] = (6, 12, 24, 16)
     width: int = 64
     growth: int = 32
+
+    @property
+    def grids(self) -> tuple[Grid, ...]:
+        """Where the cells of each stage lie.
+
+        The stem's symmetric padding centers output i on input 2i; a transition averages the inputs
+        2i and 2i + 1.
+        """
+        grids = [Grid(0.0, 4.0)]
+        for _ in self.blocks[1:]:
+            grids.append(grids[-1].strided(0.5, 2))
+        return tuple(grids)
 
     @nn.compact
     def __call__(

@@ -14,6 +14,7 @@ import jax
 from flax import linen as nn
 
 from jaxcxr.models.backbones.backbone import StageLink, no_link
+from jaxcxr.models.geometry import Grid
 from jaxcxr.models.ops.convolution import Conv
 from jaxcxr.models.ops.initializers import he_fan_out
 from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
@@ -90,6 +91,11 @@ class ResNet(nn.Module):
     blocks: tuple[int, ...]
     width: int = 64
     block: ClassVar[type[BasicBlock] | type[Bottleneck]] = BasicBlock
+
+    @property
+    def grids(self) -> tuple[Grid, ...]:
+        """Where the cells of each stage lie; symmetric padding centers output i on input 2i."""
+        return tuple(Grid(0.0, 4.0 * 2**stage) for stage in range(len(self.blocks)))
 
     @nn.compact
     def __call__(

@@ -12,9 +12,13 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxcxr.models.geometry import Grid, resample
 from jaxcxr.models.heads.head import Head, Prediction, class_activation_maps, conv1x1, dense
 from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
 from jaxcxr.models.ops.resizing import resize_bilinear, unit_range
+
+_RESNET_GRIDS = Grid(0.0, 1.0), Grid(0.0, 2.0), Grid(0.0, 4.0)
+"""How the cells of three stages lie to each other in a ResNet."""
 
 
 class AttentionGate(nn.Module):
@@ -46,8 +50,8 @@ class AttentionGated(Head):
     """Gated sums of the second and third stage and the average of the fourth, then classifiers.
 
     The heat map is the mean of both attentions and of the coarse map's class activation map, each
-    scaled to 0..1 per image and class, on the second stage's grid. The class activation map uses
-    the weights by which the coarse average really reaches the logits.
+    scaled to 0..1 per image and class, sampled where the second stage's cells lie. The class
+    activation map uses the weights by which the coarse average really reaches the logits.
 
     Attributes:
         num_classes: Number of findings.
@@ -63,17 +67,37 @@ class AttentionGated(Head):
 
     min_stages: ClassVar[int] = 3
 
+    def heatmap_grid(self, stages: Sequence[Grid]) -> Grid:
+        """Returns the second stage's grid."""
+        return stages[-3]
+
+    def read(
+        self, stages: Sequence[jax.Array], grids: Sequence[Grid], mode: Mode = INFERENCE
+    ) -> Prediction:
+        """Reads the second, third and fourth stage; see `Head.read`."""
+        return self(stages, mode, grids)
+
     @nn.compact
-    def __call__(self, stages: Sequence[jax.Array], mode: Mode = INFERENCE) -> Prediction:
-        """Reads the second, third and fourth stage; see `Head`."""
+    def __call__(
+        self,
+        stages: Sequence[jax.Array],
+        mode: Mode = INFERENCE,
+        grids: Sequence[Grid] = _RESNET_GRIDS,
+    ) -> Prediction:
+        """Reads the second, third and fourth stage; see `Head.read`."""
         x2, x3, x4 = stages[-3:]
         x4 = conv1x1(x4, x4.shape[-1], "coarse")
         gated2, attention2 = AttentionGate(name="gate2")(x2, x4, mode)
         gated3, attention3 = AttentionGate(name="gate3")(x3, x4, mode)
         scales = gated2.sum((1, 2)), gated3.sum((1, 2)), x4.mean((1, 2))
         logits, coarse_weights = self._aggregate(scales)
+        fine, *_ = grids = grids[-3:]
         maps = attention2, attention3, class_activation_maps(x4, coarse_weights)
-        return Prediction(logits, _mean_map(maps, x2.shape[1:3]))
+        on_fine = [
+            unit_range(resample(each, grid, fine, x2.shape[1:3]))
+            for each, grid in zip(maps, grids, strict=True)
+        ]
+        return Prediction(logits, sum(on_fine[1:], start=on_fine[0]) / len(on_fine))
 
     def _aggregate(self, scales: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
         """Returns logits (B, classes) and the coarse scale's weights in them (C, classes)."""
@@ -106,8 +130,3 @@ class AttentionGated(Head):
             for index, scale in enumerate(scales, start=2)
         ]
         return [logits for logits, _ in pairs], pairs[-1][1]
-
-
-def _mean_map(maps: Sequence[jax.Array], size: tuple[int, ...]) -> jax.Array:
-    first, *rest = (unit_range(resize_bilinear(x, size)) for x in maps)
-    return sum(rest, start=first) / len(maps)

@@ -9,6 +9,7 @@ from typing import Literal
 import jax
 from flax import linen as nn
 
+from jaxcxr.models.geometry import Grid
 from jaxcxr.models.heads.head import Head, Prediction, class_activation_maps, conv1x1, dense
 from jaxcxr.models.ops.initializers import he_fan_in
 from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
@@ -31,6 +32,13 @@ class Baseline(Head):
     pooling: Literal["max", "average", "lse", "max_average"] = "max"
     lse_r: float = 10.0
     transition: Literal["none", "conv", "deconvolution"] = "conv"
+
+    def heatmap_grid(self, stages: Sequence[Grid]) -> Grid:
+        """Returns the last stage's grid, four times as fine after the transposed convolutions."""
+        if self.transition != "deconvolution":
+            return stages[-1]
+        # 4×4 at stride 2 with padding 1 centers output o on input (o − ½) / 2.
+        return stages[-1].strided(-0.25, 0.5).strided(-0.25, 0.5)
 
     @nn.compact
     def __call__(self, stages: Sequence[jax.Array], mode: Mode = INFERENCE) -> Prediction:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxcxr.models.geometry import Grid
 from jaxcxr.models.ops.convolution import Conv
 from jaxcxr.models.ops.initializers import uniform_fan_in
 from jaxcxr.models.ops.normalization import INFERENCE, Mode
@@ -48,16 +49,45 @@ class Head(nn.Module, abc.ABC):
             mode: Training or inference.
         """
 
-    def link(self, stage: int, before: jax.Array, after: jax.Array, mode: Mode) -> jax.Array:
+    @abc.abstractmethod
+    def heatmap_grid(self, stages: Sequence[Grid]) -> Grid:
+        """Returns where the cells of the heat maps lie.
+
+        Args:
+            stages: Where the cells of each stage's feature maps lie.
+        """
+
+    def read(
+        self, stages: Sequence[jax.Array], grids: Sequence[Grid], mode: Mode = INFERENCE
+    ) -> Prediction:
+        """Calls the head; a head that brings several stages together needs their grids, too.
+
+        Args:
+            stages: Per stage (B, h, w, C), each half as high and wide as the one before.
+            grids: Where the cells of each stage lie.
+            mode: Training or inference.
+        """
+        del grids
+        return self(stages, mode)
+
+    def link(
+        self,
+        stage: int,
+        before: jax.Array,
+        after: jax.Array,
+        mode: Mode,
+        grids: Sequence[Grid],
+    ) -> jax.Array:
         """Returns what stage `stage` (from 0) hands on; most heads leave its output as it is.
 
         Args:
             stage: 0 to 3.
-            before: What the stage received.
-            after: What it computed.
+            before: What the stage received: (B, h', w', D).
+            after: What it computed: (B, h, w, C).
             mode: Training or inference.
+            grids: Where the cells of each stage lie.
         """
-        del stage, before, mode
+        del stage, before, mode, grids
         return after
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxcxr.models.geometry import Grid
 from jaxcxr.models.heads.head import Head, Prediction, conv1x1
 from jaxcxr.models.ops.normalization import INFERENCE, Mode
 from jaxcxr.models.ops.resizing import resize_nearest
@@ -24,6 +25,10 @@ class SpaceAttention(Head):
 
     num_classes: int = 14
     window: int | None = None
+
+    def heatmap_grid(self, stages: Sequence[Grid]) -> Grid:
+        """Returns the last stage's grid."""
+        return stages[-1]
 
     @nn.compact
     def __call__(self, stages: Sequence[jax.Array], mode: Mode = INFERENCE) -> Prediction:

@@ -12,23 +12,29 @@ import jax
 from flax import linen as nn
 
 from jaxcxr.models.backbones.backbone import NUM_STAGES
+from jaxcxr.models.geometry import Grid, resample
 from jaxcxr.models.heads.head import Head, Prediction, conv1x1
 from jaxcxr.models.heads.space_attention import SpaceAttention
 from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
-from jaxcxr.models.ops.resizing import resize_nearest
 
 
 class Recalibration(nn.Module):
     """Weighs a stage's channels by what the whole map says of them; adds the stage's input."""
 
     @nn.compact
-    def __call__(self, before: jax.Array, after: jax.Array, mode: Mode = INFERENCE) -> jax.Array:
-        """Maps a stage's input (B, H, W, D) and output (B, h, w, C) to (B, h, w, C)."""
+    def __call__(
+        self, before: jax.Array, after: jax.Array, mode: Mode, grids: tuple[Grid, Grid]
+    ) -> jax.Array:
+        """Maps a stage's input (B, H, W, D) and output (B, h, w, C) to (B, h, w, C).
+
+        Where they differ in size, the input is sampled where the output's cells lie; `grids` are
+        those of the two.
+        """
         channels = after.shape[-1]
         squeezed = nn.relu(conv1x1(after.mean((1, 2), keepdims=True), channels, "squeeze"))
         weights = nn.sigmoid(conv1x1(squeezed, channels, "excite"))
         if before.shape != after.shape:
-            before = resize_nearest(before, after.shape[1:3])
+            before = resample(before, *grids, after.shape[1:3])
             before = conv1x1(before, channels, "downsample_conv")
             before = BatchNorm(name="downsample_bn")(before, mode)
         return after * weights + before
@@ -50,9 +56,21 @@ class SqueezeExcitation(Head):
         self.stages = [Recalibration() for _ in range(NUM_STAGES)]
         self.attention = SpaceAttention(self.num_classes, self.window)
 
-    def link(self, stage: int, before: jax.Array, after: jax.Array, mode: Mode) -> jax.Array:
+    def heatmap_grid(self, stages: Sequence[Grid]) -> Grid:
+        """Returns the last stage's grid."""
+        return stages[-1]
+
+    def link(
+        self,
+        stage: int,
+        before: jax.Array,
+        after: jax.Array,
+        mode: Mode,
+        grids: Sequence[Grid],
+    ) -> jax.Array:
         """Returns the recalibrated output of a stage; see `Head.link`."""
-        return self.stages[stage](before, after, mode)
+        between = (grids[max(stage - 1, 0)], grids[stage])  # the stem's output is on the first's
+        return self.stages[stage](before, after, mode, between)
 
     def __call__(self, stages: Sequence[jax.Array], mode: Mode = INFERENCE) -> Prediction:
         """Reads the last stage's features (B, h, w, C); see `Head`."""

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcxr.images.grid import interpolation_matrix
+
 
 def resize_nearest(x: jax.Array, size: tuple[int, ...]) -> jax.Array:
     """Resizes (B, h, w, C) to (B, *size, C): position i takes the value at ⌊i · old / new⌋."""
@@ -17,17 +19,14 @@ def resize_nearest(x: jax.Array, size: tuple[int, ...]) -> jax.Array:
 
 def resize_bilinear(x: jax.Array, size: tuple[int, ...]) -> jax.Array:
     """Resizes (B, h, w, C) to (B, *size, C) bilinearly, the corner pixels' centers aligned."""
-    rows, columns = (_weights(old, new) for old, new in zip(x.shape[1:3], size, strict=True))
-    return jnp.einsum("bhwc,Hh,Ww->bHWc", x, rows.astype(x.dtype), columns.astype(x.dtype))
+    rows, columns = (
+        interpolation_matrix(np.linspace(0, old - 1, new), old).astype(x.dtype)
+        for old, new in zip(x.shape[1:3], size, strict=True)
+    )
+    return jnp.einsum("bhwc,Hh,Ww->bHWc", x, rows, columns)
 
 
 def unit_range(maps: jax.Array) -> jax.Array:
     """Scales (B, h, w, C) to 0..1 per image and channel; a constant map becomes zero."""
     low, high = (bound((1, 2), keepdims=True) for bound in (maps.min, maps.max))
     return (maps - low) / jnp.where(high > low, high - low, 1)
-
-
-def _weights(old: int, new: int) -> np.ndarray:
-    """Returns the (new, old) matrix that interpolates linearly along one axis."""
-    positions = np.linspace(0, old - 1, new)[:, None]
-    return np.maximum(0, 1 - np.abs(positions - np.arange(old)))
