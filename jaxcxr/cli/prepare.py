@@ -7,12 +7,14 @@ dataset is there. What was left out is listed in skipped.csv beside the records.
 """
 
 # isort: split
+from typing import cast
+
 from absl import flags
 
 from jaxcxr.data.releases.nih import read_release
 from jaxcxr.data.splits import SPLIT_METHODS
 from jaxcxr.data.variant import LARGEST, SMALLEST
-from jaxcxr.images.square import SQUARE_RULES
+from jaxcxr.images.square import SQUARE_RULES, SquareRule
 
 _RELEASE = flags.DEFINE_string("release", None, "Folder of the release.", required=True)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared datasets.", required=True)
@@ -60,7 +62,7 @@ def main() -> None:
     )
     for note in release.notes:
         print(f"note: {note}")
-    from jaxcxr.data.preparation import prepare  # TensorFlow, which takes its time to load
+    from jaxcxr.data.preparation import OnBadImage, prepare  # loads TensorFlow: seconds
 
     done = prepare(
         release,
@@ -68,8 +70,8 @@ def main() -> None:
         image_size=_IMAGE_SIZE.value,
         split=_SPLIT.value,
         split_seed=_SPLIT_SEED.value,
-        square=_SQUARE.value,
-        on_bad_image=_ON_BAD_IMAGE.value,
+        square=cast(SquareRule, _SQUARE.value),
+        on_bad_image=cast(OnBadImage, _ON_BAD_IMAGE.value),
         beam_runner=_BEAM_RUNNER.value,
         beam_options=_BEAM_OPTIONS.value,
     )

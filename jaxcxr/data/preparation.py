@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import filelock
 import pandas as pd
@@ -44,6 +44,8 @@ _READERS = 16
 _SHUFFLE_BYTES = 256 * 1024**2
 """Memory for the records that TFDS shuffles; its own limit is four times that."""
 
+OnBadImage = Literal["error", "skip"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Preparation:
@@ -70,7 +72,7 @@ def prepare(
     split: str = "by_patient",
     split_seed: int = 0,
     square: SquareRule = "squash",
-    on_bad_image: Literal["error", "skip"] = "error",
+    on_bad_image: OnBadImage = "error",
     beam_runner: str | None = None,
     beam_options: Sequence[str] = (),
 ) -> Preparation:
@@ -99,6 +101,10 @@ def prepare(
     """
     variant = Variant(image_size, split, split_seed, square)
     folder = variant.folder(data_dir)
+    if on_bad_image not in get_args(OnBadImage):
+        raise UserError(
+            f"on_bad_image is {on_bad_image!r}; use error or skip", argument="on_bad_image"
+        )
     skip = on_bad_image == "skip"
     plan = _plan(release, variant, skip, with_beam=beam_runner is not None)
     engine = _beam_settings(beam_runner, beam_options, skip)
