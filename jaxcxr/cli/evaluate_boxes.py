@@ -8,6 +8,10 @@ Of any system, from a CSV file (Image Index,Finding Label,x,y,w,h,score) and the
 
     python launch/evaluate_boxes.py --boxes FILE.csv --release DIR --out DIR
 
+Boxes are in pixels of the release's PNG files. A file that has columns width and height, as the one
+of launch/predict.py, says which image size its boxes are in, and so does --box_image_size for
+others; such boxes are scaled to the PNG files.
+
 Writes boxes.csv, annotated_boxes.csv, localization.csv, localization_intervals.csv and, by the
 published arithmetic with its faults (docs/scoring.md), localization_published.csv under
 WORKDIR/evaluation or --out; of a run also pointing_game.csv, and cases.npz for the report.
@@ -15,6 +19,9 @@ WORKDIR/evaluation or --out; of a run also pointing_game.csv, and cases.npz for 
 
 # isort: split
 import dataclasses
+import json
+import re
+import sys
 from pathlib import Path
 from typing import cast
 
@@ -22,9 +29,12 @@ import numpy as np
 import pandas as pd
 from absl import flags
 
+from jaxcxr.data.phantom import MARKER
 from jaxcxr.data.releases.nih import read_release
+from jaxcxr.data.releases.original_sizes import original_sizes
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
+from jaxcxr.evaluation.box_units import Extent, boxes_extent, scale_boxes
 from jaxcxr.evaluation.boxes import RegionChoice, check_thresholds, peak_points
 from jaxcxr.evaluation.localization import pointing_game, score_boxes
 from jaxcxr.evaluation.outcome import (
@@ -50,13 +60,23 @@ _REGIONS = flags.DEFINE_enum("regions", "largest", ["largest", "all"], "Which ho
 _MIN_AREA = flags.DEFINE_float("min_area", 0, "Pixels that a hot region must have.", 0)
 _PNG_SIZE = flags.DEFINE_integer(
     "png_size",
-    1024,
-    "Width and height of the PNGs that --boxes is about, for the published arithmetic.",
+    None,
+    "Width and height of the PNG files that the release's boxes are annotated in. Default: a "
+    "phantom's image size, otherwise 1024.",
     lower_bound=1,
+)
+_BOX_IMAGE_SIZE = flags.DEFINE_string(
+    "box_image_size",
+    None,
+    "Size of the images that --boxes was made from: pixels (224 or 256x224), fraction (x, y, w, h "
+    "from 0 to 1) or original (OriginalImage[Width,Height] of the metadata). Default: the PNG "
+    "files' size.",
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Radiographs at a time.", lower_bound=1)
 _BOOTSTRAPS = flags.DEFINE_integer("bootstraps", 1000, "Draws per interval.", 2, 1_000_000)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
+
+_PIXELS = re.compile(r"[1-9][0-9]{0,4}(x[1-9][0-9]{0,4})?")
 
 flags.register_multi_flags_validator(
     ["workdir", "data_dir", "boxes", "release", "out"],
@@ -76,6 +96,15 @@ def _are_thresholds(texts: list[str]) -> bool:
     except (ValueError, UserError):
         return False
     return True
+
+
+@flags.validator("box_image_size", message="expected 224, 256x224, fraction or original")
+def _is_image_size(text: str | None) -> bool:
+    return text in (None, "fraction", "original") or _PIXELS.fullmatch(text) is not None
+
+
+_FAR_OUTSIDE = 1.05
+"""Part of the image's side at which a box ends that other systems' rounding does not explain."""
 
 
 def main() -> None:
@@ -123,7 +152,9 @@ def score_file(path: str, release_folder: str, out: Path) -> None:
     predicted = tables.read_boxes(path, release.images["image_name"])
     people = release.images.loc[:, ["image_name", "patient", "official_split"]]
     annotated = release.boxes.merge(people, on="image_name", how="left")
-    annotated = annotated.assign(width=_PNG_SIZE.value, height=_PNG_SIZE.value)
+    side = _PNG_SIZE.value or annotated_side(release.root)
+    annotated = annotated.assign(width=side, height=side)
+    predicted = in_png_pixels(predicted, path, release.root, side)
     official = tables.on_test_list(predicted, release.images)
     print(f"{path}: {len(predicted)} boxes, {official.sum()} of them on the official test list")
     if _SPLIT.value == "test":
@@ -132,6 +163,49 @@ def score_file(path: str, release_folder: str, out: Path) -> None:
     if annotated.empty:
         raise UserError(f"{release_folder}: no annotated boxes to compare with")
     write_scores(annotated, predicted, out)
+
+
+def annotated_side(release: Path) -> int:
+    """Returns the width and height in pixels of the PNG files that a release's boxes are of."""
+    marker = release / MARKER
+    return json.loads(marker.read_text())["image_size"] if marker.exists() else 1024
+
+
+def in_png_pixels(predicted: pd.DataFrame, path: str, release: Path, side: int) -> pd.DataFrame:
+    """Returns predicted boxes in pixels of PNG files of side × side; warns of an unlikely unit."""
+    size = _BOX_IMAGE_SIZE.value
+    if "width" in predicted:
+        if size is not None:
+            raise UserError(
+                f"{path} has columns width and height, the size of the images of its boxes; "
+                "leave out --box_image_size"
+            )
+        drawn_in = predicted[["width", "height"]].to_numpy()
+        return scale_boxes(predicted, drawn_in, np.full(2, side)).drop(columns=["width", "height"])
+    if size is None:
+        if (extent := boxes_extent(predicted, side, side)) and (
+            extent.fraction <= 0.5 or extent.fraction > _FAR_OUTSIDE
+        ):
+            print(f"warning: {path}: {unit_warning(extent, side)}", file=sys.stderr)
+        return predicted
+    if size == "original":
+        drawn_in = original_sizes(release, predicted["image_name"].tolist())
+    else:
+        sides = ["1"] if size == "fraction" else size.split("x")
+        drawn_in = np.array([float(sides[0]), float(sides[-1])])
+    return scale_boxes(predicted, drawn_in, np.full(2, side))
+
+
+def unit_warning(extent: Extent, side: int) -> str:
+    """Returns the text of the warning about boxes that seem to be in another unit."""
+    reach = f"{extent.right:.4g}×{extent.bottom:.4g}"
+    size, place = "larger", f"boxes reach to {reach} in"
+    if extent.fraction <= 0.5:
+        size, place = "smaller", f"all boxes lie within {reach} of"
+    return (
+        f"{place} images of {side}×{side} pixels and seem to be in pixels of {size} images; "
+        f"give their size with --box_image_size, or --box_image_size={side} if they are right"
+    )
 
 
 def write_scores(annotated: pd.DataFrame, predicted: pd.DataFrame, out: Path) -> None:

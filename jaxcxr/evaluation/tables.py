@@ -1,15 +1,21 @@
-"""The CSV files that scores are computed from: predictions, labels and boxes of any system.
+"""The CSV files of predictions, labels, boxes and scores: their columns, one reader, one writer.
 
-A reader refuses what it cannot score, and says in which line it stands; it drops nothing.
+People edit and copy such files, and other systems write them. A reader refuses what it cannot
+score and names the line; it drops no row.
 """
+
+# pandas annotates what indexing gives as wide unions:
+# pyright: reportArgumentType=false, reportReturnType=false
 
 from __future__ import annotations
 
 import csv
 import io
-import re
-from collections.abc import Collection, Iterable, Sequence
+import math
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,123 +29,218 @@ PATIENT = "Patient ID"
 AGE = "Patient Age"
 SEX = "Patient Gender"
 VIEW = "View Position"
-PEOPLE = (IMAGE, PATIENT, AGE, SEX, VIEW)
+PEOPLE = {IMAGE: "image_name", PATIENT: "patient", AGE: "age", SEX: "sex", VIEW: "view"}
+"""The first columns of labels.csv, and what tables of a release call them."""
 
-_FINDING = "Finding Label"
-_CORNERS = ("x", "y", "w", "h")
-_PREFIX = "prob_"
-_SHOWN = 10
-"""Problems of a file that are told one by one; the others are counted."""
+
+class Numbers(NamedTuple):
+    """The numbers that a column may hold.
+
+    Attributes:
+        expected: Description for the message about another value.
+        low: Smallest number.
+        high: Greatest finite number.
+        empty: Whether a field may be empty (NaN).
+        infinite: Whether a field may be inf.
+    """
+
+    expected: str
+    low: float
+    high: float
+    empty: bool = False
+    infinite: bool = False
+
+
+Columns = Mapping[str, Numbers | None]
+"""The columns that a table must have; None stands for text."""
 
 _FARTHEST = 1e6
-"""No radiograph has that many pixels in a row."""
+"""Pixels; no radiograph is as wide."""
 
-_LONGEST_LINE = 10_000
-"""Characters that a line has at most; lines of fourteen numbers have some 300."""
+PROBABILITY = Numbers("a probability from 0 to 1", 0, 1)
+SCORE = Numbers("a number from 0 to 1 or nothing", 0, 1, empty=True)
+COUNT = Numbers("a number from 0", 0, 1e12)
+ANY = Numbers("a number or nothing", -math.inf, math.inf, empty=True, infinite=True)
+POSITION = Numbers("a number of pixels", -_FARTHEST, _FARTHEST)
+LENGTH = Numbers("a number of pixels above 0", np.nextafter(0, 1), _FARTHEST)
 
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-"""What is read as a number; Python would take 1_0 for ten."""
+BOX: Columns = {
+    IMAGE: None,
+    "Finding Label": None,
+    "x": POSITION,
+    "y": POSITION,
+    "w": LENGTH,
+    "h": LENGTH,
+}
+"""The columns of a file of boxes, in pixels, origin top left."""
 
-Lines = list[tuple[int, list[str]]]
+_BOX_OPTIONAL: Columns = {
+    "score": Numbers("a score from 0 to 1", 0, 1),
+    "width": LENGTH,
+    "height": LENGTH,
+}
+_BOX_NAMES = {IMAGE: "image_name", "Finding Label": "finding"}
+
+_PREFIX = "prob_"
+_UNKNOWN_IMAGE = "image {!r} is not in the release's metadata"
+_MAX_SHOWN = 10
+"""Problems of a file that are shown one by one; the others are counted."""
+
+_MAX_LINE_LENGTH = 10_000
+"""Characters; lines of fourteen numbers have some 300."""
+
+_NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?inf"
+"""What is read as a number; Python would read 1_0 as ten."""
+
+Problem = tuple[int, str]
+"""The number of a line, and what is wrong in it."""
+
+
+def read_table(
+    path: str | Path, columns: Columns, remedy: str, optional: Collection[str] = ()
+) -> pd.DataFrame:
+    """Reads a table that a program of this package wrote.
+
+    Args:
+        path: The CSV file.
+        columns: Its columns. Others may be there, too; they stay text.
+        remedy: What to do about a damaged file; the end of the messages.
+        optional: Those of `columns` that may be missing.
+
+    Returns:
+        The columns of the file in its order; numbers are float64, the rest is text.
+
+    Raises:
+        UserError: The file is missing, cut off or not a CSV file, misses a column or has an invalid
+            field.
+    """
+    table = _read_fields(path, remedy)
+    if missing := [name for name in columns if name not in table and name not in optional]:
+        raise UserError(f"{path} has no column {', '.join(missing)}; {remedy}")
+    problems: list[Problem] = []
+    for name, numbers in columns.items():
+        if numbers is not None and name in table:
+            table[name] = _numbers(table[name], name, numbers, problems)
+    _raise_problems(path, problems, remedy)
+    return table.reset_index(drop=True)
+
+
+def require_rows(
+    path: str | Path,
+    table: pd.DataFrame,
+    key: Sequence[str],
+    expected: Iterable[tuple[object, ...]],
+    remedy: str,
+) -> None:
+    """Refuses a table that does not have each expected row exactly once.
+
+    Args:
+        path: Its file.
+        table: The table.
+        key: The columns that identify a row.
+        expected: Their values.
+        remedy: What to do about a damaged file; the end of the message.
+
+    Raises:
+        UserError: A row is missing, repeated or unexpected.
+    """
+    wanted = Counter(expected)
+    present = Counter(table.loc[:, list(key)].itertuples(index=False, name=None))
+    for problem, rows in {"no": wanted - present, "one more": present - wanted}.items():
+        for row in rows:
+            values = ", ".join(f"{name} {value}" for name, value in zip(key, row, strict=True))
+            raise UserError(f"{path} has {problem} row of {values}; {remedy}")
 
 
 def read_predictions(path: str | Path, known_images: Collection[str]) -> pd.DataFrame:
-    """Reads probabilities: `Image Index` and one column per finding.
+    """Reads the probabilities of any system: `Image Index` and one column per finding.
 
     A column may be called `prob_` and the finding, or spell the finding as NIH's box list does.
-    Findings may be missing; see `missing_findings`.
+    Findings may be missing.
 
     Args:
         path: The CSV file.
         known_images: Names of the release's radiographs.
 
     Returns:
-        `Image Index` and the findings that the file has, in the order of `FINDINGS`, float64; the
-        rows as in the file.
+        `Image Index` and the findings of the file in the order of `FINDINGS`, float64; the rows as
+        in the file.
 
     Raises:
-        UserError: The file cannot be read, has no rows, or (one line per problem, with its line
-            number) an unknown or repeated column, an unknown or repeated image, a value that is no
-            number from 0 to 1.
+        UserError: The file cannot be read or has no rows, or (one line per problem, with its line
+            number) it has an unknown or repeated column, an unknown or repeated image or a value
+            that is not a number from 0 to 1.
     """
-    header, lines = _read_lines(path)
-    findings = _finding_columns(path, header)
-    problems = _Problems(path)
-    problems.check_images(lines, header.index(IMAGE), known_images)
-    problems.check_repeats(lines, _texts(lines, header.index(IMAGE)), "image")
-    columns: dict[str, object] = {IMAGE: _texts(lines, header.index(IMAGE))}
-    for finding in FINDINGS:
-        if finding in findings:
-            columns[finding] = problems.check_numbers(
-                lines, findings[finding], finding, 0, 1, "a probability from 0 to 1"
-            )
-    problems.raise_any()
-    return pd.DataFrame(columns)
-
-
-def missing_findings(predictions: pd.DataFrame) -> list[str]:
-    """Returns the findings for which a table of predictions has no column."""
-    return [finding for finding in FINDINGS if finding not in predictions]
+    table = _read_fields(path, "expected a CSV file of predictions")
+    if table.empty:
+        raise UserError(f"{path} has no rows below its header; there is nothing to score")
+    columns = _finding_columns(path, list(table))
+    problems: list[Problem] = []
+    images = table[IMAGE]
+    problems += _each(images[~images.isin(list(known_images))], _UNKNOWN_IMAGE)
+    _check_repeats(images, images.tolist(), "image", problems)
+    numbers = {
+        finding: _numbers(table[columns[finding]], finding, PROBABILITY, problems)
+        for finding in FINDINGS
+        if finding in columns
+    }
+    _raise_problems(path, problems)
+    return pd.DataFrame({IMAGE: images, **numbers}).reset_index(drop=True)
 
 
 def read_boxes(path: str | Path, known_images: Collection[str]) -> pd.DataFrame:
-    """Reads predicted boxes: `Image Index,Finding Label,x,y,w,h,score`.
+    """Reads the predicted boxes of any system: `Image Index,Finding Label,x,y,w,h,score`.
 
-    The column `score` may be missing. A file without rows says that nothing was found.
+    The column `score` may be missing. `width` and `height`, the size in pixels of the image that a
+    box was drawn in, may follow. A file without rows means that nothing was found.
 
     Args:
         path: The CSV file.
         known_images: Names of the release's radiographs.
 
     Returns:
-        Columns image_name, finding, x, y, w, h (float64, pixels of the original image) and score
-        (NaN where the file has none); the rows as in the file.
+        image_name, finding, x, y, w, h (float64, pixels), score (NaN where the file has none) and,
+        where the file has them, width and height; the rows as in the file.
 
     Raises:
-        UserError: The file cannot be read, or (one line per problem, with its line number) has an
-            unknown, repeated or missing column, an unknown image or finding, a corner that is no
-            number, a box without area, a score outside 0..1, or a row twice.
+        UserError: The file cannot be read, or (one line per problem, with its line number) it has
+            an unknown, repeated or missing column, an unknown image or finding, a position that is
+            not a number, a box without area, a score outside 0..1, or a row twice.
     """
-    header, lines = _read_lines(path, empty=True)
-    _check_box_header(path, header)
-    at = {name: header.index(name) for name in header}
-    problems = _Problems(path)
-    problems.check_images(lines, at[IMAGE], known_images)
-    findings = problems.check_findings(lines, at[_FINDING])
-    columns: dict[str, object] = {"image_name": _texts(lines, at[IMAGE]), "finding": findings}
-    for name in ("x", "y"):
-        columns[name] = problems.check_numbers(
-            lines, at[name], name, -_FARTHEST, _FARTHEST, "a number of pixels"
-        )
-    for name in ("w", "h"):
-        smallest = float(np.nextafter(0, 1))
-        columns[name] = problems.check_numbers(
-            lines, at[name], name, smallest, _FARTHEST, "a number of pixels above 0"
-        )
-    columns["score"] = np.full(len(lines), np.nan)
-    if "score" in at:
-        columns["score"] = problems.check_numbers(
-            lines, at["score"], "score", 0, 1, "a score from 0 to 1"
-        )
-    box = [at[name] for name in (IMAGE, _FINDING, *_CORNERS)]
-    same = [",".join(_plain(row[place]) for place in box) for _, row in lines]
-    problems.check_repeats(lines, same, "box")
-    problems.raise_any()
-    return pd.DataFrame(columns)
+    table = _read_fields(path, "expected a CSV file of boxes")
+    _check_box_header(path, list(table))
+    problems: list[Problem] = []
+    images = table[IMAGE]
+    problems += _each(images[~images.isin(list(known_images))], _UNKNOWN_IMAGE)
+    findings = table["Finding Label"].map(_finding_or_empty)
+    unknown = table["Finding Label"][findings == ""]
+    problems += _each(unknown, "finding {!r} is not one of the 14 findings")
+    numbers = {
+        name: _numbers(table[name], name, kind, problems)
+        for name, kind in {**BOX, **_BOX_OPTIONAL}.items()
+        if kind is not None and name in table
+    }
+    boxes = pd.DataFrame({"image_name": images, "finding": findings, **numbers}, table.index)
+    if "score" not in boxes:
+        boxes.insert(6, "score", np.full(len(boxes), np.nan))
+    keys = pd.Series(list(boxes.iloc[:, :6].itertuples(index=False, name=None)), table.index)
+    shown = [",".join(row) for row in table[[*BOX]].itertuples(index=False)]
+    _check_repeats(keys, shown, "box", problems)
+    _raise_problems(path, problems)
+    return boxes.reset_index(drop=True)
 
 
 def box_table(boxes: pd.DataFrame) -> pd.DataFrame:
-    """Returns boxes (image_name, finding, x, y, w, h and maybe score) as boxes.csv has them."""
-    names = {
-        "image_name": IMAGE,
-        "finding": _FINDING,
-        **{name: name for name in (*_CORNERS, "score")},
-    }
-    return pd.DataFrame({names[name]: boxes[name] for name in names if name in boxes})
+    """Returns boxes (image_name, finding, x, y, w, h …) with the columns of boxes.csv.
+
+    score, width and height are kept where `boxes` has them.
+    """
+    names = {_BOX_NAMES.get(name, name): name for name in (*BOX, *_BOX_OPTIONAL)}
+    return boxes.loc[:, [name for name in names if name in boxes]].rename(columns=names)
 
 
 def label_table(images: pd.DataFrame, names: Iterable[str] | None = None) -> pd.DataFrame:
-    """Returns the truth about radiographs as labels.csv has it.
+    """Returns what is known of radiographs with the columns of labels.csv.
 
     Args:
         images: One row per radiograph with image_name, patient, age, sex, view and the 14 findings,
@@ -152,8 +253,7 @@ def label_table(images: pd.DataFrame, names: Iterable[str] | None = None) -> pd.
     chosen = images.set_index("image_name", drop=False)
     if names is not None:
         chosen = chosen.loc[list(names)]
-    people = dict(zip(PEOPLE, ("image_name", "patient", "age", "sex", "view"), strict=True))
-    columns = {**people, **{finding: finding for finding in FINDINGS}}
+    columns = {**PEOPLE, **{finding: finding for finding in FINDINGS}}
     return pd.DataFrame({name: chosen[column].to_numpy() for name, column in columns.items()})
 
 
@@ -164,9 +264,8 @@ def on_test_list(table: pd.DataFrame, images: pd.DataFrame) -> np.ndarray:
         table: With `Image Index` or image_name.
         images: Of a `Release`: image_name and official_split.
     """
-    names = table[IMAGE if IMAGE in table else "image_name"].to_numpy()
-    official = images["official_split"].to_numpy() == "test"
-    return np.isin(names.astype(str), images["image_name"].to_numpy(str)[official])
+    names = table[IMAGE if IMAGE in table else "image_name"]
+    return names.isin(images.loc[images["official_split"] == "test", "image_name"]).to_numpy()
 
 
 def write(table: pd.DataFrame, path: str | Path) -> None:
@@ -181,152 +280,119 @@ def write(table: pd.DataFrame, path: str | Path) -> None:
         table.to_csv(partial, index=False, lineterminator="\n")
 
 
-def _read_lines(path: str | Path, empty: bool = False) -> tuple[list[str], Lines]:
-    """Returns the header and the rows of a CSV file, each with the number of its line."""
+def _read_fields(path: str | Path, remedy: str) -> pd.DataFrame:
+    """Returns the fields of a CSV file, stripped; the index has the numbers of their lines."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            text = file.read()
-        _refuse_damage(path, text)
+        text = Path(path).read_bytes().decode("utf-8-sig")
+        _refuse_damaged_text(path, text, remedy)
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         lines = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
     except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror}); name a CSV file of predictions"
-        ) from error
+        raise UserError(f"{path} cannot be read ({error.strerror}); {remedy}") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no text in UTF-8 ({error.reason}); name a CSV file") from error
+        raise UserError(f"{path} is not UTF-8 text ({error.reason}); {remedy}") from error
     except csv.Error as error:
-        raise UserError(f"{path} is no valid CSV file ({error}); write it anew") from error
-    if not lines or (len(lines) == 1 and not empty):
-        raise UserError(
-            f"{path} has {'no rows below its header' if lines else 'no lines'}; "
-            "there is nothing to score"
-        )
-    header = [name.strip() for name in lines[0][1]]
-    problems = _Problems(path)
-    for number, row in lines[1:]:
-        if len(row) != len(header):
-            problems.add(number, f"{len(row)} values where the header has {len(header)} columns")
-    problems.raise_any()
-    return header, lines[1:]
+        raise UserError(f"{path} is not a valid CSV file ({error}); {remedy}") from error
+    if not lines:
+        raise UserError(f"{path} has no lines; {remedy}")
+    header, rows = [name.strip() for name in lines[0][1]], lines[1:]
+    if repeated := [name for name, count in Counter(header).items() if count > 1]:
+        raise UserError(f"{path} has two columns {repeated[0]!r}; {remedy}")
+    problems = [
+        (number, f"{len(row)} values where the header has {len(header)} columns")
+        for number, row in rows
+        if len(row) != len(header)
+    ]
+    _raise_problems(path, problems, remedy)
+    fields = [[field.strip() for field in row] for _, row in rows]
+    return pd.DataFrame(fields, [number for number, _ in rows], header, dtype=str)
 
 
-def _refuse_damage(path: str | Path, text: str) -> None:
+def _refuse_damaged_text(path: str | Path, text: str, remedy: str) -> None:
     """Refuses what no program writes: endless lines, and a last line that is cut off."""
     lines = text.splitlines()
     for number, line in enumerate(lines, 1):
-        if len(line) > _LONGEST_LINE:
+        if len(line) > _MAX_LINE_LENGTH:
             raise UserError(
                 f"{path}, line {number}: {len(line):,} characters; expected at most "
-                f"{_LONGEST_LINE:,}; write the file anew"
+                f"{_MAX_LINE_LENGTH:,}; {remedy}"
             )
     if len(lines) > 1 and not text.endswith(("\n", "\r")):
         raise UserError(
-            f"{path}, line {len(lines)}: the file ends within this line, which may be cut off; "
-            "copy it again, or end the line if it is whole"
+            f"{path}, line {len(lines)}: the file ends within this line and may be cut off; "
+            f"expected a line end; {remedy}"
         )
 
 
-def _finding_columns(path: str | Path, header: list[str]) -> dict[str, int]:
-    """Returns the place of each finding in the header of a predictions file."""
-    places: dict[str, int] = {}
-    problems = _Problems(path)
-    if header.count(IMAGE) != 1:
-        problems.add(1, f"{header.count(IMAGE)} columns are called {IMAGE!r}; expected one")
-    for place, name in enumerate(header):
-        try:
-            finding = canonical_finding(name.removeprefix(_PREFIX))
-        except KeyError:
-            if name != IMAGE:
-                problems.add(1, f"column {name!r} is none of the 14 findings; take it out")
-            continue
-        if finding in places:
-            problems.add(1, f"column {name!r} is the second one for {finding}; keep one")
-        places[finding] = place
-    if not places:
-        problems.add(1, "no column is a finding; expected " + ", ".join(FINDINGS))
-    problems.raise_any()
-    return places
+def _numbers(fields: pd.Series, name: str, numbers: Numbers, problems: list[Problem]) -> pd.Series:
+    """Returns the numbers of a column, exact to the last digit, and notes invalid fields."""
+    values = fields.where(fields.str.fullmatch(_NUMBER), "nan").astype(np.float64)
+    valid = values.between(numbers.low, numbers.high)
+    if numbers.infinite:
+        valid |= values == math.inf
+    if numbers.empty:
+        valid |= fields == ""
+    problems += _each(fields[~valid], f"{name} is {{!r}}; expected {numbers.expected}")
+    return values
+
+
+def _each(fields: pd.Series, text: str) -> list[Problem]:
+    """Returns a problem per field of a column; the text's braces stand for the field."""
+    return [(line, text.format(field)) for line, field in fields.to_dict().items()]
+
+
+def _check_repeats(
+    keys: pd.Series, shown: Sequence[str], noun: str, problems: list[Problem]
+) -> None:
+    first: dict[Hashable, int] = {}
+    for (line, key), text in zip(keys.to_dict().items(), shown, strict=True):
+        if first.setdefault(key, line) != line:
+            problems.append((line, f"{noun} {text!r} is also in line {first[key]}; keep one"))
+
+
+def _finding_columns(path: str | Path, header: list[str]) -> dict[str, str]:
+    """Returns the column of each finding in a file of predictions."""
+    columns: dict[str, str] = {}
+    problems: list[Problem] = []
+    if IMAGE not in header:
+        problems.append((1, f"there is no column {IMAGE!r}; expected one"))
+    for name in header:
+        finding = _finding_or_empty(name.removeprefix(_PREFIX))
+        if not finding and name != IMAGE:
+            problems.append((1, f"column {name!r} is not one of the 14 findings; remove it"))
+        elif finding in columns:
+            problems.append((1, f"column {name!r} is the second one for {finding}; keep one"))
+        elif finding:
+            columns[finding] = name
+    if not columns:
+        problems.append((1, "no column is a finding; expected " + ", ".join(FINDINGS)))
+    _raise_problems(path, problems)
+    return columns
+
+
+def _finding_or_empty(name: str) -> str:
+    try:
+        return canonical_finding(name)
+    except KeyError:
+        return ""
 
 
 def _check_box_header(path: str | Path, header: list[str]) -> None:
-    required = (IMAGE, _FINDING, *_CORNERS)
-    if sorted(header) not in (sorted(required), sorted((*required, "score"))):
+    optional = {*header} & {*_BOX_OPTIONAL}
+    if {*header} - optional != {*BOX} or len(optional & {"width", "height"}) == 1:
         raise UserError(
-            f"{path}, line 1: the header is {','.join(header)!r}; "
-            f"expected {','.join((*required, 'score'))!r} (score may be missing)"
+            f"{path}, line 1: the header is {','.join(header)!r}; expected "
+            f"{','.join((*BOX, *_BOX_OPTIONAL))!r} (score, and width with height, may be missing)"
         )
 
 
-def _texts(lines: Lines, place: int) -> list[str]:
-    return [row[place].strip() for _, row in lines]
-
-
-def _plain(text: str) -> str:
-    """Returns one spelling of a number that may be written as 75, 75.0 or 7.5e1."""
-    try:
-        return f"{float(text):.12g}"
-    except ValueError:
-        return text.strip()
-
-
-class _Problems:
-    """What is wrong with a file, collected so that all of it is told at once."""
-
-    def __init__(self, path: str | Path) -> None:
-        self._path = path
-        self._found: list[tuple[int, str]] = []
-
-    def add(self, line: int, text: str) -> None:
-        self._found.append((line, text))
-
-    def raise_any(self) -> None:
-        if not self._found:
-            return
-        self._found.sort(key=lambda problem: problem[0])
-        told = [f"{self._path}, line {line}: {text}" for line, text in self._found[:_SHOWN]]
-        if len(self._found) > _SHOWN:
-            told.append(f"{self._path}: and {len(self._found) - _SHOWN} more such problems")
-        raise UserError("\n".join(told))
-
-    def check_images(self, lines: Lines, place: int, known_images: Collection[str]) -> None:
-        known = set(known_images)
-        for number, row in lines:
-            if row[place].strip() not in known:
-                self.add(number, f"image {row[place]!r} is not in the release's metadata")
-
-    def check_findings(self, lines: Lines, place: int) -> list[str]:
-        findings = []
-        for number, row in lines:
-            try:
-                findings.append(canonical_finding(row[place]))
-            except KeyError:
-                self.add(number, f"finding {row[place]!r} is none of the 14 findings")
-                findings.append("")
-        return findings
-
-    def check_numbers(
-        self,
-        lines: Lines,
-        place: int,
-        name: str,
-        low: float = -np.inf,
-        high: float = np.inf,
-        what: str = "a number",
-    ) -> np.ndarray:
-        values = np.full(len(lines), np.nan)
-        for index, (number, row) in enumerate(lines):
-            text = row[place].strip()
-            value = float(text) if _NUMBER.fullmatch(text) else np.nan
-            if not low <= value <= high or np.isinf(value):
-                self.add(number, f"{name} is {row[place]!r}; expected {what}")
-            values[index] = value
-        return values
-
-    def check_repeats(self, lines: Lines, keys: Sequence[str], noun: str) -> None:
-        first: dict[str, int] = {}
-        for (number, _), key in zip(lines, keys, strict=True):
-            if key in first:
-                self.add(number, f"{noun} {key!r} is also in line {first[key]}; keep one")
-            else:
-                first[key] = number
+def _raise_problems(path: str | Path, problems: list[Problem], remedy: str = "") -> None:
+    """Raises UserError with a line per problem, in the order of the file, if there is any."""
+    if not problems:
+        return
+    end = f"; {remedy}" if remedy else ""
+    problems = sorted(problems, key=lambda problem: problem[0])
+    shown = [f"{path}, line {line}: {text}{end}" for line, text in problems[:_MAX_SHOWN]]
+    if len(problems) > _MAX_SHOWN:
+        shown.append(f"{path}: and {len(problems) - _MAX_SHOWN} more such problems{end}")
+    raise UserError("\n".join(shown))

@@ -55,8 +55,9 @@ class PredictionResult:
             regions: Which of the hot regions get a box.
 
         Returns:
-            image_name, finding, x, y, w, h in the radiograph's own pixels, and score: the finding's
-            probability times the greatest heat in the box (0..1).
+            image_name, finding, x, y, w, h in the radiograph's own pixels, score (the finding's
+            probability times the greatest heat in the box, 0..1), and width and height of the
+            radiograph.
         """
         tables = []
         for finding in findings:
@@ -71,7 +72,9 @@ class PredictionResult:
             table = pd.DataFrame(boxes, columns=list("xywh"))
             table.insert(0, "image_name", self.name)
             table.insert(1, "finding", finding)
-            tables.append(table.assign(score=self.probabilities[index] * peaks / 255))
+            score = self.probabilities[index] * peaks / 255
+            width, height = self.radiograph.width, self.radiograph.height
+            tables.append(table.assign(score=score, width=width, height=height))
         return pd.concat(tables, ignore_index=True)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxcxr.evaluation.calibration import with_platt
-from jaxcxr.evaluation.output_tables import Columns, Numbers, read_table, require_rows
+from jaxcxr.evaluation.tables import Columns, Numbers, read_table, require_rows
 from jaxcxr.findings import FINDINGS
 
 _AGAIN = "run launch/evaluate_auc.py again"

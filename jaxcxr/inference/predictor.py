@@ -105,7 +105,7 @@ class Predictor:
             `jaxcxr.models.geometry`).
 
         Raises:
-            UserError: `images` has another shape or dtype.
+            UserError: `images` has another shape or dtype, or an output is not finite.
         """
         expected = (self.image_size, self.image_size, 1)
         if images.dtype != np.uint8 or images.shape[1:] != expected or not len(images):
@@ -115,8 +115,13 @@ class Predictor:
             )
         over_devices = PartitionSpec(None if len(images) % self._mesh.size else "devices")
         placed = jax.device_put(images, NamedSharding(self._mesh, over_devices))
-        probabilities, heatmaps = self._apply(self.variables, placed)
-        return np.asarray(probabilities), np.asarray(heatmaps)
+        probabilities, heatmaps = map(np.asarray, self._apply(self.variables, placed))
+        if not (np.isfinite(probabilities).all() and np.isfinite(heatmaps).all()):
+            raise UserError(
+                "the network's outputs are not finite numbers: its training diverged; train again "
+                "with a lower learning rate"
+            )
+        return probabilities, heatmaps
 
 
 def require_all_findings(predictor: Predictor) -> None:

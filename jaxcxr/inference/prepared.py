@@ -164,8 +164,8 @@ def draw_boxes(
         min_area: Likewise, pixels of the original image.
 
     Returns:
-        image_name, finding, x, y, w, h (original pixels) and score: the finding's probability times
-        the greatest heat in the box (0..1).
+        image_name, finding, x, y, w, h (original pixels), score (the finding's probability times
+        the greatest heat in the box, 0..1), and width and height of the image.
     """
     parts = []
     once = cases.annotated.reset_index(drop=True).drop_duplicates(["image_name", "finding"])
@@ -182,7 +182,8 @@ def draw_boxes(
         part = pd.DataFrame(boxes, columns=list("xywh"))
         part.insert(0, "image_name", cases.annotated["image_name"].iloc[case])
         part.insert(1, "finding", cases.annotated["finding"].iloc[case])
-        parts.append(part.assign(score=cases.probabilities[case] * peaks / 255))
+        score = cases.probabilities[case] * peaks / 255
+        parts.append(part.assign(score=score, width=width, height=height))
     return pd.concat(parts, ignore_index=True)
 
 

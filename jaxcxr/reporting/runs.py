@@ -18,17 +18,18 @@ import pandas as pd
 
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation.outcome import LEVELS, boxed_findings
-from jaxcxr.evaluation.output_tables import (
+from jaxcxr.evaluation.tables import (
     ANY,
+    BOX,
     COUNT,
+    IMAGE,
+    PATIENT,
     PROBABILITY,
     SCORE,
     Columns,
-    Numbers,
     read_table,
     require_rows,
 )
-from jaxcxr.evaluation.tables import IMAGE, PATIENT
 from jaxcxr.files import reason_of
 from jaxcxr.findings import FINDINGS
 from jaxcxr.inference.scored_epochs import scored_epochs
@@ -53,11 +54,6 @@ _PUBLISHED_LEVELS = [level for level in LEVELS if level[0] != "IoGT"]
 _HISTORY: Columns = {"epoch": COUNT, "loss": ANY, "val_loss": ANY}
 _LABELS: Columns = {IMAGE: None, PATIENT: None, **dict.fromkeys(FINDINGS, PROBABILITY)}
 _PREDICTIONS: Columns = {IMAGE: None, **dict.fromkeys(FINDINGS, PROBABILITY)}
-_PLACE = Numbers("a number of pixels", -1e6, 1e6)
-_LENGTH = Numbers("a number of pixels", 0, 1e6)
-_BOX = {IMAGE: "image_name", "Finding Label": "finding"}
-_BOXES: Columns = {**dict.fromkeys(_BOX), "x": _PLACE, "y": _PLACE, "w": _LENGTH, "h": _LENGTH}
-
 _DAMAGE = (
     EOFError,
     KeyError,
@@ -297,7 +293,8 @@ def _read_cases(folder: Path) -> Cases | None:
 
 
 def _read_boxes(path: Path) -> pd.DataFrame:
-    return read_table(path, _BOXES, _BOXES_AGAIN).rename(columns=_BOX)
+    boxes = read_table(path, BOX, _BOXES_AGAIN)
+    return boxes.rename(columns={IMAGE: "image_name", "Finding Label": "finding"})
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:

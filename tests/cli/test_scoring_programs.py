@@ -61,7 +61,7 @@ def release(tmp_path_factory, truth):
     (root / "train_val_list.txt").write_text("\n".join(NAMES[:TRAIN_VAL]))
     (root / "test_list.txt").write_text("\n".join(NAMES[TRAIN_VAL:]))
     boxes = ["Image Index,Finding Label,Bbox [x,y,w,h],,,"]
-    boxes += [f"{NAMES[20]},Mass,100.5,200.25,80,90", f"{NAMES[21]},Infiltrate,300,300,200,100"]
+    boxes += [f"{NAMES[20]},Mass,100.5,200.25,80,90", f"{NAMES[21]},Infiltrate,300,300,200,300"]
     (root / "BBox_List_2017.csv").write_text("\n".join(boxes) + "\n")
     return root
 
@@ -149,6 +149,11 @@ def test_no_program_writes_over_what_it_scores(release, predictions, tmp_path):
         ("evaluate_auc", ["--workdir=run"], "--workdir and --data_dir to score a run"),
         ("evaluate_auc", ["--predictions=a.csv", "--release=r"], "--predictions, --release and"),
         ("evaluate_auc", ["--predictions=a.csv", "--release=no", "--out=o"], "no: no such folder"),
+        (
+            "evaluate_boxes",
+            ["--workdir=no", "--data_dir=d", "--box_image_size=0x9"],
+            "expected 224, 256x224, fraction or original",
+        ),
         ("evaluate_boxes", [], "--boxes, --release and --out to score a file"),
         (
             "evaluate_boxes",
@@ -174,6 +179,7 @@ def test_a_file_of_boxes_is_scored(release, tmp_path):
     done = launch("evaluate_boxes", *flags)
     assert done.returncode == 0, done.stderr
     assert "2 boxes, 2 of them on the official test list" in done.stdout
+    assert "warning" in done.stderr  # no box passes half of the image
     assert "1 radiographs with annotated boxes have no predicted box" in done.stdout
     assert "1 predicted boxes are of findings that have no annotated box" in done.stdout
     table = pd.read_csv(out / "localization.csv")
@@ -183,6 +189,60 @@ def test_a_file_of_boxes_is_scored(release, tmp_path):
     assert set(pd.read_csv(out / "localization_published.csv")["metric"]) == {"IoU", "IoBB"}
     assert len(pd.read_csv(out / "localization_intervals.csv")) == len(table)
     assert len(pd.read_csv(out / "annotated_boxes.csv")) == 2
+
+
+def boxes_in(tmp_path, width, height, columns=""):
+    """Writes the annotated boxes as they are in images of another size."""
+    path = tmp_path / "boxes.csv"
+    size = np.array([width, height, width, height]) / 1024
+    rows = [f"Image Index,Finding Label,x,y,w,h{columns and ',score,width,height'}"]
+    for name, finding, box in (
+        (NAMES[20], "Mass", [100.5, 200.25, 80, 90]),
+        (NAMES[21], "Infiltration", [300, 300, 200, 300]),
+    ):
+        rows.append(f"{name},{finding},{','.join(map(str, box * size))}{columns}")
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("size", "columns", "flag"),
+    [
+        ((224, 224), "", "--box_image_size=224"),
+        ((2500, 2048), "", "--box_image_size=original"),
+        ((1, 1), "", "--box_image_size=fraction"),
+        ((512, 256), ",0.5,512,256", "--seed=0"),
+    ],
+)
+def test_boxes_in_pixels_of_another_size_are_scaled(release, tmp_path, size, columns, flag):
+    boxes = boxes_in(tmp_path, *size, columns)
+    out = tmp_path / "scores"
+    flags = [f"--boxes={boxes}", f"--release={release}", f"--out={out}", "--bootstraps=9", flag]
+    done = launch("evaluate_boxes", *flags)
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stderr
+    table = pd.read_csv(out / "localization.csv").set_index(["finding", "metric", "threshold"])
+    assert table.loc[("Mean", "IoU", 0.7), "accuracy"] == 1
+    assert table.loc[("Mean", "IoBB", 0.9), "accuracy"] == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (
+            (256, 256),
+            "all boxes lie within 125×150 of images of 1024×1024 pixels and seem to be in",
+        ),
+        ((4000, 4000), "boxes reach to 1953×2344 in images of 1024×1024 pixels and seem to be in"),
+    ],
+)
+def test_boxes_in_unlikely_pixels_give_a_warning(release, tmp_path, size, words):
+    boxes = boxes_in(tmp_path, *size)
+    flags = [f"--boxes={boxes}", f"--release={release}", f"--out={tmp_path}/o", "--bootstraps=9"]
+    done = launch("evaluate_boxes", *flags)
+    assert done.returncode == 0, done.stderr
+    assert f"warning: {boxes}: {words}" in done.stderr
+    assert "--box_image_size" in done.stderr
 
 
 def test_a_wrong_file_of_boxes_is_refused_and_nothing_written(release, tmp_path):

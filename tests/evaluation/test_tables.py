@@ -1,14 +1,17 @@
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
+from jaxcxr.evaluation.tables import ANY, PROBABILITY, SCORE, read_table, require_rows
 from jaxcxr.findings import FINDINGS
 
 KNOWN = [f"{number:08}_000.png" for number in range(30)]
 HEADER = ",".join(["Image Index", *FINDINGS])
-BOX_HEADER = "Image Index,Finding Label,x,y,w,h,score"
+BOX_HEADER = "Image Index,Finding Label,x,y,w,h"
 
 
 def probabilities(**changes):
@@ -27,7 +30,7 @@ def refusal(read, path):
     return str(refused.value).splitlines()
 
 
-def test_predictions_survive_writing_and_reading(tmp_path):
+def test_predictions_are_equal_after_writing_and_reading(tmp_path):
     rng = np.random.default_rng(0)
     written = pd.DataFrame(rng.random((20, 14)), columns=list(FINDINGS))
     written.insert(0, "Image Index", KNOWN[:20])
@@ -37,23 +40,78 @@ def test_predictions_survive_writing_and_reading(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["predictions.csv"]
 
 
+def test_tables_are_equal_after_writing_and_reading(tmp_path):
+    numbers = np.random.default_rng(0).random(1000)
+    numbers[:2] = np.nan, 1
+    table = pd.DataFrame({"finding": "NA", "auc": numbers, "loss": 1 / numbers})
+    table.loc[3, "loss"] = math.inf
+    tables.write(table, tmp_path / "a.csv")
+    read = read_table(tmp_path / "a.csv", {"finding": None, "auc": SCORE, "loss": ANY}, "again")
+    assert list(read["finding"]) == ["NA"] * 1000
+    np.testing.assert_array_equal(read[["auc", "loss"]], table[["auc", "loss"]])
+
+
+def test_optional_columns_may_be_missing(tmp_path):
+    path = write(tmp_path, "finding,auc", "Mass,0.5")
+    columns = {"finding": None, "auc": SCORE, "loss": ANY}
+    assert list(read_table(path, columns, "again", ["loss"])) == ["finding", "auc"]
+    with pytest.raises(UserError, match="has no column loss; again"):
+        read_table(path, columns, "again")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "has no lines"),
+        ('auc\n0.5\n"0.6\n', "is not a valid CSV file"),
+        ("auc\n0.5\n0.", "line 3: the file ends within this line"),
+        ("auc,auc\n0.5,0.5\n", "has two columns 'auc'"),
+        ("auc\n0.5\n0.5,1\n", "line 3: 2 values where the header has 1 columns"),
+        ("auc\n0.5\nhigh\n", "line 3: auc is 'high'; expected a probability from 0 to 1"),
+        ("auc\n0.5\n1.5\n", "line 3: auc is '1.5'"),
+        ("auc\ninf\n", "line 2: auc is 'inf'"),
+        ("auc\nnan\n", "line 2: auc is 'nan'"),
+        ("loss\n0.5\n", "has no column auc"),
+        ('auc,b\n"",1\n', "line 2: auc is ''"),
+    ],
+)
+def test_damaged_tables_are_refused_with_the_line(tmp_path, text, problem):
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=rf"a\.csv.*{problem}.*; again$"):
+        read_table(path, {"auc": PROBABILITY}, "again")
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ([("a", 1.0)], "has no row of name b, level 2"),
+        ([("a", 1.0), ("b", 2.0), ("b", 2.0)], "has one more row of name b, level 2"),
+        ([("a", 1.0), ("b", 2.0), ("c", 2.0)], "has one more row of name c, level 2"),
+    ],
+)
+def test_each_expected_row_is_required_once(tmp_path, rows, problem):
+    table = pd.DataFrame(rows, columns=["name", "level"])
+    with pytest.raises(UserError, match=problem):
+        require_rows(tmp_path / "a.csv", table, ["name", "level"], [("b", 2), ("a", 1)], "again")
+    require_rows(tmp_path / "a.csv", table.iloc[:1], ["name", "level"], [("a", 1)], "again")
+
+
 def test_columns_may_have_a_prefix_another_order_and_nihs_spelling(tmp_path):
     path = write(tmp_path, "prob_Hernia,Image Index,prob_Infiltrate", f"0.5,{KNOWN[0]},1", "")
     read = tables.read_predictions(path, KNOWN)
     assert list(read) == ["Image Index", "Infiltration", "Hernia"]
     assert read.iloc[0].tolist() == [KNOWN[0], 1.0, 0.5]
-    missing = tables.missing_findings(read)
-    assert len(missing) == 12
-    assert "Mass" in missing
 
 
-def test_a_spreadsheets_byte_order_mark_and_line_ends_are_read(tmp_path):
+def test_byte_order_mark_crlf_and_blank_lines_are_read(tmp_path):
     path = tmp_path / "file.csv"
-    path.write_bytes(f"\ufeff{HEADER}\r\n{KNOWN[3]},{probabilities()}\r\n".encode())
-    assert tables.read_predictions(path, KNOWN)["Mass"].tolist() == [0.25]
+    path.write_bytes(f"\ufeff{HEADER}\r\n  \r\n{KNOWN[3]},{probabilities()} \r\n".encode())
+    read = tables.read_predictions(path, KNOWN)
+    assert (read["Image Index"].tolist(), read["Mass"].tolist()) == ([KNOWN[3]], [0.25])
 
 
-def test_every_wrong_row_is_named_with_its_line(tmp_path):
+def test_every_invalid_row_is_named_with_its_line(tmp_path):
     path = write(
         tmp_path,
         HEADER,
@@ -64,7 +122,7 @@ def test_every_wrong_row_is_named_with_its_line(tmp_path):
         f"{KNOWN[2]},{probabilities(Edema=1.5)}",
         f"{KNOWN[3]},{probabilities(Hernia='')}",
         f"{KNOWN[4]},{probabilities(Nodule='high', Effusion=-0.1)}",
-        f"{KNOWN[0]},{probabilities()}",
+        f"{KNOWN[0]} ,{probabilities()}",
     )
     assert refusal(tables.read_predictions, path) == [
         f"{path}, line 3: image 'stranger.png' is not in the release's metadata",
@@ -77,130 +135,116 @@ def test_every_wrong_row_is_named_with_its_line(tmp_path):
     ]
 
 
-def test_many_problems_are_counted(tmp_path):
+def test_ten_problems_are_shown_and_the_others_counted(tmp_path):
     lines = [f"{name},{probabilities(Mass='inf')}" for name in KNOWN]
-    told = refusal(tables.read_predictions, write(tmp_path, HEADER, *lines))
-    assert len(told) == 11
-    assert told[-1].endswith("and 20 more such problems")
+    shown = refusal(tables.read_predictions, write(tmp_path, HEADER, *lines))
+    assert len(shown) == 11
+    assert "line 11: " in shown[9]
+    assert shown[-1].endswith("and 20 more such problems")
 
 
 @pytest.mark.parametrize(
     ("header", "problem"),
     [
-        ("Image Index,Mass,Fracture", "line 1: column 'Fracture' is none of the 14 findings"),
-        (",Image Index,Mass", "line 1: column '' is none of the 14 findings"),
+        ("Image Index,Mass,Fracture", "line 1: column 'Fracture' is not one of the 14 findings"),
+        (",Image Index,Mass", "line 1: column '' is not one of the 14 findings"),
         ("Image Index,Mass,prob_Mass", "line 1: column 'prob_Mass' is the second one for Mass"),
-        ("Image,Mass,Edema", "line 1: 0 columns are called 'Image Index'; expected one"),
+        ("Image,Mass,Edema", "line 1: there is no column 'Image Index'"),
         ("Image Index", "line 1: no column is a finding"),
+        ("Image Index,Mass,Mass", "has two columns 'Mass'"),
     ],
 )
 def test_wrong_headers_are_refused(tmp_path, header, problem):
     row = ",".join(["0.5"] * len(header.split(",")))
-    told = refusal(tables.read_predictions, write(tmp_path, header, row))
-    assert any(problem in line for line in told)
+    shown = refusal(tables.read_predictions, write(tmp_path, header, row))
+    assert any(problem in line for line in shown)
 
 
 def test_rows_of_another_length_are_refused(tmp_path):
     path = write(tmp_path, "Image Index,Mass,Edema", f"{KNOWN[0]},0.5,0.5,0.5", f"{KNOWN[1]},0.5")
-    assert refusal(tables.read_predictions, path) == [
-        f"{path}, line 2: 4 values where the header has 3 columns",
-        f"{path}, line 3: 2 values where the header has 3 columns",
-    ]
+    first, second = refusal(tables.read_predictions, path)
+    assert first.startswith(f"{path}, line 2: 4 values where the header has 3 columns")
+    assert second.startswith(f"{path}, line 3: 2 values where the header has 3 columns")
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"", "has no lines"),
         (b"\n\n", "has no lines"),
         (HEADER.encode(), "has no rows below its header"),
-        (b"\x89PNG\r\n\x1a\n\xff\xfe", "is no text in UTF-8"),
-        (b'Image Index,Mass\n"a.png,0.5\n', "is no valid CSV file"),
+        (b"\x89PNG\r\n\x1a\n\xff\xfe", "is not UTF-8 text"),
+        (b"Image Index,Mass\n" + KNOWN[0].encode() + b",0.12", "line 2: the file ends within"),
+        (b"Image Index,Mass\n" + b"x" * 10_001 + b",0.5\n", "expected at most 10,000"),
+        (b"Image Index,Mass\n" + b'""' * 6_000 + b",0.5\n", "expected at most 10,000"),
     ],
 )
-def test_files_that_are_no_tables_are_refused(tmp_path, content, problem):
+def test_files_that_are_not_tables_are_refused(tmp_path, content, problem):
     path = tmp_path / "file.csv"
     path.write_bytes(content)
-    (told,) = refusal(tables.read_predictions, path)
-    assert problem in told
+    (shown,) = refusal(tables.read_predictions, path)
+    assert problem in shown
 
 
-def test_missing_file_and_folder_are_refused(tmp_path):
+def test_missing_files_and_folders_are_refused(tmp_path):
     assert "No such file" in refusal(tables.read_predictions, tmp_path / "no.csv")[0]
     assert "Is a directory" in refusal(tables.read_boxes, tmp_path)[0]
 
 
-def test_boxes_survive_writing_and_reading(tmp_path):
-    boxes = pd.DataFrame(
-        {
-            "image_name": [KNOWN[0], KNOWN[0]],
-            "finding": ["Mass", "Infiltration"],
-            "x": [1.5, 0.0],
-            "y": [2.25, 1 / 3],
-            "w": [10.0, 1e-3],
-            "h": [20.0, 5.0],
-            "score": [0.5, 1.0],
-        }
-    )
+@pytest.mark.parametrize("columns", [["score"], ["score", "width", "height"]])
+def test_boxes_are_equal_after_writing_and_reading(tmp_path, columns):
+    boxes = pd.DataFrame({"image_name": KNOWN[0], "finding": ["Mass", "Infiltration"]})
+    boxes[["x", "y", "w", "h"]] = [[1.5, 2.25, 10.0, 20.0], [0.0, 1 / 3, 1e-3, 5.0]]
+    boxes[columns] = np.array([[0.5, 224, 256], [1, 224, 256]])[:, : len(columns)]
     tables.write(tables.box_table(boxes), tmp_path / "boxes.csv")
-    assert (tmp_path / "boxes.csv").read_text().splitlines()[0] == BOX_HEADER
+    header = (tmp_path / "boxes.csv").read_text().splitlines()[0]
+    assert header == ",".join([BOX_HEADER, *columns])
     read = tables.read_boxes(tmp_path / "boxes.csv", KNOWN)
     pd.testing.assert_frame_equal(read, boxes, check_exact=True)
 
 
 def test_boxes_need_no_score_and_no_rows(tmp_path):
-    path = write(tmp_path, "Image Index,Finding Label,x,y,w,h", f"{KNOWN[0]},Infiltrate,1,2,3,4")
+    path = write(tmp_path, BOX_HEADER, f"{KNOWN[0]},Infiltrate,1,2,3,4")
     read = tables.read_boxes(path, KNOWN)
     assert read["finding"].tolist() == ["Infiltration"]
     assert np.isnan(read["score"]).all()
-    assert tables.read_boxes(write(tmp_path, BOX_HEADER), KNOWN).empty
+    nothing = tables.read_boxes(write(tmp_path, BOX_HEADER), KNOWN)
+    assert nothing.empty
+    assert list(nothing) == ["image_name", "finding", "x", "y", "w", "h", "score"]
 
 
-def test_every_wrong_box_is_named_with_its_line(tmp_path):
+def test_every_invalid_box_is_named_with_its_line(tmp_path):
     path = write(
         tmp_path,
-        BOX_HEADER,
-        f"{KNOWN[0]},Mass,1,2,3,4,0.5",
+        f"{BOX_HEADER},score",
+        f"{KNOWN[0]},Infiltrate,1,2,3,4,0.5",
         "stranger.png,Fracture,1,2,3,4,0.5",
         f"{KNOWN[0]},Mass,1,2,0,4,0.5",
         f"{KNOWN[0]},Mass,nan,2,3,-4,0.5",
         f"{KNOWN[0]},Mass,1,2,3,5,1.5",
-        f"{KNOWN[0]},Mass,1,2,3,4,0.5",
+        f"{KNOWN[0]},Mass,0,0,1e300,5,0.1",
+        f"{KNOWN[0]},Infiltration,1.0,2.00,3e0,4,0.5",
     )
     assert refusal(tables.read_boxes, path) == [
         f"{path}, line 3: image 'stranger.png' is not in the release's metadata",
-        f"{path}, line 3: finding 'Fracture' is none of the 14 findings",
+        f"{path}, line 3: finding 'Fracture' is not one of the 14 findings",
         f"{path}, line 4: w is '0'; expected a number of pixels above 0",
         f"{path}, line 5: x is 'nan'; expected a number of pixels",
         f"{path}, line 5: h is '-4'; expected a number of pixels above 0",
         f"{path}, line 6: score is '1.5'; expected a score from 0 to 1",
-        f"{path}, line 7: box '{KNOWN[0]},Mass,1,2,3,4' is also in line 2; keep one",
+        f"{path}, line 7: w is '1e300'; expected a number of pixels above 0",
+        f"{path}, line 8: box '{KNOWN[0]},Infiltration,1.0,2.00,3e0,4' is also in line 2; keep one",
     ]
 
 
-def test_wrong_box_header_is_refused(tmp_path):
-    path = write(tmp_path, "Image Index,Finding Label,x1,y1,x2,y2", f"{KNOWN[0]},Mass,1,2,3,4")
-    (told,) = refusal(tables.read_boxes, path)
-    assert "expected 'Image Index,Finding Label,x,y,w,h,score'" in told
-
-
-def test_spellings_of_one_row_are_repeats(tmp_path):
-    path = tmp_path / "file.csv"
-    path.write_text(f"Image Index,Mass\n{KNOWN[0]},0.1\n{KNOWN[0]} ,0.2\n")
-    assert "is also in line 2" in refusal(tables.read_predictions, path)[0]
-    header = "Image Index,Finding Label,x,y,w,h"
-    path.write_text(f"{header}\n{KNOWN[0]},Mass,75.0,45,25,51\n{KNOWN[0]},Mass,75,45.00,25,51\n")
-    assert "is also in line 2" in refusal(tables.read_boxes, path)[0]
-
-
-def test_a_box_far_beyond_any_image_is_refused(tmp_path):
-    path = tmp_path / "file.csv"
-    path.write_text(f"Image Index,Finding Label,x,y,w,h\n{KNOWN[0]},Mass,0,0,1e300,5\n")
-    assert "w is '1e300'" in refusal(tables.read_boxes, path)[0]
+@pytest.mark.parametrize("header", ["Image Index,Finding Label,x1,y1,x2,y2", f"{BOX_HEADER},width"])
+def test_wrong_box_headers_are_refused(tmp_path, header):
+    path = write(tmp_path, header, ",".join(["1"] * len(header.split(","))))
+    (shown,) = refusal(tables.read_boxes, path)
+    assert "expected 'Image Index,Finding Label,x,y,w,h,score,width,height'" in shown
 
 
 @pytest.mark.parametrize("text", ["1_0", "0_1", "0x1", "٠", "1e", ".", "+", "nan", "infinity", ""])
-def test_what_people_do_not_write_as_numbers_is_refused(tmp_path, text):
+def test_unusual_spellings_of_numbers_are_refused(tmp_path, text):
     path = write(tmp_path, "Image Index,Mass", f"{KNOWN[0]},{text}")
     assert refusal(tables.read_predictions, path) == [
         f"{path}, line 2: Mass is {text!r}; expected a probability from 0 to 1"
@@ -208,26 +252,6 @@ def test_what_people_do_not_write_as_numbers_is_refused(tmp_path, text):
 
 
 @pytest.mark.parametrize("text", ["1", "1.", ".5", " 0.5", "5e-1", "+0.5", "5E-324"])
-def test_ways_to_write_a_number(tmp_path, text):
+def test_usual_spellings_of_numbers_are_read(tmp_path, text):
     path = write(tmp_path, "Image Index,Mass", f"{KNOWN[0]},{text}")
     assert tables.read_predictions(path, KNOWN)["Mass"].tolist() == [float(text)]
-
-
-@pytest.mark.parametrize("cut", [1, 2, 3])
-def test_a_file_that_ends_within_a_line_is_refused(tmp_path, cut):
-    path = write(tmp_path, "Image Index,Mass", f"{KNOWN[0]},0.125")
-    path.write_text(path.read_text()[:-cut])  # 0.12 is another number
-    assert "line 2: the file ends within this line" in refusal(tables.read_predictions, path)[0]
-
-
-@pytest.mark.parametrize("filling", ["x", ",", '""'])
-def test_endless_lines_are_refused(tmp_path, filling):
-    path = write(tmp_path, "Image Index,Mass", KNOWN[0] + filling * 10**6 + ",0.5")
-    (told,) = refusal(tables.read_predictions, path)
-    assert "line 2: " in told
-    assert "characters; expected at most 10,000" in told
-
-
-def test_lines_of_spaces_are_blank(tmp_path):
-    path = write(tmp_path, "Image Index,Mass", "  ", f"{KNOWN[0]},0.5  ", " ")
-    assert tables.read_predictions(path, KNOWN)["Mass"].tolist() == [0.5]

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -32,6 +33,36 @@ def test_a_run_is_rebuilt(workdir):
     assert predictor.model == NETWORK
     probabilities, _ = predictor(np.zeros((1, 16, 16, 1), np.uint8))
     assert probabilities.shape == (1, 14)
+
+
+def test_predictor_uses_the_best_epoch_and_not_the_last(tmp_path):
+    settings = {"model": classifier_config(NETWORK), "data": {"image_size": 16}}
+    claim_workdir(tmp_path, settings)
+    history = History()
+    with checkpoints.open_checkpoints(tmp_path) as opened:
+        for epoch, loss in enumerate([3.0, 1.0, 2.0], 1):
+            history = history.with_epoch({"epoch": epoch, "loss": 5.0 - epoch, "val_loss": loss})
+            variables = initial_variables(NETWORK, 16, seed=epoch)
+            state = create_state(variables, cxr.adam(1e-3).transformation(1, 1))
+            checkpoints.save(opened, state, history, settings=settings)
+    predictor = cxr.Predictor.from_run(tmp_path)
+    assert predictor.epoch == 2
+    expected = cxr.Predictor(NETWORK, initial_variables(NETWORK, 16, seed=2), 16)
+    radiograph = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    np.testing.assert_array_equal(predictor(radiograph)[0], expected(radiograph)[0])
+    others = [initial_variables(NETWORK, 16, seed=seed) for seed in (1, 3)]
+    for variables in others:
+        other = cxr.Predictor(NETWORK, variables, 16)
+        assert (other(radiograph)[0] != expected(radiograph)[0]).any()
+
+
+@pytest.mark.parametrize("part", ["backbone", "head"])
+def test_outputs_that_are_not_finite_are_refused(part):
+    variables = initial_variables(NETWORK, 16, seed=0)
+    spoiled = jax.tree.map(lambda leaf: leaf * np.nan, variables["params"][part])
+    variables = {**variables, "params": {**variables["params"], part: spoiled}}
+    with pytest.raises(UserError, match="outputs are not finite numbers: its training diverged"):
+        cxr.Predictor(NETWORK, variables, 16)(np.zeros((1, 16, 16, 1), np.uint8))
 
 
 @pytest.mark.parametrize(

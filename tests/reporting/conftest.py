@@ -58,7 +58,7 @@ def write_classification(folder: Path, seed: int, images: list[str]) -> None:
     truth = np.random.default_rng(7).integers(2, size=(len(images), len(FINDINGS)))
     probabilities = 1 / (1 + np.exp(-rng.normal(1.5 * truth, 1)))
     labels = pd.DataFrame(truth, columns=list(FINDINGS))
-    for column, value in zip(tables.PEOPLE[2:], (50, "F", "PA"), strict=True):
+    for column, value in zip([*tables.PEOPLE][2:], (50, "F", "PA"), strict=True):
         labels.insert(0, column, value)
     labels.insert(0, tables.PATIENT, [int(name[:8]) for name in images])
     labels.insert(0, tables.IMAGE, images)

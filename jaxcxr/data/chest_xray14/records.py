@@ -18,7 +18,7 @@ from jaxcxr.data.releases.archives import read_images
 from jaxcxr.data.releases.nih import Release
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
-from jaxcxr.images.png import decode_png
+from jaxcxr.images.radiograph import DamagedImageError, read_radiograph
 from jaxcxr.images.square import SquareRule, make_square
 
 Record = dict[str, Any]
@@ -110,13 +110,18 @@ def read_record(source: Source, image_size: int, square: SquareRule = "squash") 
         square: How it becomes square.
 
     Raises:
-        DamagedImageError: The file is damaged; see `jaxcxr.images.png.read_png`.
+        DamagedImageError: The file is damaged (see `jaxcxr.images.radiograph.read_radiograph`), or
+            its EXIF orientation turns it: boxes are in pixels as they are stored.
     """
-    pixels, png_size = decode_png(source.path, content=source.content)
-    image, _ = make_square(pixels, image_size, square)
+    radiograph = read_radiograph(source.path, source.content)
+    if radiograph.orientation != 1:
+        raise DamagedImageError(
+            source.path, f"its EXIF orientation is {radiograph.orientation}; save it upright"
+        )
+    image, _ = make_square(radiograph.pixels, image_size, square)
     return {
         "image": image[:, :, None],
-        "png_size": np.array(png_size, np.int32),
+        "png_size": np.array([radiograph.width, radiograph.height], np.int32),
         **source.facts,
     }
 
