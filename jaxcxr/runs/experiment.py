@@ -99,7 +99,7 @@ def default_config() -> Config:
             },
             "initial_weights": "imagenet",  # or "random", or the path of a file or folder
             "frozen": (),  # parts that are not trained: ("backbone",), ("backbone/stage1",) …
-            "data": {"image_size": 256, "split": "by_patient", "split_seed": 0},
+            "data": {"image_size": 256, "split": "by_patient", "split_seed": 0, "square": "squash"},
             "loss": "weighted_cross_entropy",  # or one of `LOSSES`
             "label_smoothing": 0.0,
             "metrics": ("auc",),  # of the validation split, after each epoch
