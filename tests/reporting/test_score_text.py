@@ -32,8 +32,7 @@ def test_differences_with_their_p_values():
             ("Hernia", *[np.nan] * 7),
             ("Mean", 0.65, 0.65, 0.0, -0.01, 0.01, np.nan, np.nan),
         ],
-        columns=["finding", "auc_a", "auc_b", "difference", "ci_low", "ci_high"]
-        + ["p_value", "p_holm"],
+        columns="finding auc_a auc_b difference ci_low ci_high p_value p_holm".split(),  # noqa: SIM905
     )
     assert paired_text(table).splitlines() == [
         "finding                  A      B   A - B  95 % interval            p  p (Holm)",
@@ -56,7 +55,7 @@ def test_accuracies_at_the_papers_thresholds():
     )
     ends = table[["finding", "metric", "threshold"]].assign(ci_low=0.125, ci_high=0.5)
     lines = localization_text(table, ends).splitlines()
-    assert lines[0].split() == "finding boxes IoU > 0.3 AFP IoBB > 0.25 AFP".split()
+    assert " ".join(lines[0].split()) == "finding boxes IoU > 0.3 AFP IoBB > 0.25 AFP"
     mass = "Mass 7 0.250 [0.125, 0.500] 1.25 0.350 [0.125, 0.500] 2.25"
     assert lines[1].split() == mass.split()
     assert lines[2].split() == ["Nodule", "0", "–", "–"]
