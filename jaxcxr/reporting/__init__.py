@@ -1,1 +1,1 @@
-"""Figures, and the page about runs and their scores."""
+"""Figures, terminal tables, and the HTML report about runs and their scores."""
