@@ -346,7 +346,7 @@ def test_what_a_release_holds_is_reported_where_it_is_missing(make_release, tmp_
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"name,labels\n1.png,Mass\n", "begins with 'name,labels'; expected the header 'Image Index"),
+        (b"name,labels\n1.png,Mass\n", "begins with 'name,labels'; expected the header 'Image"),
         (b"", "begins with ''"),
         (b"\xff\xfe\x00I\x00m", "not UTF-8 text"),
         (HEADER.encode() + b"\n1.png,Mass\0,", "NUL bytes"),
