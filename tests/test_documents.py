@@ -85,8 +85,7 @@ def test_links_and_paths_lead_somewhere(page):
 
 
 def flags_of(verb: str) -> set[str]:
-    sources = [REPOSITORY / "jaxcxr" / "cli" / f"{verb}.py"]
-    sources += (REPOSITORY / "jaxcxr" / "training").glob("distributed.py")
+    sources = [REPOSITORY / "jaxcxr" / "cli" / f"{name}.py" for name in (verb, "cluster")]
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
     return set(re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", text))
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import pandas as pd
 from absl import flags
 
+from jaxcxr.cli import cluster
 from jaxcxr.data.releases.nih import read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import summary, tables
@@ -38,7 +39,7 @@ _SPLIT = flags.DEFINE_enum(
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Radiographs at a time.", lower_bound=1)
 _BOOTSTRAPS = flags.DEFINE_integer("bootstraps", 1000, "Draws per interval.", 2, 1_000_000)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
-distributed.define_flags()
+cluster.define_flags()
 
 flags.register_multi_flags_validator(
     ["workdir", "data_dir", "predictions", "release", "out"],
@@ -67,7 +68,7 @@ def score_run(workdir: Path, data_dir: str) -> None:
     from jaxcxr.inference.scored_epochs import record_epoch
     from jaxcxr.runs.workdir import read_variant, trained_on_other_data
 
-    distributed.connect()
+    cluster.connect()
     predictor = Predictor.from_run(workdir)
     require_all_findings(predictor)
     prepared = data.load(data_dir, **dataclasses.asdict(read_variant(workdir)))

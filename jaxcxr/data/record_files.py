@@ -170,7 +170,7 @@ class RecordFiles:
             yield
         except tf.errors.OpError as error:
             raise UserError(
-                f"{self._find_damage(error)}; remove the folder and run launch/prepare.py again"
+                f"{self._find_damage(error)}; remove the folder and prepare the dataset again"
             ) from error
 
     def _find_damage(self, error: Exception) -> str:
@@ -179,7 +179,7 @@ class RecordFiles:
                 records = tf.data.TFRecordDataset(path)
                 found = int(records.reduce(np.int64(0), lambda count, _: count + 1))
             except tf.errors.NotFoundError:
-                return f"{path}: the record file is gone"
+                return f"{path}: the record file is missing"
             except tf.errors.OpError:
                 return f"{path}: damaged record file"
             if found != length:

@@ -124,8 +124,9 @@ def test_variants_have_the_names_of_their_folders():
     assert Variant(96, "by_patient", 3).name == "96_seed3"
     assert Variant(256, "authors").name == "256_authors"
     assert Variant(64).folder("data").parts[-4:] == ("data", "chest_xray14", "64", "1.0.0")
-    assert Variant(96, split_seed=3).flags == "--image_size=96 --split_seed=3"
-    assert Variant(96, "authors").flags == "--image_size=96 --split=authors"
+    assert Variant(96, "by_patient", 3, "pad").name == "96_seed3_pad"
+    assert str(Variant(96, split_seed=3)) == "image_size=96, split_seed=3"
+    assert str(Variant(96, "authors", square="pad")) == "image_size=96, split=authors, square=pad"
 
 
 @pytest.mark.parametrize(
@@ -134,6 +135,7 @@ def test_variants_have_the_names_of_their_folders():
         ({"image_size": 4}, "image_size is 4; it must lie from 16 to 2048 pixels"),
         ({"image_size": 4096}, "image_size is 4096"),
         ({"split": "mine"}, "split is 'mine'; use one of by_patient, authors"),
+        ({"square": "crop"}, "square is 'crop'; use one of squash, pad"),
         ({"split_seed": -1}, "split_seed is -1; it must be 0 or more"),
     ],
 )

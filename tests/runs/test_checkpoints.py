@@ -1,4 +1,4 @@
-"""Checkpoints that were damaged, or are of something else, are found out and named."""
+"""Damaged checkpoints, and those of another network or version, are found and named."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def state_of(model, number=0, **settings):
 
 @pytest.fixture(scope="module")
 def written(tiny_model, tmp_path_factory):
-    """A workdir with the epochs 2 (the best), 4 and 5; the parameters tell which is which."""
+    """A workdir with the epochs 2 (the best), 4 and 5; their parameters are their numbers."""
     workdir = tmp_path_factory.mktemp("run")
     with open_checkpoints(workdir) as opened:
         for epoch in range(1, 6):
@@ -90,7 +90,7 @@ def test_every_damage_to_the_newest_is_found(tiny_model, workdir, capsys):
 def test_where_none_is_whole_that_is_said(tiny_model, workdir):
     for name in ("2", "4", "5"):
         (workdir / "checkpoints" / name / "manifest.json").write_text("{")
-    with pytest.raises(cxr.UserError, match=r"5 is damaged .*2 is damaged .*none is whole"):
+    with pytest.raises(cxr.UserError, match=r"5 is damaged .*2 is damaged .*none is usable"):
         latest(workdir, state_of(tiny_model))
 
 
@@ -164,7 +164,7 @@ def test_what_a_killed_process_left_half_written_is_removed(tiny_model, workdir)
     folder = workdir / "checkpoints"
     shutil.copytree(folder / "5", folder / ".partial-abc/items")
     with open_checkpoints(workdir) as opened:
-        checkpoints.remove_remains(opened)
+        checkpoints.remove_leftovers(opened)
     assert sorted(os.listdir(folder)) == ["2", "4", "5"]
 
 

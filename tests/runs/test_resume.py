@@ -64,7 +64,7 @@ def whole(tiny_model):
 def test_left_anywhere_it_ends_with_the_same_bits(tiny_model, whole, tmp_path, count):
     """Before the first step, within an epoch, after its last step, while it is validated …"""
     csv_file = tmp_path / "history.csv"
-    interrupted = 0  # later each time: a validation that is left begins anew
+    interrupted = 0  # later each time: an interrupted validation starts again
     while True:
         saved = [cxr.BackupAndRestore(tmp_path), cxr.CSVLogger(csv_file)]
         run = train(tiny_model, *saved, LeaveAt(count + interrupted))

@@ -13,17 +13,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from jaxcxr.data.releases.archives import read_images
 from jaxcxr.data.releases.nih import Release
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
 from jaxcxr.images.radiograph import DamagedImageError, read_radiograph
+from jaxcxr.images.square import SquareRule, make_square
 
 Record = dict[str, Any]
-
-_BILINEAR = Image.Resampling.BILINEAR  # averages what falls together when it makes smaller
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,8 +101,13 @@ def sources(images: pd.DataFrame, release: Release) -> Iterator[Source | Archive
         yield ArchiveSource(path, wanted)
 
 
-def read_record(source: Source, image_size: int) -> Record:
+def read_record(source: Source, image_size: int, square: SquareRule = "squash") -> Record:
     """Decodes one radiograph and returns its record.
+
+    Args:
+        source: The radiograph.
+        image_size: Height and width to store, in pixels.
+        square: How it becomes square.
 
     Raises:
         DamagedImageError: The file is damaged (see `jaxcxr.images.radiograph.read_radiograph`), or
@@ -115,9 +118,9 @@ def read_record(source: Source, image_size: int) -> Record:
         raise DamagedImageError(
             source.path, f"its EXIF orientation is {radiograph.orientation}; save it upright"
         )
-    small = Image.fromarray(radiograph.pixels).resize((image_size, image_size), _BILINEAR)
+    image, _ = make_square(radiograph.pixels, image_size, square)
     return {
-        "image": np.asarray(small)[:, :, None],
+        "image": image[:, :, None],
         "png_size": np.array([radiograph.width, radiograph.height], np.int32),
         **source.facts,
     }

@@ -168,7 +168,7 @@ def test_damaged_radiographs_in_archives(make_release, tmp_path):
     with pytest.raises(UserError, match=r"images_\d{3}.tar.gz/images/00000005_001.png: "):
         prepare(release, tmp_path / "out", image_size=16)
     assert not (tmp_path / "out").exists()
-    done = prepare(release, tmp_path / "out", image_size=16, skip_bad_images=True)
+    done = prepare(release, tmp_path / "out", image_size=16, on_bad_image="skip")
     assert list(done.left_out) == ["00000005_001.png"]
 
 
