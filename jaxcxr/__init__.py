@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from jaxcxr.models.layer_table import summary
     from jaxcxr.runs.callbacks import BackupAndRestore, ModelCheckpoint
+    from jaxcxr.training import losses
     from jaxcxr.training.augmentation import Augmentation
     from jaxcxr.training.callbacks import (
         Callback,
@@ -113,6 +114,7 @@ __all__ = [
     "data",
     "evaluation",
     "fit",
+    "losses",
     "summary",
     "weighted_cross_entropy",
 ]
@@ -121,6 +123,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in ("data", "evaluation"):
         return importlib.import_module(f"jaxcxr.{name}")
+    if name == "losses":
+        return importlib.import_module("jaxcxr.training.losses")
     if name in _HOMES:
         return getattr(importlib.import_module(f"jaxcxr.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'jaxcxr' has no attribute {name!r}")
