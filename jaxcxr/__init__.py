@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         Baseline,
         Classifier,
         DenseNet121,
+        Head,
+        Mode,
         MultiSize,
         Prediction,
         ResNet18,
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
         ResNet50,
         SpaceAttention,
         SqueezeExcitation,
+        register_backbone,
+        register_head,
     )
     from jaxcxr.models.layer_table import summary
     from jaxcxr.runs.callbacks import BackupAndRestore, ModelCheckpoint
@@ -47,7 +51,7 @@ if TYPE_CHECKING:
         LearningRateLogger,
         TensorBoard,
     )
-    from jaxcxr.training.fit import Run, fit
+    from jaxcxr.training.fit import Run, fit  # `runs.trained.fit` has its signature
     from jaxcxr.training.losses import weighted_cross_entropy
     from jaxcxr.training.optimizers import Adam, adam
 
@@ -57,6 +61,10 @@ _HOMES = {
     "ArraySplit": "data.arrays",
     "Predictor": "inference.predictor",
     "AttentionGated": "models",
+    "Head": "models",
+    "Mode": "models",
+    "register_backbone": "models",
+    "register_head": "models",
     "BackupAndRestore": "runs.callbacks",
     "Baseline": "models",
     "Classifier": "models",
@@ -77,7 +85,7 @@ _HOMES = {
     "ModelCheckpoint": "runs.callbacks",
     "TensorBoard": "training.callbacks",
     "Run": "training.fit",
-    "fit": "training.fit",
+    "fit": "runs.trained",
     "weighted_cross_entropy": "training.losses",
     "Adam": "training.optimizers",
     "adam": "training.optimizers",
@@ -97,7 +105,9 @@ __all__ = [
     "Classifier",
     "DenseNet121",
     "EarlyStopping",
+    "Head",
     "LearningRateLogger",
+    "Mode",
     "ModelCheckpoint",
     "MultiSize",
     "Prediction",
@@ -115,6 +125,8 @@ __all__ = [
     "evaluation",
     "fit",
     "losses",
+    "register_backbone",
+    "register_head",
     "summary",
     "weighted_cross_entropy",
 ]

@@ -13,8 +13,9 @@ from absl import flags
 from jaxcxr.data.releases.nih import read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
-from jaxcxr.evaluation.comparison import paired_table, paired_text
+from jaxcxr.evaluation.comparison import paired_table
 from jaxcxr.files import refuse_overwriting_inputs
+from jaxcxr.reporting.score_text import paired_text
 
 _RELEASE = flags.DEFINE_string(
     "release", None, "Folder of the release; its lists suffice.", required=True

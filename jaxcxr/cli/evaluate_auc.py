@@ -23,9 +23,10 @@ from absl import flags
 from jaxcxr.cli import cluster
 from jaxcxr.data.releases.nih import read_release
 from jaxcxr.errors import UserError
-from jaxcxr.evaluation import summary, tables
+from jaxcxr.evaluation import finding_scores, tables
 from jaxcxr.files import atomic_write, refuse_overwriting_inputs
 from jaxcxr.reporting.figures import roc_figure
+from jaxcxr.reporting.score_text import auc_text
 from jaxcxr.training import distributed
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.")
@@ -84,11 +85,11 @@ def score_run(workdir: Path, data_dir: str) -> None:
     for name, (labels, predictions) in {"validation_": validation, "": test}.items():
         tables.write(labels, out / f"{name}labels.csv")
         tables.write(predictions, out / f"{name}predictions.csv")
-    points = summary.operating_points(*validation)
-    rates = summary.by_group(partial(summary.rates_table, points=points), *test)
+    points = finding_scores.operating_points(*validation)
+    rates = finding_scores.by_group(partial(finding_scores.rates_table, points=points), *test)
     tables.write(rates, out / "operating_points.csv")
-    fitted = summary.fit_calibration(*validation)
-    tables.write(summary.calibration_table(*test, fitted), out / "calibration.csv")
+    fitted = finding_scores.fit_calibration(*validation)
+    tables.write(finding_scores.calibration_table(*test, fitted), out / "calibration.csv")
     write_scores(*test, out)
     record_epoch(workdir, "auc", predictor.epoch)
 
@@ -115,14 +116,14 @@ def score_file(path: str, release_folder: str, out: Path) -> None:
 
 def write_scores(labels: pd.DataFrame, predictions: pd.DataFrame, out: Path) -> None:
     """Writes and prints what can be said without a validation split."""
-    score = partial(summary.score_table, bootstraps=_BOOTSTRAPS.value, seed=_SEED.value)
-    scores = summary.by_group(score, labels, predictions)
-    overall = scores.loc[scores["group"] == summary.EVERYONE]
+    score = partial(finding_scores.score_table, bootstraps=_BOOTSTRAPS.value, seed=_SEED.value)
+    scores = finding_scores.by_group(score, labels, predictions)
+    overall = scores.loc[scores["group"] == finding_scores.EVERYONE]
     tables.write(scores, out / "subgroups.csv")
-    curves = summary.roc_curves(labels, predictions)
+    curves = finding_scores.roc_curves(labels, predictions)
     aucs = dict(zip(overall["finding"], overall["auc"], strict=True))
     with atomic_write(out / "roc.png") as aside:
         roc_figure(curves, {name: aucs[name] for name in curves}).savefig(aside)
-    tables.write(overall.loc[:, summary.AUC_COLUMNS], out / "auc.csv")  # last: all is there
-    print(summary.auc_text(overall, predictions))
+    tables.write(overall.loc[:, finding_scores.AUC_COLUMNS], out / "auc.csv")  # last: all is there
+    print(auc_text(overall, predictions))
     print(f"written to {out}")

@@ -41,9 +41,9 @@ from jaxcxr.evaluation.outcome import (
     Outcome,
     localization_intervals,
     localization_table,
-    localization_text,
 )
 from jaxcxr.files import atomic_write, refuse_overwriting_inputs
+from jaxcxr.reporting.score_text import localization_text
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where launch/prepare.py wrote.")

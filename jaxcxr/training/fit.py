@@ -16,6 +16,7 @@ from jax.sharding import NamedSharding
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, classifier_config
 from jaxcxr.models.ops.normalization import in_part
+from jaxcxr.models.weights.pretrained import initialize
 from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.callbacks import Callback, EarlyStopping, Progress, ProgressLine
 from jaxcxr.training.devices import EVERYWHERE, device_mesh
@@ -303,13 +304,7 @@ def starting_variables(
 ) -> Variables:
     """Returns the variables that a training starts from; the arguments are those of `fit`."""
     variables = initial_variables(model, image_size, seed)
-    if initial_weights is None or initial_weights == "random":
-        return variables
-    if isinstance(initial_weights, str | Path):
-        from jaxcxr.models.weights.pretrained import initialize  # needs huggingface_hub
-
-        return initialize(model, variables, initial_weights)
-    return initial_weights
+    return initialize(model, variables, "random" if initial_weights is None else initial_weights)
 
 
 def _weights_identity(initial_weights: Variables | str | Path | None, variables: Variables) -> str:
