@@ -14,8 +14,8 @@ from jaxcxr.cli import VERBS
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/*.md")]
 SMALLER = {
-    "IMAGES = 1200": "IMAGES = 160",
-    "EPOCHS = 6": "EPOCHS = 1",
+    "IMAGES = 1600": "IMAGES = 160",
+    "EPOCHS = 8": "EPOCHS = 1",
     "width=32, blocks=(2, 2, 2)": "width=4, blocks=(1, 1, 1)",
 }
 

@@ -63,7 +63,7 @@ def save_weight_folder(folder: str | Path, config: Mapping[str, Any], variables:
         os.rename(partial, folder)
     except OSError as error:
         raise UserError(
-            f"{folder} cannot be written: {reason_of(error)}; free space or name another place"
+            f"{folder} cannot be written: {reason_of(error)}; free space or choose another place"
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
