@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     )
     from jaxcxr.models.layer_table import summary
     from jaxcxr.runs.callbacks import BackupAndRestore, ModelCheckpoint
+    from jaxcxr.training import losses
     from jaxcxr.training.augmentation import Augmentation
     from jaxcxr.training.callbacks import (
         Callback,
@@ -123,6 +124,7 @@ __all__ = [
     "data",
     "evaluation",
     "fit",
+    "losses",
     "register_backbone",
     "register_head",
     "summary",
@@ -133,6 +135,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in ("data", "evaluation"):
         return importlib.import_module(f"jaxcxr.{name}")
+    if name == "losses":
+        return importlib.import_module("jaxcxr.training.losses")
     if name in _HOMES:
         return getattr(importlib.import_module(f"jaxcxr.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'jaxcxr' has no attribute {name!r}")

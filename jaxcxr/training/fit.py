@@ -205,23 +205,30 @@ def fit(
     keeps_best = any(isinstance(c, EarlyStopping) and c.restore_best_weights for c in callbacks)
     state = create_state(variables, transformation, averaged=ema_decay > 0, keeps_best=keeps_best)
     settings = {
-        "model": classifier_config(model),
-        "data": {"image_size": train_data.image_size, "train_images": train_data.num_images},
+        **_settings(objective, optimizer, train_data),
         "batch_size": batch_size,
-        "augmentation": dataclasses.asdict(augmentation or Augmentation()),
-        "compute_dtype": compute_dtype,
         "ema_decay": ema_decay,
         "epochs": epochs,
-        "frozen": list(frozen),
         "initial_variables": _weights_identity(initial_weights, variables),
-        "loss_function": loss_identity(loss),
-        "optimizer": optimizer_identity(optimizer),
-        "seed": seed,
     }
     state = jax.device_put(state, NamedSharding(mesh, EVERYWHERE))
     progress, interrupted = train(training, Progress(state, History(), epochs, settings))
     variables = progress.state.best or progress.state.evaluated
     return Run(model, variables, progress.history, interrupted, progress.unfinished)
+
+
+def _settings(objective: Objective, optimizer: Optimizer, data: DataSource) -> dict[str, Any]:
+    """Returns what config.json says about a training, as plain values."""
+    return {
+        "model": classifier_config(objective.model),
+        "data": {"image_size": data.image_size, "train_images": data.num_images},
+        "augmentation": dataclasses.asdict(objective.augmentation or Augmentation()),
+        "compute_dtype": objective.compute_dtype,
+        "frozen": list(objective.frozen),
+        "loss_function": loss_identity(objective.loss),
+        "optimizer": optimizer_identity(optimizer),
+        "seed": objective.seed,
+    }
 
 
 def check_settings(
