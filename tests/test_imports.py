@@ -24,6 +24,7 @@ LAYERS = (
 )
 """From the lowest: a room imports itself and the layers below its own, never beside or above."""
 
+
 def layer_of(room: str) -> int:
     return next(level for level, rooms in enumerate(LAYERS) if room in rooms)
 

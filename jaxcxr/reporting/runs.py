@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,8 @@ from jaxcxr.evaluation.tables import (
 )
 from jaxcxr.files import reason_of
 from jaxcxr.findings import FINDINGS
+from jaxcxr.images.grid import Grid
+from jaxcxr.images.square import SQUARE_RULES, Square, SquareRule
 from jaxcxr.inference.scored_epochs import scored_epochs
 from jaxcxr.training.history import History
 
@@ -110,6 +112,8 @@ class Cases:
         png_size: (N, 2), width and height of the original images in pixels.
         case_image: (M,) row of each case's radiograph in `images`.
         heatmaps: (M, h, w), the heat map of each case's finding.
+        grid: (2,), first center and stride of the heat maps' cells in pixels of `images`.
+        square: (), how the original images became square.
     """
 
     annotated: pd.DataFrame
@@ -118,6 +122,21 @@ class Cases:
     png_size: np.ndarray
     case_image: np.ndarray
     heatmaps: np.ndarray
+    grid: np.ndarray
+    square: np.ndarray
+
+    def original(self, case: int) -> tuple[np.ndarray, tuple[Grid, Grid]]:
+        """Returns a case's radiograph without padding, and its heat map's grid in the original.
+
+        Returns:
+            (H, W) uint8, and where columns and rows of the heat map lie in the original's pixels.
+        """
+        image = self.case_image[case]
+        pixels, (width, height) = self.images[image], self.png_size[image]
+        rule = cast(SquareRule, str(self.square))
+        square = Square.fit(width, height, len(pixels), rule)
+        grid = Grid(*self.grid.tolist())
+        return square.crop(pixels), square.in_original(grid, grid)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -298,7 +317,7 @@ def _read_boxes(path: Path) -> pd.DataFrame:
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    names = ("images", "png_size", "case_image", "case_finding", "heatmaps")
+    names = ("images", "png_size", "case_image", "case_finding", "heatmaps", "grid", "square")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in names}
@@ -315,11 +334,17 @@ def _fit_together(
     case_image: np.ndarray,
     case_finding: np.ndarray,
     heatmaps: np.ndarray,
+    grid: np.ndarray,
+    square: np.ndarray,
 ) -> bool:
     """Says whether the arrays are about the same radiographs and cases, as `Cases` has them."""
-    kinds = [array.dtype.kind for array in (images, png_size, case_image, heatmaps)]
+    kinds = [array.dtype.kind for array in (images, png_size, case_image, heatmaps, grid)]
     return (
-        kinds == ["u", "i", "i", "f"]
+        kinds == ["u", "i", "i", "f", "f"]
+        and grid.shape == (2,)
+        and bool(np.isfinite(grid).all())
+        and grid[1] > 0
+        and str(square) in SQUARE_RULES
         and images.ndim == heatmaps.ndim == 3
         and min(*images.shape, *heatmaps.shape) > 0
         and png_size.shape == (len(images), 2)
