@@ -2,7 +2,7 @@
 
 python -m benchmarks.bootstrap
 
-Ours draws 1,000 times between two looks at the clock, which is what one evaluation does, and tells
+Ours draws 1,000 times between two readings of the clock, as one evaluation does, and prints
 its interval; the peer, much slower, draws `_PEER_DRAWS` times and calls
 `sklearn.metrics.roc_auc_score` for each finding, with the draws as weights.
 """

@@ -34,7 +34,7 @@ def train_epochs(
     steps_per_dispatch: int,
     compute_dtype: str,
 ) -> Work:
-    """Returns one epoch of `steps` steps as `fit` runs it, shuffled anew each time."""
+    """Returns one epoch of `steps` steps as `fit` runs it, shuffled again each time."""
     import jax
 
     from jaxcxr.data.arrays import ArraySplit

@@ -36,7 +36,7 @@ def grow(source: Path, target: Path, records: int) -> Grown:
         SystemExit: There is no prepared dataset.
     """
     if not source.is_dir():
-        raise SystemExit(f"error: {source}: no prepared dataset; launch/prepare.py makes it")
+        raise SystemExit(f"error: {source}: no prepared dataset; jaxcxr prepare makes it")
     info = json.loads((source / "dataset_info.json").read_text())
     lengths = {split["name"]: list(map(int, split["shardLengths"])) for split in info["splits"]}
     times = math.ceil(records / sum(map(sum, lengths.values())))

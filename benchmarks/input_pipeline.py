@@ -3,7 +3,7 @@
 python -m benchmarks.input_pipeline --release DIR --data_dir DIR --image_size 256
 
 The authors' way, on one core: Pillow decodes a PNG, resizes it as torchvision does (bilinear), and
-NumPy normalizes it. Also told: the rate from host memory (`Split.in_memory`). With --records the
+NumPy normalizes it. Measured as well: rate from host memory (`Split.in_memory`). With --records the
 dataset is grown to as many radiographs first, in a temporary folder: epochs are as long as those of
 the whole release.
 """

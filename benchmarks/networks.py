@@ -20,7 +20,7 @@ HEADS = {
 def require_torch() -> None:
     """Ends the program where PyTorch, the peer, is missing."""
     if importlib.util.find_spec("torch") is None:
-        raise SystemExit("error: PyTorch is missing: pip install -e '.[torch]'")
+        raise SystemExit("error: PyTorch is missing: pip install 'jaxcxr[torch]'")
 
 
 def batch(image_size: int, batch_size: int) -> dict[str, np.ndarray]:

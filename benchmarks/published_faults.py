@@ -2,7 +2,7 @@
 
 python benchmarks/published_faults.py WORKDIR
 
-Reads what launch/evaluate_boxes.py wrote under WORKDIR/evaluation.
+Reads what jaxcxr evaluate_boxes wrote under WORKDIR/evaluation.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("workdir", type=Path, help="folder of a run with scored boxes")
     folder = parser.parse_args().workdir / "evaluation"
     if not (folder / "cases.npz").is_file():
-        parser.error(f"{folder}/cases.npz: no such file; run launch/evaluate_boxes.py first")
+        parser.error(f"{folder}/cases.npz: no such file; run jaxcxr evaluate_boxes first")
     with np.load(folder / "cases.npz") as cases:
         sizes = pd.DataFrame(cases["png_size"], columns=["width", "height"])
         sizes["image_name"] = cases["image_names"]

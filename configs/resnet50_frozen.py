@@ -8,7 +8,7 @@ from jaxcxr.runs.experiment import Config, default_config
 
 
 def get_config() -> Config:
-    """Returns the settings of Wang et al. 2017, as far as the paper tells them."""
+    """Returns the settings of Wang et al. 2017, as far as the paper gives them."""
     config = default_config()
     config.model.backbone.name = "ResNet50"
     config.frozen = ("backbone",)

@@ -1,6 +1,6 @@
 """jaxcxr: weakly supervised chest X-ray classification and localization in JAX and Flax.
 
-The names that most programs need, under one roof:
+The names that most programs need:
 
     import jaxcxr as cxr
 
@@ -8,7 +8,7 @@ The names that most programs need, under one roof:
     model = cxr.Classifier(cxr.ResNet34(), cxr.Baseline())
     run = cxr.fit(model, data.train, validation_data=data.validation)
 
-They are imported when they are first used: `import jaxcxr` alone imports no other package.
+They are imported on first use: `import jaxcxr` alone imports no other package.
 """
 
 from __future__ import annotations

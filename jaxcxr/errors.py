@@ -14,8 +14,8 @@ class UserError(ValueError):
 
     Args:
         message: The message.
-        argument: The argument of a function of this package that is wrong, or that helps: a program
-            whose flag has this name adds it to the message.
+        argument: Name of the argument of this package's function that is wrong, or would help. A
+            program that has a flag of this name adds it to the message.
     """
 
     def __init__(self, message: str, *, argument: str | None = None) -> None:

@@ -1,7 +1,8 @@
-"""Files that are there whole or not at all.
+"""Atomic writing: files that are there completely or not at all.
 
-What is not whole yet lies beside them under a name like `.auc.myhost.4711.partial.csv`. A process
-that is killed leaves it there; the next one that writes to the folder removes it.
+A file that is being written lies beside its final name under a name like
+`.auc.myhost.4711.partial.csv`. A process that is killed leaves it there; the next process that
+writes to the folder removes it.
 """
 
 from __future__ import annotations
@@ -20,22 +21,22 @@ from jaxcxr.errors import UserError
 
 _HOST = socket.gethostname()[:20]  # file systems take 255 bytes of a name in all
 
-_REMAINS = re.compile(rf"\..+\.{re.escape(_HOST)}\.(\d+)\.partial(\.\w+)?")
+_STALE = re.compile(rf"\..+\.{re.escape(_HOST)}\.(\d+)\.partial(\.\w+)?")
 
 
 def temporary_path(path: Path) -> Path:
     """Returns the name beside `path` under which this process writes it.
 
-    What processes of this machine that are dead left beside `path` is removed.
+    Stale temporary files of dead processes of this machine are removed from the folder.
     """
-    _remove_remains(path.parent.absolute())
+    _remove_stale(path.parent.absolute())
     return path.with_name(f".{path.stem}.{_HOST}.{os.getpid()}.partial{path.suffix}")
 
 
 @functools.cache  # once for each folder: they may hold thousands of files
-def _remove_remains(folder: Path) -> None:
+def _remove_stale(folder: Path) -> None:
     for path in folder.glob(".*.partial*"):
-        match = _REMAINS.fullmatch(path.name)
+        match = _STALE.fullmatch(path.name)
         if match and not is_alive(int(match[1])):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -46,36 +47,40 @@ def _remove_remains(folder: Path) -> None:
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yields a path beside `path` to write to, and renames it to `path` when the block succeeds.
+    """Yields a temporary path to write to, and renames it to `path` when the block succeeds.
 
-    The folder is made where it is missing. When the block fails, what was written is removed and an
-    earlier file at `path` stays as it was. The suffix is kept, so that writers which choose a
-    format by it still do.
+    Missing folders are made. When the block fails, what was written is removed and an earlier file
+    at `path` stays as it was. The suffix is kept for writers that choose a format by it.
+
+    Args:
+        path: The file to write.
+
+    Yields:
+        The temporary path, in the same folder.
 
     Raises:
-        UserError: The place cannot be written to (no permission, full disk, a file where a folder
-            should be).
+        UserError: `path` cannot be written (no permission, full disk, a file in place of a folder).
     """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _cannot_be_written(path, error) from error
-    aside = temporary_path(path)
+    temporary = temporary_path(path)
     try:
-        yield aside
-        os.replace(aside, path)
+        yield temporary
+        os.replace(temporary, path)
     except OSError as error:
-        if error.filename not in (None, str(path), str(aside)):
+        if error.filename not in (None, str(path), str(temporary)):
             raise
         raise _cannot_be_written(path, error) from error
     finally:
         with suppress(OSError):
-            aside.unlink()
+            temporary.unlink()
 
 
 def make_folder(folder: str | os.PathLike[str]) -> None:
-    """Makes a folder and those above it where they are missing.
+    """Makes a folder and its parents where they are missing.
 
     Raises:
         UserError: It cannot be made (no permission, full disk, a file in its place).
@@ -90,19 +95,25 @@ def make_folder(folder: str | os.PathLike[str]) -> None:
 def refuse_overwriting_inputs(
     written: Iterable[str | os.PathLike[str]], read: Iterable[str | os.PathLike[str]]
 ) -> None:
-    """Refuses to write files over those that are read.
+    """Refuses to overwrite input files.
+
+    Args:
+        written: Paths of the files to be written.
+        read: Paths of the input files.
 
     Raises:
-        UserError: One of `written` leads to one of `read`.
+        UserError: A path of `written` is, or links to, an input file.
     """
     sources = {Path(path).resolve() for path in read}
     for path in written:
         if Path(path).resolve() in sources:
-            raise UserError(f"{path} would be written over, which is read; name another --out")
+            raise UserError(
+                f"{path} would overwrite an input file; write elsewhere", argument="out"
+            )
 
 
 def remove_file(path: str | os.PathLike[str]) -> None:
-    """Removes a file if it is there.
+    """Removes a file if it exists.
 
     Raises:
         UserError: It cannot be removed (no permission, a read-only disk).
@@ -111,26 +122,36 @@ def remove_file(path: str | os.PathLike[str]) -> None:
         Path(path).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
-            f"{path} cannot be removed: {error.strerror}; remove it or name another place"
+            f"{path} cannot be removed: {error.strerror}; remove it or choose another place"
         ) from error
 
 
 def require_no_brackets(folder: str | os.PathLike[str]) -> None:
     """Refuses a folder that Orbax would save into but could not read.
 
-    It takes brackets anywhere in the path for a pattern, and loses the arrays without a word.
+    Orbax takes brackets anywhere in a path for a pattern, and loses the arrays without an error.
 
     Raises:
-        UserError: There is a bracket in the whole path.
+        UserError: The absolute path contains a bracket.
     """
     if "[" in (path := os.path.abspath(folder)):
-        raise UserError(f"{path} has a bracket, under which no weights can be kept; name another")
+        raise UserError(
+            f"{path} contains a bracket, under which weights cannot be saved; choose a path "
+            "without brackets"
+        )
 
 
 def require_space(folder: Path, size: int) -> None:
-    """Raises the OSError of a full disk where a folder's has less than `size` bytes free.
+    """Raises the OSError of a full disk if fewer than `size` bytes are free.
 
-    For Orbax: where it meets a full disk itself, it prints a traceback per array.
+    For Orbax, which prints a traceback per array on a full disk.
+
+    Args:
+        folder: A folder of the disk.
+        size: Bytes that are needed.
+
+    Raises:
+        OSError: ENOSPC.
     """
     if shutil.disk_usage(folder).free < size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -146,22 +167,22 @@ def reason_of(error: Exception) -> str:
 
 def _cannot_be_written(path: Path, error: OSError) -> UserError:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    way_out = "free space or name another place" if full else "name another place"
+    remedy = "free space or choose another place" if full else "choose another place"
     reason = error.strerror or str(error)
     if isinstance(error, FileExistsError | NotADirectoryError):
         in_the_way = next(place for place in (path, *path.parents) if os.path.lexists(place))
-        reason = f"{in_the_way} is no folder"
-    return UserError(f"{path} cannot be written: {reason}; {way_out}")
+        reason = f"{in_the_way} is not a directory"
+    return UserError(f"{path} cannot be written: {reason}; {remedy}")
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes UTF-8 text to `path` in one piece; see `atomic_write`."""
-    with atomic_write(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    """Writes UTF-8 text to `path` atomically; see `atomic_write`."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def is_alive(pid: int) -> bool:
-    """Tells whether there is a process of this number, anyone's."""
+    """Returns whether a process of this number exists, of any user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -42,12 +42,15 @@ _INDEX = {finding: index for index, finding in enumerate(FINDINGS)}
 
 
 def canonical_finding(name: str) -> str:
-    """Returns the name that this package uses for a finding as a file or a person spells it.
+    """Returns this package's name of a finding.
 
-    NIH's box list says ``Infiltrate`` for Infiltration. Small and capital letters are the same.
+    NIH's box list spells Infiltration ``Infiltrate``. Case and surrounding spaces are ignored.
+
+    Args:
+        name: The finding as a file or a person spells it.
 
     Raises:
-        KeyError: `name` is none of the 14 findings.
+        KeyError: `name` is not one of the 14 findings.
     """
     if (known := _CANONICAL.get(name.strip().lower())) is None:
         raise KeyError(name)
@@ -60,9 +63,16 @@ def finding_index(name: str) -> int:
 
 
 def label_vector(names: Iterable[str]) -> np.ndarray:
-    """Returns the (14,) uint8 vector with ones at the named findings.
+    """Returns the label vector of a radiograph.
 
-    ``No Finding`` adds nothing. Raises KeyError for an unknown name.
+    Args:
+        names: Its findings; ``No Finding`` adds nothing.
+
+    Returns:
+        (14,) uint8, ones at the named findings.
+
+    Raises:
+        KeyError: A name is not one of the 14 findings.
     """
     labels = np.zeros(len(FINDINGS), np.uint8)
     for name in names:

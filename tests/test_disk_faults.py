@@ -40,6 +40,7 @@ NOISE = np.random.default_rng(0)
 
 RECORD = {"loss": 1.0, "val_loss": 2.0, "learning_rate": 0.1, "images_per_second": 3.0}
 PROGRESS = Progress(None, History(({"epoch": 1, **RECORD},)), 3, {})  # pyright: ignore
+CONFIG = {"backbone": {"name": "ResNet18"}}
 WEIGHTS = {"params": {"backbone": {"kernel": NOISE.random((100, 100), np.float32)}}}
 
 
@@ -81,7 +82,7 @@ OUTPUTS = {
     "history.csv": lambda folder, _: end_epoch(cxr.CSVLogger(folder / "history.csv")),
     "events": lambda folder, _: end_epoch(cxr.TensorBoard(folder / "events")),
     "lock": lambda folder, _: lock.acquire(folder / "run").release(),
-    "weights": lambda folder, _: save_weight_folder(folder / "weights", {"a": 1}, WEIGHTS),
+    "weights": lambda folder, _: save_weight_folder(folder / "weights", CONFIG, WEIGHTS),
     "safetensors": lambda folder, _: write_torch_file(
         folder / "weights.safetensors", WEIGHTS["params"]["backbone"]
     ),
@@ -223,7 +224,7 @@ def assert_same(ours: cxr.Run, our_folder: Path, theirs: cxr.Run, their_folder: 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of Orbax's tasks
 @pytest.mark.parametrize("fault", ["full", "limited", "closed"])
-def test_a_training_goes_on_when_there_is_space_again(tiny_model, whole, tmp_path, capfd, fault):
+def test_training_resumes_when_there_is_space_again(tiny_model, whole, tmp_path, capfd, fault):
     with small_disk(tmp_path / "disk", 16 * 2**20, may_mount=fault == "full") as disk:
         run = disk.path / "run"
         with contextlib.ExitStack() as stack:
@@ -246,7 +247,7 @@ def test_a_training_goes_on_when_there_is_space_again(tiny_model, whole, tmp_pat
         assert_same(train(tiny_model, run), run, *whole)
 
 
-def test_a_workdir_that_vanishes_is_told(tiny_model, tmp_path):
+def test_workdir_that_vanishes_is_reported(tiny_model, tmp_path):
     run = tmp_path / "run"
     with pytest.raises(UserError, match=r"lock\.json is gone: the folder was removed"):
         train(tiny_model, run, AfterAnEpoch(run, lambda: shutil.rmtree(run)))
@@ -283,7 +284,7 @@ DATA_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", DATA_FAULTS)
-def test_a_training_stops_when_its_data_fail_and_goes_on_after(
+def test_training_stops_when_its_data_fail_and_resumes_after(
     tiny_model, dataset, whole_of_dataset, tmp_path, fault
 ):
     shutil.copytree(dataset, tmp_path / "data")
@@ -324,18 +325,18 @@ def test_what_a_program_prints_may_fill_the_disk(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shell", "told"),
+    ("shell", "expected"),
     [
         ('"$@" >&-; echo status $? >&2', "status 0"),
         ('{ "$@"; echo status $? >&2; } | :', "Broken pipe; fix that and start again\nstatus 1"),
     ],
 )
-def test_nobody_need_read_what_a_program_prints(tmp_path, shell, told):
-    """Standard output that is closed is no fault; a pipe whose reader has gone is told."""
+def test_output_without_a_reader(tmp_path, shell, expected):
+    """Standard output that is closed is no fault; a pipe whose reader has gone is reported."""
     program = [sys.executable, str(REPOSITORY / "launch/make_phantom.py"), f"--out={tmp_path}/a"]
     command = ["sh", "-c", shell, "sh", *program, "--images=8", "--image_size=64", "--jobs=1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert told in done.stderr
+    assert expected in done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
 

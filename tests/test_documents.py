@@ -1,14 +1,18 @@
-"""The code that people copy from README and docs/ runs as it stands, but for its size."""
+"""The code, commands and links that people follow from README and docs/ are right."""
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 
+from jaxcxr.cli import VERBS
+
 REPOSITORY = Path(__file__).parents[1]
+PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/*.md")]
 SMALLER = {
     "IMAGES = 1200": "IMAGES = 160",
     "EPOCHS = 6": "EPOCHS = 1",
@@ -18,16 +22,20 @@ SMALLER = {
 
 def run(code: str, changes: dict[str, str], namespace: dict) -> dict:
     for words, others in changes.items():
-        assert words in code, f"the text no longer says {words!r}"
+        assert words in code, f"the text no longer contains {words!r}"
         code = code.replace(words, others)
     exec(compile(code, "document", "exec"), namespace)
     return namespace
 
 
 @pytest.fixture(scope="module")
-def notebook(tmp_path_factory) -> dict:
+def cells() -> list[dict]:
+    return json.loads((REPOSITORY / "docs" / "first_steps.ipynb").read_text())["cells"]
+
+
+@pytest.fixture(scope="module")
+def notebook(cells, tmp_path_factory) -> dict:
     """The names that the notebook leaves behind, and the folder it ran in."""
-    cells = json.loads((REPOSITORY / "docs" / "first_steps.ipynb").read_text())["cells"]
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     place = tmp_path_factory.mktemp("notebook")
     with pytest.MonkeyPatch.context() as patch:
@@ -36,10 +44,18 @@ def notebook(tmp_path_factory) -> dict:
         return run(code, SMALLER, {"place": place})
 
 
-def test_notebook(notebook, capsys):
+def test_notebook(notebook):
     assert notebook["probabilities"].shape == (notebook["data"].test.num_images, 14)
     assert len(notebook["run"].history) == 1
     assert notebook["drawn"].ndim == 3
+
+
+def test_notebook_is_kept_with_its_outputs_and_without_paths_of_a_machine(cells):
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    outputs = json.dumps([cell["outputs"] for cell in code])
+    assert sum(bool(cell["outputs"]) for cell in code) >= len(code) - 1
+    assert outputs.count("image/png") >= 3
+    assert not re.search(r"(/home|/root|/tmp|/work|/Users)/|Traceback", outputs)
 
 
 def test_python_of_the_readme(notebook, monkeypatch):
@@ -51,9 +67,59 @@ def test_python_of_the_readme(notebook, monkeypatch):
         "epochs=30": "epochs=1",
         "batch_size=128": "batch_size=16",
         'initial_weights="imagenet"': "initial_weights=None",
-        "summary(model)": "summary(model, 96)",
     }
     images = np.zeros((2, 96, 96, 1), np.uint8)
     left = run(code, changes, {"images": images})
     assert left["probabilities"].shape == (2, 14)
     assert left["heatmaps"].shape[-1] == 14
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_and_paths_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    named = re.findall(r"`((?:tests|jaxcxr|configs|launch|docs|benchmarks)/[\w/.]+\.\w+)`", text)
+    missing = [link for link in links if not (page.parent / link).exists()]
+    missing += [path for path in named if not (REPOSITORY / path).exists()]
+    assert missing == []
+
+
+def flags_of(verb: str) -> set[str]:
+    sources = [REPOSITORY / "jaxcxr" / "cli" / f"{verb}.py"]
+    sources += (REPOSITORY / "jaxcxr" / "training").glob("distributed.py")
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    return set(re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", text))
+
+
+def test_commands_of_the_pages_exist():
+    commands = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        commands += re.findall(r"(?:jaxcxr|launch/)\s?(\w+)(?:\.py)?((?: +[^\s`]+)+)", text)
+    checked = 0
+    for verb, words in commands:
+        flags = re.findall(r"--(\w+)", words)
+        if verb in VERBS and flags:
+            assert set(flags) <= flags_of(verb) | {"config", "help"}, (verb, words)
+            checked += 1
+    assert checked > 15
+
+
+def test_pages_and_messages_install_extras_in_one_way():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    sources = [*PAGES, *(REPOSITORY / "jaxcxr").rglob("*.py"), *REPOSITORY.glob("benchmarks/*.py")]
+    found = [
+        command
+        for path in sources
+        for command in re.findall(r"pip install [^`\n;]*\[[^`\n;]*", path.read_text("utf-8"))
+    ]
+    assert len(found) > 5
+    for command in found:
+        match = re.match(r"pip install 'jaxcxr\[(\w+)\]'", command)
+        assert match, command
+        assert match[1] in project["optional-dependencies"], command
+
+
+def test_citation_is_of_this_version():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert f"\nversion: {project['version']}\n" in (REPOSITORY / "CITATION.cff").read_text()

@@ -18,13 +18,13 @@ def test_makes_folders_and_replaces(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_failure_leaves_the_earlier_file_and_no_remains(tmp_path):
+def test_failure_leaves_the_earlier_file_and_nothing_else(tmp_path):
     path = tmp_path / "b.txt"
     write_text(path, "old")
 
     def write_half() -> None:
-        with atomic_write(path) as aside:
-            aside.write_text("half")
+        with atomic_write(path) as temporary:
+            temporary.write_text("half")
             raise KeyError("broken off")
 
     with pytest.raises(KeyError):
@@ -40,13 +40,13 @@ from jaxcxr.files import temporary_path, atomic_write
 folder = temporary_path(Path(sys.argv[1], "release"))
 folder.mkdir()
 (folder / "a.png").write_text("half")
-with atomic_write(Path(sys.argv[1], "b.txt")) as aside:
-    aside.write_text("half")
+with atomic_write(Path(sys.argv[1], "b.txt")) as temporary:
+    temporary.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path):
+def test_stale_files_of_a_killed_process_are_removed_by_the_next_one(tmp_path):
     path = tmp_path / "b.txt"
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     left = sorted(tmp_path.iterdir())
@@ -62,9 +62,9 @@ def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path):
 
 @pytest.mark.parametrize("name", ["file", "file/b.txt", "file/a/b.txt"])
 @pytest.mark.parametrize("make", [make_folder, lambda path: write_text(path / "c.txt", "text")])
-def test_a_file_where_a_folder_is_to_be_is_named(tmp_path, name, make):
+def test_file_in_place_of_a_folder_is_named(tmp_path, name, make):
     (tmp_path / "file").write_text("")
-    message = rf"{name}.* cannot be written: \S+/file is no folder; name another place"
+    message = rf"{name}.* cannot be written: \S+/file is not a directory; choose another place"
     with pytest.raises(UserError, match=message):
         make(tmp_path / name)
     assert (tmp_path / "file").read_text() == ""
@@ -72,15 +72,15 @@ def test_a_file_where_a_folder_is_to_be_is_named(tmp_path, name, make):
 
 def test_a_link_that_leads_nowhere_is_named(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "nothing")
-    with pytest.raises(UserError, match=r"link is no folder"):
+    with pytest.raises(UserError, match=r"link is not a directory"):
         make_folder(tmp_path / "link" / "a")
 
 
-def test_what_is_read_is_not_written_over(tmp_path):
+def test_input_files_are_not_overwritten(tmp_path):
     path, link = tmp_path / "a.csv", tmp_path / "link"
     path.write_text("")
     link.symlink_to(path)
     refuse_overwriting_inputs([tmp_path / "b.csv"], [path, link])
     for out in (path, link, tmp_path / "b" / ".." / "a.csv"):
-        with pytest.raises(UserError, match="which is read; name another --out"):
+        with pytest.raises(UserError, match="would overwrite an input file"):
             refuse_overwriting_inputs([tmp_path / "b.csv", out], [path])

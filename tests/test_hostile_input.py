@@ -34,7 +34,7 @@ LIES = {
     "tensors that share bytes": safetensors({"a": TENSOR, "b": TENSOR}),
     "bytes of no tensor": safetensors({"a": TENSOR}, bytes(80)),
     "an unknown type": safetensors({"a": TENSOR | {"dtype": "X9"}}),
-    "a type that NumPy lacks": safetensors(
+    "a type unknown to NumPy": safetensors(
         {"a": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}}, bytes(4)
     ),
     "endless nesting": safetensors(b"[" * 100_000),
@@ -43,7 +43,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_lying_headers_of_safetensors(tmp_path, lie):
+def test_invalid_headers_of_safetensors_are_refused(tmp_path, lie):
     path = tmp_path / "weights.safetensors"
     path.write_bytes(LIES[lie])
     with pytest.raises(UserError, match=r"weights.safetensors is no whole safetensors file"):
@@ -92,7 +92,7 @@ def test_no_program_runs_what_a_file_holds(tmp_path):
     assert len(dangers(bad)) == 5
 
 
-def test_event_files_tell_no_folder(tmp_path):
+def test_event_files_contain_no_folder(tmp_path):
     record = {"epoch": 1, "loss": 1.0, "val_loss": 2.0}
     progress = Progress(None, History((record,)), 1, {"initial_weights": str(Path.home() / "w.pt")})
     callback = cxr.TensorBoard(tmp_path / "events")

@@ -42,7 +42,7 @@ from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.boxes import RegionChoice
 from jaxcxr.files import atomic_write, remove_file, write_text
 from jaxcxr.findings import FINDINGS, canonical_finding, finding_index
-from jaxcxr.images.radiograph import find_radiographs, lies_in
+from jaxcxr.images.search import find_radiographs, lies_in
 from jaxcxr.inference.finding_table import finding_table, prediction_table, summary_text
 from jaxcxr.inference.gradcam import grad_cam, grad_cam_plus_plus
 from jaxcxr.inference.heatmaps import PredictFn, flip_averaged

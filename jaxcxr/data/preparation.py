@@ -35,7 +35,7 @@ from jaxcxr.data.splits import refuse_empty, split_images
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
 from jaxcxr.files import write_text
-from jaxcxr.images.png import DamagedImageError, looks_complete, read_png
+from jaxcxr.images.radiograph import DamagedImageError, find_damage
 
 _READERS = 16
 """Threads that look at files; disks and networks answer many questions at once."""
@@ -184,14 +184,7 @@ def _refuse_damaged_files(plan: Plan) -> None:
 
 
 def _find_damaged(paths: Sequence[Path]) -> list[DamagedImageError]:
-    damaged = []
-    for path in paths:
-        if not looks_complete(path):
-            try:
-                read_png(path)
-            except DamagedImageError as error:
-                damaged.append(error)
-    return damaged
+    return [error for path in paths if (error := find_damage(path))]
 
 
 def _generate(

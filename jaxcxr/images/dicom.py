@@ -12,14 +12,13 @@ import warnings
 import zlib
 from collections.abc import Callable
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from jaxcxr.errors import UserError
-from jaxcxr.images.gray import look_up, stretch
+from jaxcxr.images.gray import distinct
 from jaxcxr.images.jpeg import check_scans
 
 Dataset = Any
@@ -28,76 +27,77 @@ Dataset = Any
 _ONE_SAMPLE = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 """Photometric interpretations of one value per pixel; the others have three."""
 
-_BEFORE_GROUP = 144
-"""Bytes before those that the file's group length counts: preamble, "DICM", that length itself."""
-
-_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
-"""Tags of pixels as floats, doubles and integers."""
+HEAD = 132
+"""Bytes of preamble and "DICM", by which files are recognized."""
 
 _MAX_ELEMENTS = 10_000
 """Elements that are read at most, those within sequences aside; radiographs have some 100."""
 
-_MAX_INFLATED = 160 * 1024**2
+MAX_INFLATED = 160 * 1024**2
 """Bytes that a deflated file may grow to; beyond them it counts as cut off.
 
 The most pixels that are read, 40 million of three colors, are 120 million bytes.
 """
 
 
-def read_pixels(path: Path, check_size: Callable[[int, int], None]) -> np.ndarray:
-    """Reads a DICOM file as (H, W) uint8.
+def begins_as_dicom(head: bytes) -> bool:
+    """Returns whether a file begins as DICOM does, given its first `HEAD` bytes or more."""
+    return head[128:132] == b"DICM"
+
+
+def read_pixels(
+    content: bytes, check_size: Callable[[int, int], None]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Reads a DICOM file.
 
     Args:
-        path: The file.
-        check_size: Called with width and height before the pixels are read; raises UserError.
+        content: Its bytes.
+        check_size: Called with width and height before the pixels are decompressed; raises
+            UserError.
+
+    Returns:
+        (H, W) uint8, and notes about the file, each one line.
 
     Raises:
-        UserError: pydicom is missing, the file holds no image or several, or its size is refused.
-        Exception: pydicom raises whatever a damaged file leads it to.
+        UserError: pydicom is missing, the file holds no image, or its size is refused.
+        Exception: pydicom raises exceptions of many classes for damaged files.
     """
     try:
-        from pydicom.filereader import read_file_meta_info
-        from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGTransferSyntaxes
+        from pydicom.uid import JPEGTransferSyntaxes
     except ImportError as error:
         raise UserError("a DICOM file; to read it, pip install 'jaxcxr[dicom]'") from error
     with warnings.catch_warnings(action="ignore"):
         # The header may say 64×64 and the JPEG inside 30,000×30,000; Pillow only warns of it.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        meta = read_file_meta_info(path)
-        _check_beginning(path, meta)
-        if meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
-            dataset = _inflate(path, meta)
-            _check_header(dataset, check_size)
-        else:
-            _check_header(_read(path, up_to_pixels=True), check_size)
-            dataset = _read(path)
+        dataset = _read(content)
+        _check_header(dataset, check_size)
         if dataset.file_meta.TransferSyntaxUID in JPEGTransferSyntaxes:
             check_scans(dataset.PixelData)
-        return _display(dataset)
+        return _display(dataset), ()
 
 
-def _check_beginning(path: Path, meta: Dataset) -> None:
-    """Refuses elements of group 0000, which files have none of (DICOM PS3.10, 7.2).
+def _read(content: bytes) -> Dataset:
+    """Reads the elements; pydicom's own readers would inflate a deflated file without bounds."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.filereader import read_dataset
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-    pydicom would read them all before it asks `_counter`; zeros in place of a file are millions.
-    """
-    if "FileMetaInformationGroupLength" not in meta:
-        return
-    with path.open("rb") as file:
-        file.seek(_BEFORE_GROUP + meta.FileMetaInformationGroupLength)
-        if file.read(2) == b"\0\0":
-            raise UserError("damaged, zeros where its elements begin; copy it again")
+    stream = BytesIO(content)
+    stream.seek(HEAD)
+    meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+    syntax = meta.TransferSyntaxUID
+    if syntax == DeflatedExplicitVRLittleEndian:
+        inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        stream = BytesIO(inflate.decompress(content[stream.tell() :], MAX_INFLATED))
+    dataset = read_dataset(
+        stream, syntax.is_implicit_VR, syntax.is_little_endian, stop_when=_stop_if_endless()
+    )
+    dataset.file_meta = FileMetaDataset(meta)
+    return dataset
 
 
-def _read(path: Path, *, up_to_pixels: bool = False) -> Dataset:
-    from pydicom.filereader import read_partial
-
-    with path.open("rb") as file:
-        return read_partial(file, stop_when=_counter(up_to_pixels))
-
-
-def _counter(up_to_pixels: bool) -> Callable[[int, str | None, int], bool]:
-    """Returns what pydicom asks before each element whether to stop: zeros would be millions."""
+def _stop_if_endless() -> Callable[[int, str | None, int], bool]:
+    """Returns what pydicom calls before each element: zeros would be millions of elements."""
     count = 0
 
     def stop(tag: int, vr: str | None, length: int) -> bool:
@@ -105,21 +105,9 @@ def _counter(up_to_pixels: bool) -> Callable[[int, str | None, int], bool]:
         count += 1
         if count > _MAX_ELEMENTS:
             raise UserError(f"damaged, more than {_MAX_ELEMENTS:,} elements; copy it again")
-        return up_to_pixels and tag in _PIXELS
+        return False
 
     return stop
-
-
-def _inflate(path: Path, meta: Dataset) -> Dataset:
-    """Reads a deflated file; pydicom's own reader would inflate it without bounds."""
-    from pydicom.filereader import read_dataset
-
-    deflated = path.read_bytes()[_BEFORE_GROUP + meta.FileMetaInformationGroupLength :]
-    inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(deflated, _MAX_INFLATED)
-    dataset = read_dataset(BytesIO(inflated), False, True, stop_when=_counter(False))
-    dataset.set_original_encoding(is_implicit_vr=False, is_little_endian=True)
-    dataset.file_meta = meta
-    return dataset
 
 
 def _check_header(dataset: Dataset, check_size: Callable[[int, int], None]) -> None:
@@ -147,8 +135,15 @@ def _display(dataset: Dataset) -> np.ndarray:
         return _luma(colors, 8 * colors.itemsize)
     if photometric not in _ONE_SAMPLE:
         return _luma(stored, dataset.BitsStored)
-    pixels = look_up(stored, lambda levels: _brightness(levels, dataset))
+    levels = distinct(stored)
+    pixels = levels.draw(_brightness(levels.values, dataset))
     return 255 - pixels if photometric == "MONOCHROME1" else pixels
+
+
+def stretch(levels: np.ndarray) -> np.ndarray:
+    """Maps levels linearly to 0..1, the smallest to 0 and the greatest to 1, all to 0 if equal."""
+    low, high = float(levels.min()), float(levels.max())
+    return (levels - low) / (high - low if high > low else 1)
 
 
 def _luma(colors: np.ndarray, bits: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
 
 import numpy as np
 
@@ -11,34 +11,86 @@ from jaxcxr.errors import UserError
 _ROWS = 256
 """Rows that are looked up together: NumPy makes each index eight bytes."""
 
+_TAIL = 0.001
+"""Share of the pixels at either end that may be marks or dead pixels."""
 
-def look_up(values: np.ndarray, curve: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Applies a function of the gray value, computed once for each value between the extremes.
+_OUTLYING = 8
+"""How many times the range of the other pixels the complete range is if marks stretch it."""
 
-    Args:
-        values: (H, W), integers of at most 16 bits.
-        curve: Maps int32 levels (N,), ascending, to brightness in 0..1 (N,).
 
-    Returns:
-        (H, W) uint8.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Levels:
+    """The distinct gray values of a picture.
+
+    Attributes:
+        values: (N,), ascending.
+        counts: (N,) int64, how many pixels have each value; 0 for values that do not count.
+        index: (H, W), unsigned, which value each pixel has.
+    """
+
+    values: np.ndarray
+    counts: np.ndarray
+    index: np.ndarray
+
+    def draw(self, brightness: np.ndarray) -> np.ndarray:
+        """Returns the picture as (H, W) uint8, given the brightness (N,) of each value, 0..1."""
+        table = np.rint(255 * np.clip(brightness, 0, 1)).astype(np.uint8)
+        pixels = np.empty(self.index.shape, np.uint8)
+        for start in range(0, len(pixels), _ROWS):
+            rows = slice(start, start + _ROWS)
+            pixels[rows] = table[self.index[rows]]
+        return pixels
+
+
+def distinct(pixels: np.ndarray) -> Levels:
+    """Returns the distinct values of (H, W) integers or floats.
+
+    Integers of at most 16 bits get all values between their extremes.
 
     Raises:
-        UserError: `curve` returns NaN or infinity.
+        UserError: A value is NaN or infinite.
     """
-    lowest = int(values.min())
-    levels = np.arange(lowest, int(values.max()) + 1, dtype=np.int32)
-    brightness = curve(levels)
-    if not np.isfinite(brightness).all():
-        raise UserError("its rescale slope, intercept or window is no usable number")
-    table = np.rint(255 * brightness).astype(np.uint8)
-    pixels = np.empty(values.shape, np.uint8)
-    for start in range(0, len(values), _ROWS):
-        rows = slice(start, start + _ROWS)
-        pixels[rows] = table[np.subtract(values[rows], lowest, dtype=np.int32)]
-    return pixels
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise UserError("has pixels that are not finite numbers; export it again")
+    low, high = pixels.min(), pixels.max()
+    if pixels.dtype.kind == "f" or int(high) - int(low) >= 2**16:
+        values, index, counts = np.unique(pixels, return_inverse=True, return_counts=True)
+        return Levels(values, counts, index.reshape(pixels.shape))
+    values = np.arange(int(low), int(high) + 1)
+    offsets = pixels - low  # may wrap around if signed, so that unsigned they are right
+    index = offsets.view(f"u{offsets.itemsize}")
+    counts = np.zeros(len(values), np.int64)
+    for start in range(0, len(index), _ROWS):
+        counts += np.bincount(index[start : start + _ROWS].ravel(), minlength=len(values))
+    return Levels(values, counts, index)
 
 
-def stretch(levels: np.ndarray) -> np.ndarray:
-    """Maps levels linearly to 0..1, the smallest to 0 and the greatest to 1, all to 0 if equal."""
-    low, high = float(levels.min()), float(levels.max())
-    return (levels - low) / (high - low if high > low else 1)
+def spread(values: np.ndarray, counts: np.ndarray) -> tuple[float, float, tuple[str, ...]]:
+    """Returns the gray values that become black and white if nothing else defines them.
+
+    These are the smallest and the greatest. If the range of the central 99.8 % of the pixels is
+    less than an eighth of that range, as with one marker pixel, that range is taken.
+
+    Args:
+        values: (N,), ascending.
+        counts: (N,), how many pixels have each value; pixels of the count 0 are ignored.
+
+    Returns:
+        The value of black; the value of white, greater than that of black; notes, each one line.
+
+    Raises:
+        UserError: All pixels have the same value.
+    """
+    values, counts = values[counts > 0].astype(np.float64), counts[counts > 0]
+    if len(values) < 2:
+        value = f"the gray value {values[0]:g}" if len(values) else "the padding value"
+        raise UserError(f"all its pixels have {value}; it shows nothing")
+    below = np.cumsum(counts)
+    low, high = values[np.searchsorted(below, [_TAIL * below[-1], (1 - _TAIL) * below[-1]])]
+    if low < high and (high - low) * _OUTLYING < values[-1] - values[0]:
+        note = (
+            f"a few pixels lie far from the others, within {values[0]:g} to {values[-1]:g}; "
+            f"the gray values are stretched from {low:g} to {high:g}"
+        )
+        return low, high, (note,)
+    return values[0], values[-1], ()

@@ -1,219 +1,321 @@
-"""Image files as radiographs: PNG, JPEG and DICOM become upright 8-bit gray arrays."""
+"""The one decoder of image files: PNG, JPEG, TIFF, BMP and DICOM as 8-bit gray arrays.
+
+8-bit gray values stay as they are. Deeper values are stretched from the smallest to the greatest
+that occurs to 0..255. Colors become their luma (ITU-R 601); transparency is ignored. The module
+`jaxcxr.images.dicom` documents what happens to DICOM files. A file compressed by gzip is read as
+the file inside it. The format follows from the content, not from the name.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import glob
-import mmap
+import gzip
+import io
 import os
 import textwrap
+import threading
 import warnings
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
+from PIL.BmpImagePlugin import BmpImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from jaxcxr.errors import UserError
 from jaxcxr.images import dicom
-from jaxcxr.images.gray import look_up, stretch
+from jaxcxr.images.gray import distinct, spread
 from jaxcxr.images.jpeg import check_scans
 
 MIN_SIDE = 32
-"""Height and width that a radiograph has at least, in pixels."""
+"""Smallest height and width of a radiograph in pixels."""
 
 MAX_ASPECT = 8
-"""How many times as long as wide a radiograph is at most."""
+"""Greatest ratio of a radiograph's longer side to its shorter side."""
 
 MAX_PIXELS = 40_000_000
-"""Pixels that are read at most: detectors have up to 20 million, decompression bombs more."""
+"""Most pixels that are decoded: detectors have up to 20 million, decompression bombs more."""
 
 MAX_BYTES = 512 * 1024**2
 """Size of the largest file that is read."""
 
-_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".dcm", ".dicom"})
+FORMATS = "PNG, JPEG, TIFF, BMP or DICOM"
+"""The formats that are read, in words."""
+
+_GZIP = b"\x1f\x8b"
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_WHITE_IS_ZERO, _PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH = 0, 262, 322, 323
+
+_ENDS = {
+    b"\x89PNG\r\n\x1a\n": b"\x00\x00\x00\x00IEND\xaeB`\x82",
+    b"\xff\xd8\xff": b"\xff\xd9",
+}
+"""How complete PNG and JPEG files begin and end."""
+
+_warning_filters = threading.RLock()  # they belong to the process, and pictures are read in threads
+
+
+class DamagedImageError(UserError):
+    """A radiograph's file that cannot be used.
+
+    Attributes:
+        path: The file.
+        reason: What is wrong with it, in one line.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(f"{os.fspath(path)}: {reason}")
+        self.path = Path(path)
+        self.reason = str(UserError(reason))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Radiograph:
-    """An image file's pixels as one looks at them.
+    """The pixels of an image file as they are meant to be seen.
 
     Attributes:
         path: The file.
-        format: "PNG", "JPEG" or "DICOM", told by its content.
+        format: "PNG", "JPEG", "TIFF", "BMP" or "DICOM", by its content.
         pixels: (H, W) uint8, upright, air dark and bone bright.
+        notes: Warnings about the file, each one line, for example that its view is lateral.
+        orientation: The EXIF orientation (1..8) by which the stored pixels were turned; 1 is none.
     """
 
     path: Path
     format: str
     pixels: np.ndarray
+    notes: tuple[str, ...] = ()
+    orientation: int = 1
 
     @property
     def width(self) -> int:
-        """Width in pixels, after the orientation that the file asks for."""
+        """Width in pixels, after the orientation was applied."""
         return self.pixels.shape[1]
 
     @property
     def height(self) -> int:
-        """Height in pixels, after the orientation that the file asks for."""
+        """Height in pixels, after the orientation was applied."""
         return self.pixels.shape[0]
 
 
-def read_radiograph(path: str | Path) -> Radiograph:
-    """Reads a radiograph from a PNG, JPEG or DICOM file, whatever its name says it is.
-
-    8-bit gray values stay as they are, and colors become their luma; transparency is ignored, as
-    in the prepared dataset. The values of deeper gray images are spread over 0..255, from the
-    smallest to the greatest that occurs. EXIF orientation is applied. What DICOM files undergo says
-    `jaxcxr.images.dicom`.
-
-    Raises:
-        UserError: The file cannot be read, is none of these formats, is damaged or animated, or has
-            a size beyond `MIN_SIDE`, `MAX_ASPECT` and `MAX_PIXELS`, which is checked before
-            anything is decompressed.
-    """
-    path = Path(path)
-    try:
-        return _read(path)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    except Exception as error:  # decoders meet a stranger's bytes with any exception there is
-        reason = textwrap.shorten(str(error) or type(error).__name__, 300)
-        raise UserError(f"{path}: damaged or not supported ({reason}); export it again") from error
-
-
-def find_radiographs(
-    arguments: Sequence[str | Path], *, but_not_in: str | Path | None = None
-) -> list[Path]:
-    """Finds the files that files, folders and patterns name, sorted and each once.
-
-    Folders are searched with all they contain for names that end as PNG, JPEG and DICOM files do,
-    and for DICOM files of any name; names that begin with a dot are left out. A file named as such
-    is taken, so that reading it can say what is wrong with it.
+def read_radiograph(path: str | os.PathLike[str], content: bytes | None = None) -> Radiograph:
+    """Reads a radiograph; see the module for the gray values.
 
     Args:
-        arguments: Paths of files and folders, and patterns with ``*``, ``?``, ``[…]`` and ``**``.
-        but_not_in: A folder whose files are passed over, for example that of the results.
+        path: The file.
+        content: Its bytes, if they are known; then `path` only names them in messages.
 
     Raises:
-        UserError: There are no arguments, or one names a folder or pattern without radiographs.
+        DamagedImageError: The file cannot be read, is in none of the formats, is damaged, has
+            several pictures, shows only one gray value, or has a size beyond `MIN_SIDE`,
+            `MAX_ASPECT` and `MAX_PIXELS`; the size is checked before the pixels are decompressed.
     """
-    if not arguments:
-        raise UserError("no radiographs are named: name PNG, JPEG or DICOM files, or folders")
-    found: dict[str, Path] = {}
-    for argument in arguments:
-        paths = [
-            path
-            for path in _expand(str(argument))
-            if but_not_in is None or not lies_in(path, but_not_in)
-        ]
-        if not paths:
-            raise UserError(f"{argument}: no PNG, JPEG or DICOM file there; name another place")
-        for path in paths:
-            found.setdefault(os.path.realpath(path), path)
-    return sorted(found.values())
-
-
-def lies_in(path: Path, folder: str | Path) -> bool:
-    """Tells whether a path leads into a folder, links and dots followed."""
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
-
-
-def _expand(argument: str) -> Iterator[Path]:
-    argument = os.path.expanduser(argument)
-    if os.path.isdir(argument):
-        yield from _search(Path(argument))
-    elif os.path.exists(argument) or not glob.has_magic(argument):
-        yield Path(argument)
-    else:
-        for match in map(Path, glob.iglob(argument, recursive=True)):
-            yield from _search(match) if match.is_dir() else [match]
-
-
-def _search(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and path.is_file() and _is_promising(path):
-            yield path
-
-
-def _is_promising(path: Path) -> bool:
-    if path.suffix.lower() in _SUFFIXES:
-        return True
     try:
-        return _read_head(path)[128:] == b"DICM"
-    except UserError:
-        return False
+        data = _inflate(_read_bytes(Path(path)) if content is None else content)
+        format_ = _format_of(data)
+        if format_ == "DICOM":
+            pixels, notes = dicom.read_pixels(data, _check_size)
+            orientation = 1
+        else:
+            pixels, notes, orientation = _decode(data, format_)
+        _check_contrast(pixels)
+    except UserError as error:
+        raise DamagedImageError(path, str(error)) from error
+    except Exception as error:  # decoders meet damaged bytes with exceptions of any class
+        reason = textwrap.shorten(str(error) or type(error).__name__, 300)
+        raise DamagedImageError(
+            path, f"damaged or not supported ({reason}); export it again"
+        ) from error
+    return Radiograph(Path(path), format_, pixels, notes, orientation)
 
 
-def _read(path: Path) -> Radiograph:
-    head = _read_head(path)
-    if not head:
-        raise UserError("empty, 0 bytes; copy it again")
-    if head[128:] == b"DICM":
-        return Radiograph(path, "DICOM", dicom.read_pixels(path, _check_size))
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return Radiograph(path, "PNG", _read_image(path, PngImageFile))
-    if head.startswith(b"\xff\xd8\xff"):
-        return Radiograph(path, "JPEG", _read_image(path, JpegImageFile))
-    raise UserError(f"it begins with {head[:8]!r}; expected a PNG, JPEG or DICOM file")
+def picture_size(path: str | os.PathLike[str], content: bytes | None = None) -> tuple[int, int]:
+    """Returns the (width, height) in the header of a picture, as its pixels are stored.
 
+    Args:
+        path: The file.
+        content: Its bytes, if they are known.
 
-def _read_head(path: Path) -> bytes:
-    """Returns the file's first 132 bytes, by which each format is told."""
-    if not os.path.isfile(path):  # a pipe or a device would never end
-        raise UserError("no regular file" if os.path.exists(path) else "no such file")
+    Raises:
+        DamagedImageError: It has no header of a picture, or cannot be read.
+    """
     try:
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise UserError(f"{size:,} bytes; files of at most {MAX_BYTES:,} bytes are read")
-        with path.open("rb") as file:
-            return file.read(132)
+        with _opened(Path(path), content) as stream:
+            format_ = _format_of(stream.read(dicom.HEAD))
+            if format_ in _DECODERS:
+                stream.seek(0)
+                return _DECODERS[format_](stream).size
+    except UserError as error:
+        raise DamagedImageError(path, str(error)) from error
+    except Exception as error:
+        raise DamagedImageError(path, f"damaged ({error or type(error).__name__})") from error
+    pixels = read_radiograph(path, content).pixels
+    return pixels.shape[1], pixels.shape[0]
+
+
+def find_damage(
+    path: str | os.PathLike[str], content: bytes | None = None
+) -> DamagedImageError | None:
+    """Returns what is wrong with a file, as far as that shows quickly.
+
+    A file that begins and ends as a PNG or JPEG does counts as complete; others are decoded.
+
+    Args:
+        path: The file.
+        content: Its bytes, if they are known.
+    """
+    try:
+        with _opened(Path(path), content) as stream:
+            head = stream.read(8)
+            for start, end in _ENDS.items():
+                if head.startswith(start):
+                    stream.seek(-len(end), io.SEEK_END)
+                    if stream.read() == end:
+                        return None
+    except (OSError, UserError):
+        pass
+    try:
+        read_radiograph(path, content)
+    except DamagedImageError as error:
+        return error
+    return None
+
+
+def _opened(path: Path, content: bytes | None) -> io.BufferedIOBase:
+    if content is not None:
+        return io.BytesIO(content)
+    _check_file(path)
+    return path.open("rb")
+
+
+def _read_bytes(path: Path) -> bytes:
+    _check_file(path)
+    try:
+        return path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot be read ({error.strerror})") from error
 
 
-def _read_image(path: Path, decoder: type[PngImageFile | JpegImageFile]) -> np.ndarray:
-    # Image.open would meet a decompression bomb with an error of its own, which hides the size.
-    with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
-        image = decoder(file)
+def _check_file(path: Path) -> None:
+    if not os.path.isfile(path):  # a pipe or a device would never end
+        raise UserError("not a regular file" if os.path.exists(path) else "no such file")
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise UserError(f"{size:,} bytes; files of at most {MAX_BYTES:,} bytes are read")
+
+
+def _inflate(data: bytes) -> bytes:
+    if not data.startswith(_GZIP):
+        return data
+    with gzip.open(io.BytesIO(data)) as stream:
+        inflated = stream.read(dicom.MAX_INFLATED + 1)
+    if len(inflated) > dicom.MAX_INFLATED:
+        raise UserError(f"decompresses to more than {dicom.MAX_INFLATED:,} bytes; make it smaller")
+    return inflated
+
+
+def _format_of(data: bytes) -> str:
+    if not data:
+        raise UserError("empty, 0 bytes; copy it again")
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith(_TIFF_STARTS):
+        return "TIFF"
+    if data.startswith(b"BM"):
+        return "BMP"
+    if dicom.begins_as_dicom(data):
+        return "DICOM"
+    raise UserError(f"it begins with {data[:8]!r}; expected a {FORMATS} file")
+
+
+_DECODERS = {
+    "PNG": PngImageFile,
+    "JPEG": JpegImageFile,
+    "TIFF": TiffImageFile,
+    "BMP": BmpImageFile,
+}
+"""Pillow's classes: its `open` would refuse decompression bombs without naming their size."""
+
+
+def _decode(data: bytes, format_: str) -> tuple[np.ndarray, tuple[str, ...], int]:
+    """Returns pixels (H, W) uint8, notes and the EXIF orientation that was applied."""
+    if format_ == "TIFF":  # its reader warns about much that does not matter
+        with _warning_filters, warnings.catch_warnings(action="ignore"):
+            return _decode_picture(data, format_)
+    return _decode_picture(data, format_)
+
+
+def _decode_picture(data: bytes, format_: str) -> tuple[np.ndarray, tuple[str, ...], int]:
+    with _DECODERS[format_](io.BytesIO(data)) as image:
         _check_size(*image.size)
-        if getattr(image, "is_animated", False):
-            raise UserError("an animation; expected a single image")
-        if isinstance(image, PngImageFile):
-            image.verify()  # the checksums, which decoding does not look at
-            file.seek(0)
-            image = decoder(file)
-        else:
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                check_scans(content)
-        gray = _to_gray(image, _bits_per_sample(path, image))
-        image.close()  # its pixels take four times the memory of the gray ones
-        return _upright(gray, image)
+        several = getattr(image, "is_animated", False)
+        if several and format_ == "PNG":
+            raise UserError("an animation; expected a single picture: save one as its own file")
+        if format_ == "PNG":
+            image.verify()  # compares the checksums, which decoding does not
+            image = PngImageFile(io.BytesIO(data))
+        elif format_ == "JPEG":
+            check_scans(data)
+        elif format_ == "TIFF":
+            _check_tiles(image)
+        gray, notes = _to_gray(image, data)
+        orientation = _orientation(image)  # PNG files may have it behind the pixels
+    notes += ("holds several pages; the first one is used",) if several else ()
+    turn = _TURNS.get(orientation)
+    upright = gray if turn is None else np.array(Image.fromarray(gray).transpose(turn))
+    return upright, notes, orientation
 
 
-def _bits_per_sample(path: Path, image: Image.Image) -> int:
-    if image.format != "PNG":
-        return 8
-    with path.open("rb") as file:
-        return file.read(25)[24]
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What each EXIF orientation asks for."""
 
 
-def _to_gray(image: Image.Image, bits: int) -> np.ndarray:
-    if image.mode.startswith("I"):
-        return look_up(np.asarray(image), stretch)
-    gray = np.array(image.convert("L"))
-    if bits > 8 and gray.max() < 128:  # Pillow keeps only the upper 8 bits of 16-bit colors
+def _orientation(image: Image.Image) -> int:
+    if not isinstance(image, TiffImageFile) and "exif" not in image.info:
+        return 1
+    with _warning_filters, warnings.catch_warnings(action="ignore"):
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return orientation if orientation in _TURNS else 1
+
+
+def _to_gray(image: Image.Image, data: bytes) -> tuple[np.ndarray, tuple[str, ...]]:
+    if image.mode.startswith(("I", "F")):
+        return _stretch(image)
+    deep = data.startswith(b"\x89PNG") and data[24] > 8
+    image.info.pop("transparency", None)  # of palettes, Pillow's conversion warns of it
+    gray = np.array((image.convert("RGB") if image.mode == "P" else image).convert("L"))
+    if deep and gray.max() < 128:  # Pillow keeps only the upper 8 bits of 16-bit colors
         raise UserError("16-bit colors of which the upper bits are unused; save it as 16-bit gray")
-    return gray
+    return gray, ()
 
 
-def _upright(gray: np.ndarray, image: Image.Image) -> np.ndarray:
-    """Returns an image's gray values (H, W) turned as its file asks for."""
-    stored = Image.fromarray(gray)
-    stored.info = image.info
-    return np.array(ImageOps.exif_transpose(stored))
+def _stretch(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
+    levels = distinct(np.asarray(image))
+    low, high, note = spread(levels.values, levels.counts)
+    gray = levels.draw((levels.values.astype(np.float64) - low) / (high - low))
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # which Pillow applies to 8 bits only
+        gray = 255 - gray
+    return gray, note
+
+
+def _check_tiles(image: Image.Image) -> None:
+    """Refuses TIFF files whose tiles, each of which is decompressed in one piece, are too large."""
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    width, length = (tags.get(tag) or 0 for tag in (_TILE_WIDTH, _TILE_LENGTH))
+    if width * length > MAX_PIXELS:
+        raise UserError(f"tiles of {width}×{length} pixels; at most {MAX_PIXELS:,} are read")
 
 
 def _check_size(width: int, height: int) -> None:
@@ -224,3 +326,8 @@ def _check_size(width: int, height: int) -> None:
         raise UserError(f"{size}; a radiograph is at most {MAX_ASPECT} times as long as wide")
     if width * height > MAX_PIXELS:
         raise UserError(f"{size}; at most {MAX_PIXELS:,} pixels are read: make it smaller")
+
+
+def _check_contrast(pixels: np.ndarray) -> None:
+    if (gray := pixels.min()) == pixels.max():
+        raise UserError(f"all its pixels have one gray value ({gray}); it shows nothing")

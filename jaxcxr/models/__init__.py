@@ -14,11 +14,16 @@ from jaxcxr.models.heads import (
 from jaxcxr.models.multi_size import MultiSize
 from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
 from jaxcxr.models.ops.preprocessing import normalize
-from jaxcxr.models.registry import BACKBONES, HEADS, build_classifier, classifier_config
+from jaxcxr.models.registry import (
+    backbones,
+    build_classifier,
+    classifier_config,
+    heads,
+    register_backbone,
+    register_head,
+)
 
 __all__ = [
-    "BACKBONES",
-    "HEADS",
     "INFERENCE",
     "AttentionGated",
     "Baseline",
@@ -34,7 +39,11 @@ __all__ = [
     "ResNet50",
     "SpaceAttention",
     "SqueezeExcitation",
+    "backbones",
     "build_classifier",
     "classifier_config",
+    "heads",
     "normalize",
+    "register_backbone",
+    "register_head",
 ]

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import typing
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import cast
 
 import jax
 from flax import linen as nn
 
 from jaxcxr.errors import UserError
 from jaxcxr.models.backbones.backbone import NUM_STAGES, Backbone
+from jaxcxr.models.fields import check_fields
 from jaxcxr.models.geometry import Grid
 from jaxcxr.models.heads import Head, Prediction
 from jaxcxr.models.ops.normalization import INFERENCE, Mode
 
-_MOST_BLOCKS = 64
-_LARGEST = 4096
-"""Of any number that describes a network; greater ones are slips of the keyboard."""
-
-_LINEN_FIELDS = ("parent", "name")
+_MAX_BLOCKS = 64
+"""Blocks in a stage; greater numbers are probably typos."""
 
 
 class Classifier(nn.Module):
@@ -30,19 +25,19 @@ class Classifier(nn.Module):
     Its variables are ``{"params": {"backbone": …, "head": …}, "batch_stats": …}``.
 
     Attributes:
-        backbone: One of `jaxcxr.models.BACKBONES`.
-        head: One of `jaxcxr.models.HEADS`.
+        backbone: For example `ResNet34()`, or any module that is a `jaxcxr.models.Backbone`.
+        head: For example `Baseline()`, or any other `Head`.
 
     Raises:
-        UserError: A field of the backbone or the head has a value that it does not know.
+        UserError: A field of the backbone or the head has an invalid value.
     """
 
     backbone: nn.Module
     head: Head
 
     def __post_init__(self) -> None:
-        _check_choices(self.backbone)
-        _check_choices(self.head)
+        check_fields(self.backbone)
+        check_fields(self.head)
         _check_stages(self.backbone, self.head)
         super().__post_init__()
 
@@ -68,51 +63,19 @@ class Classifier(nn.Module):
         return cast(Backbone, self.backbone).grids
 
 
-def field_names(module: type[nn.Module]) -> list[str]:
-    """Returns the names of the fields that make a module what it is."""
-    return [f.name for f in dataclasses.fields(module) if f.name not in _LINEN_FIELDS]
-
-
-@functools.cache
-def _choices(module: type[nn.Module]) -> dict[str, tuple[Any, ...]]:
-    hints = typing.get_type_hints(module)
-    return {
-        name: typing.get_args(hints[name])
-        for name in field_names(module)
-        if typing.get_origin(hints[name]) is Literal
-    }
-
-
-def _check_choices(module: nn.Module) -> None:
-    for name, choices in _choices(type(module)).items():
-        if (value := getattr(module, name)) not in choices:
-            raise UserError(
-                f"{type(module).__name__}.{name} is {value!r}: use one of "
-                + ", ".join(map(repr, choices))
-            )
-    for name in field_names(type(module)):
-        value = getattr(module, name)
-        numbers = [value] if isinstance(value, int | float) else ()
-        if not all(0 < number <= _LARGEST for number in numbers):
-            raise UserError(
-                f"{type(module).__name__}.{name} is {value!r}; it must be above 0, and at most "
-                f"{_LARGEST}"
-            )
-
-
 def _check_stages(backbone: nn.Module, head: Head) -> None:
-    """Refuses a backbone of numbers of blocks that none has, and of too few stages for a head."""
+    """Refuses invalid numbers of blocks, and fewer stages than the head needs."""
     blocks = getattr(backbone, "blocks", None)
-    if blocks is None:
-        return
-    are_counts = [isinstance(count, int) and 1 <= count <= _MOST_BLOCKS for count in blocks]
-    if not 1 <= len(blocks) <= NUM_STAGES or not all(are_counts):
+    counts = blocks if isinstance(blocks, tuple) else ()
+    are_counts = [isinstance(count, int) and 1 <= count <= _MAX_BLOCKS for count in counts]
+    if blocks is not None and not (1 <= len(counts) <= NUM_STAGES and all(are_counts)):
         raise UserError(
-            f"{type(backbone).__name__}.blocks is {blocks!r}; name 1 to {NUM_STAGES} stages of "
-            f"1 to {_MOST_BLOCKS} blocks"
+            f"{type(backbone).__name__}.blocks is {blocks!r}; expected 1 to {NUM_STAGES} stages of "
+            f"1 to {_MAX_BLOCKS} blocks"
         )
-    if len(blocks) < head.min_stages:
+    stages = len(cast(Backbone, backbone).grids)
+    if stages < head.min_stages:
         raise UserError(
-            f"{type(head).__name__} reads {head.min_stages} stages, and {type(backbone).__name__}."
-            f"blocks {blocks!r} has {len(blocks)}; add some"
+            f"{type(head).__name__} reads {head.min_stages} stages, but {type(backbone).__name__} "
+            f"has {stages}; add stages"
         )

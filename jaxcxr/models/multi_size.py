@@ -17,6 +17,7 @@ from jaxcxr.errors import UserError
 from jaxcxr.models.classifier import Classifier
 from jaxcxr.models.geometry import Grid, resample
 from jaxcxr.models.heads import Prediction
+from jaxcxr.models.heads.head import mean_probability
 from jaxcxr.models.ops.normalization import INFERENCE, Mode
 from jaxcxr.models.ops.resizing import unit_range
 
@@ -31,8 +32,8 @@ class MultiSize(Classifier):
     a loss of its own: they learn as if alone.
 
     Attributes:
-        backbone: One of `jaxcxr.models.BACKBONES`, the same at each size.
-        head: One of `jaxcxr.models.HEADS`, likewise.
+        backbone: The same at each size; see `Classifier`.
+        head: The same at each size; see `Classifier`.
         sizes: Height and width in pixels that the members see.
     """
 
@@ -83,11 +84,4 @@ class MultiSize(Classifier):
             sampled = resample(heatmaps, grid, self.heatmap_grid, (cells, cells))
             predictions.append((logits, unit_range(sampled)))
         logits, heatmaps = map(jnp.stack, zip(*predictions, strict=True))
-        return Prediction(_mean_probability(logits), heatmaps.mean(0))
-
-
-def _mean_probability(logits: jax.Array) -> jax.Array:
-    """Returns the logits of the mean over the first axis of sigmoid(logits), never infinite."""
-    present = jax.nn.logsumexp(jax.nn.log_sigmoid(logits), axis=0)
-    absent = jax.nn.logsumexp(jax.nn.log_sigmoid(-logits), axis=0)
-    return present - absent
+        return Prediction(mean_probability(logits), heatmaps.mean(0))

@@ -15,7 +15,8 @@ from ml_collections.config_dict import placeholder
 
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
-from jaxcxr.models import Classifier, build_classifier, classifier_config
+from jaxcxr.models import Classifier, backbones, build_classifier, classifier_config, heads
+from jaxcxr.models.fields import field_types, plain_type
 from jaxcxr.runs.callbacks import BackupAndRestore, StopOnSignals
 from jaxcxr.runs.workdir import Config, claim_workdir, trained_on_other_data, write_run_facts
 from jaxcxr.training.augmentation import Augmentation
@@ -91,21 +92,9 @@ def default_config() -> Config:
     return ml_collections.ConfigDict(
         {
             "model": {
-                # Fields without a value here are the network's own; see docs/networks.md.
-                "backbone": {
-                    "name": "ResNet34",
-                    "width": placeholder(int),
-                    "blocks": placeholder(tuple),
-                    "growth": placeholder(int),
-                },
-                "head": {
-                    "name": "Baseline",
-                    "pooling": placeholder(str),
-                    "lse_r": placeholder(float),
-                    "transition": placeholder(str),
-                    "window": placeholder(int),
-                    "aggregation": placeholder(str),
-                },
+                # Fields without a value have the module's default; see docs/networks.md.
+                "backbone": {"name": "ResNet34", **_unset_fields(backbones())},
+                "head": {"name": "Baseline", **_unset_fields(heads())},
                 "sizes": (),  # of a MultiSize
             },
             "initial_weights": "imagenet",  # or "random", or a path (launch/convert_weights.py)
@@ -182,7 +171,7 @@ class Experiment:
         named_metrics(config.metrics)
         return cls(
             config=config,
-            model=build_classifier(config.model.to_dict()),
+            model=build_classifier(_set_fields(config.model.to_dict())),
             loss=functools.partial(
                 _choice("loss", config.loss, LOSSES), label_smoothing=config.label_smoothing
             ),
@@ -246,10 +235,31 @@ class Experiment:
         )
 
 
+def _unset_fields(modules: Mapping[str, type]) -> dict[str, Any]:
+    """Returns every field of the registered modules without a value, so that flags can set it."""
+    types = {
+        name: plain_type(annotation)
+        for module in modules.values()
+        for name, annotation in field_types(module).items()
+        if name != "num_classes"
+    }
+    return {name: placeholder(kind) for name, kind in types.items()}
+
+
+def _set_fields(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a config's network without the fields that have no value."""
+    return {
+        name: {k: v for k, v in part.items() if v is not None} if isinstance(part, dict) else part
+        for name, part in model.items()
+    }
+
+
 def _check_settings(config: Any, known: Config, place: str = "config") -> None:
     """Refuses what is no setting, or of another type than in `known`."""
     if not isinstance(config, Mapping | ml_collections.ConfigDict):
         raise UserError(f"{place} is {config!r}; it must hold {', '.join(known)}")
+    if place in ("config.model.backbone", "config.model.head"):
+        return  # checked against the fields of the module, which need not be registered yet
     for name, value in config.items():
         if name not in known:
             close = difflib.get_close_matches(name, known, 1) or [f"one of {', '.join(known)}"]

@@ -106,7 +106,9 @@ def test_mixed_files(workdir, folder, write_dicom):
 
     sizes = {"IM1": (90, 90), "a/same.png": (80, 120), "b/same.png": (80, 120)}
     boxes = rows(out / "boxes.csv")
-    assert list(boxes[0]) == ["Image Index", "Finding Label", "x", "y", "w", "h", "score"]
+    assert list(boxes[0]) == [
+        "Image Index", "Finding Label", "x", "y", "w", "h", "score", "width", "height"
+    ]  # fmt: skip
     assert {(box["Image Index"], box["Finding Label"]) for box in boxes} <= expected
     for box in boxes:
         width, height = sizes.get(box["Image Index"], (160, 120))
@@ -176,7 +178,7 @@ def test_no_radiograph_among_the_files(workdir, folder):
     ("arguments", "message"),
     [
         ([], "no radiographs are named"),
-        (["nothing/*.png"], "no PNG, JPEG or DICOM file there"),
+        (["nothing/*.png"], "no PNG, JPEG, TIFF, BMP or DICOM file there"),
         (["a.png", "--findings=Cough"], "--findings has 'Cough'; use all, or some of Atelectasis"),
         (["a.png"], "is not the folder of a run"),
     ],

@@ -16,7 +16,7 @@ from jaxcxr.data.quiet_tensorflow import tf
 from jaxcxr.data.record_files import RecordFiles
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
-from jaxcxr.images.png import read_png
+from tests.data.pictures import small_pixels
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_batches_hold_what_the_release_says(prepared, data):
         assert batch["image"].dtype == batch["labels"].dtype == np.uint8
         assert batch["mask"].all()
         for row, name in enumerate(batch["image_name"]):
-            pixels = read_png(release.image_paths[name], image_size=32)
+            pixels = small_pixels(release.image_paths[name], 32)
             np.testing.assert_array_equal(batch["image"][row, :, :, 0], pixels)
             facts = images.loc[name]
             np.testing.assert_array_equal(batch["labels"][row], facts[list(FINDINGS)].astype(int))

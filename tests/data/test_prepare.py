@@ -18,7 +18,7 @@ from jaxcxr.data.quiet_tensorflow import tfds
 from jaxcxr.data.splits import authors_split
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
-from jaxcxr.images.png import read_png
+from tests.data.pictures import small_pixels
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,7 +46,7 @@ def test_records_hold_what_the_release_says(prepared):
     for index, row in release.images.iterrows():
         record = found[row["image_name"]]
         assert record["split"] == split[index]
-        pixels = read_png(release.image_paths[row["image_name"]], image_size=32)
+        pixels = small_pixels(release.image_paths[row["image_name"]], 32)
         np.testing.assert_array_equal(record["image"], pixels[:, :, None])
         np.testing.assert_array_equal(record["labels"], row[list(FINDINGS)].to_numpy(int))
         for field in ("patient", "age", "follow_up"):

@@ -244,7 +244,7 @@ def test_deflated(write_dicom):
 
 def test_deflated_file_grows_within_bounds(write_dicom, monkeypatch):
     path = write_dicom(ramp(12), 12, syntax="DeflatedExplicitVRLittleEndian")
-    monkeypatch.setattr(dicom, "_MAX_INFLATED", 1000)
+    monkeypatch.setattr(dicom, "MAX_INFLATED", 1000)
     with pytest.raises(UserError, match="damaged"):
         read_radiograph(path)
 
@@ -280,7 +280,7 @@ def test_damaged_files_are_refused_or_read(write_dicom, tmp_path, syntax):
 
 def test_says_which_extra_reads_dicom(write_dicom, monkeypatch):
     path = write_dicom(ramp(8), 8)
-    monkeypatch.setitem(__import__("sys").modules, "pydicom.filereader", None)
+    monkeypatch.setitem(__import__("sys").modules, "pydicom.uid", None)
     with pytest.raises(UserError, match=r"pip install 'jaxcxr\[dicom\]'"):
         read_radiograph(path)
 
@@ -326,7 +326,7 @@ def test_zeros_behind_the_file_meta_are_refused_at_once(write_dicom):
     end = 144 + int.from_bytes(content[140:144], "little")
     path.write_bytes(content[:end] + bytes(20_000_000))
     began = time.process_time()
-    with pytest.raises(UserError, match="zeros where its elements begin"):
+    with pytest.raises(UserError, match="more than 10,000 elements"):
         read_radiograph(path)
     assert time.process_time() - began < 1
 

@@ -3,10 +3,12 @@
 import jax
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from jaxcxr.models import AttentionGated, Baseline, SpaceAttention, SqueezeExcitation
 from jaxcxr.models.heads.attention_gated import AttentionGate
 from jaxcxr.models.heads.baseline import log_sum_exp
+from jaxcxr.models.heads.head import mean_probability
 from tests.torch.cases import COMPILE_QUICKLY
 
 RANDOM = np.random.default_rng(0)
@@ -52,16 +54,19 @@ def test_baseline_pools_the_transitions_maps():
         "average": x.mean((1, 2)),
         "max_average": (x.max((1, 2)) + x.mean((1, 2))) / 2,
         "lse": np.log(np.exp(3 * x).mean((1, 2))) / 3,
+        "lse of the side": np.log(np.exp(3 * x).sum((1, 2)) / x.shape[1]) / 3,
     }
     for name, expected in pooled.items():
-        logits, _ = applied(Baseline(pooling=name, lse_r=3.0), variables)
+        pooling, _, side = name.partition(" of the ")
+        head = Baseline(pooling=pooling, lse_r=3.0, lse_positions=side or "all")
+        logits, _ = applied(head, variables)
         close(logits, expected @ classifier["kernel"] + classifier["bias"])
 
 
 def test_log_sum_exp_goes_from_average_to_maximum_and_never_overflows():
     x = STAGES[-1]
-    close(log_sum_exp(x, 1e-3), x.mean((1, 2)), 1e-2)
-    close(log_sum_exp(1e4 * x, 1e3), 1e4 * x.max((1, 2)))
+    close(log_sum_exp(x, 1e-3, 4), x.mean((1, 2)), 1e-2)
+    close(log_sum_exp(1e4 * x, 1e3, 4), 1e4 * x.max((1, 2)))
 
 
 @pytest.mark.parametrize("window", [None, 2, 3])
@@ -130,6 +135,46 @@ def test_attention_gated_heat_maps_follow_the_weights_that_reach_the_logits(aggr
         activation = (x4 * by_x4.T.reshape(2, 2, 2, 8)).sum(-1)
         low, high = activation.min((1, 2), keepdims=True), activation.max((1, 2), keepdims=True)
         close(maps[..., finding], (activation - low) / (high - low), 5e-3)
+
+
+@pytest.mark.parametrize("aggregation", ["mean", "deep_sup", "ft"])
+def test_attention_gated_averages_probabilities_as_the_authors_do(aggregation):
+    head = AttentionGated(aggregation=aggregation, average="probabilities")
+    variables, (logits, _) = drawn(head)
+    params = variables["params"]
+    supervised = AttentionGated(aggregation="deep_sup")
+    joint = variables
+    if aggregation != "deep_sup":  # whose side logits are those of the scales' classifiers
+        classifier, _ = drawn(supervised)
+        joint = variables | {"params": params | {"classifier": classifier["params"]["classifier"]}}
+    sown = supervised.apply(joint, STAGES, mutable=["side_logits"])[1]["side_logits"]["logits"]
+    together, *apart = (expit(np.asarray(each, np.float64)) for each in sown)
+    if aggregation == "ft":
+        last = params["classifier"]
+        expected = expit(np.concatenate(apart, 1) @ last["kernel"] + last["bias"])
+    else:
+        expected = np.mean([*apart, *[together] * (aggregation == "deep_sup")], 0)
+    close(expit(logits), expected, 1e-5)
+
+
+def test_mean_probability_is_finite_for_extreme_logits():
+    logits = np.array([[800.0, -800, 3, 90], [700, -900, -3, -90]], np.float32)
+    mean = np.asarray(mean_probability(logits))
+    assert np.isfinite(mean).all()
+    np.testing.assert_allclose(mean[2:], [0, 0], atol=1e-5)
+    np.testing.assert_allclose(mean[:2], [700 + np.log(2), -800 - np.log(2)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("head", [SpaceAttention(), SpaceAttention(window=1), SqueezeExcitation()])
+def test_logits_of_bfloat16_features_have_the_digits_of_float32(head):
+    variables, _ = drawn(head)
+    features = [np.asarray(jax.numpy.bfloat16(stage)) for stage in STAGES]
+    rounded, exact = (
+        applied(head, variables, [stage.astype(dtype) for stage in features])
+        for dtype in ("bfloat16", "float32")
+    )
+    assert rounded.heatmaps.dtype == jax.numpy.bfloat16
+    np.testing.assert_allclose(rounded.logits, exact.logits, atol=1e-6)
 
 
 def test_deep_supervision_hands_out_the_logits_of_all_four_classifiers():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxcxr.errors import UserError
-from jaxcxr.models import BACKBONES, HEADS
+from jaxcxr.models import backbones, heads
 from jaxcxr.models.registry import part_config
 from jaxcxr.runs.experiment import Experiment, default_config
 
@@ -49,7 +49,7 @@ def test_published_values():
 
 def test_every_field_of_every_network_is_a_setting():
     known = default_config().model
-    for part, modules in (("backbone", BACKBONES), ("head", HEADS)):
+    for part, modules in (("backbone", backbones()), ("head", heads())):
         for module in modules.values():
             fields = set(part_config(module())) - {"num_classes"}
             assert fields <= set(known[part].keys())
@@ -64,7 +64,7 @@ def test_every_field_of_every_network_is_a_setting():
         ({"backbone": {"name": "ResNet18", "blocks": ()}}, "blocks is"),
         ({"backbone": {"name": "ResNet18", "blocks": (1, "a")}}, "blocks is"),
         ({"backbone": {"name": "ResNet18", "blocks": (1, 10**6)}}, "blocks is"),
-        ({"backbone": {"name": "ResNet18", "blocks": (1,) * 5}}, "name 1 to 4 stages"),
+        ({"backbone": {"name": "ResNet18", "blocks": (1,) * 5}}, "expected 1 to 4 stages"),
         (
             {
                 "backbone": {"name": "ResNet18", "blocks": (1, 1)},
@@ -76,7 +76,7 @@ def test_every_field_of_every_network_is_a_setting():
         ({"sizes": (64, 0)}, "sizes is"),
         ({"sizes": (64, "a")}, "sizes is"),
         ({"sizes": (1,)}, "sizes is"),
-        ({"head": {"name": "SpaceAttention", "pooling": "max"}}, "pooling is no field"),
+        ({"head": {"name": "SpaceAttention", "pooling": "max"}}, "pooling is not a field"),
     ],
 )
 def test_networks_that_cannot_be_are_refused(model, message):
@@ -106,7 +106,11 @@ def test_names_that_are_no_settings_are_refused(change, message):
     ("section", "value", "message"),
     [
         ("model", {"backbone": "ResNet18"}, r"model\.backbone is 'ResNet18'; it must hold"),
-        ("model", {"backbone": {"width": "4"}}, r"model\.backbone\.width is '4'; expected int"),
+        (
+            "model",
+            {"backbone": {"name": "ResNet18", "width": "4"}},
+            r"model\.backbone\.width is '4'; expected int",
+        ),
         ("data", {"image_size": 64.0}, r"data\.image_size is 64\.0; expected int"),
         ("optimizer", {"learning_rate": "1e-4"}, r"learning_rate is '1e-4'; expected float"),
         ("optimizer", {"learning_rate": np.float32(1)}, r"learning_rate is .*; expected float"),

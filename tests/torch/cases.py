@@ -37,11 +37,32 @@ CASES = {
 }
 """The configs of golden files: each backbone with one head, each head on one backbone."""
 
-PAIRS = CASES | {
-    f"{backbone}_{head}": {"backbone": BACKBONES[backbone], "head": HEADS[head]}
-    for backbone in ("resnet50", "densenet121")
-    for head in ("space_attention", "attention_gated", "squeeze_excitation")
+_AUTHORS_GATED = {
+    "name": "AttentionGated", "average": "probabilities", "map_sampling": "tiles",
+}  # fmt: skip
+AUTHORS = {
+    f"authors_{name}": {"backbone": BACKBONES["resnet18"], "head": fields}
+    for name, fields in {
+        "lse": HEADS["baseline_lse"] | {"lse_positions": "side"},
+        "lse_deconvolution": HEADS["baseline_lse"]
+        | {"lse_positions": "side", "transition": "deconvolution"},
+        "gated": _AUTHORS_GATED,
+        "gated_mean": _AUTHORS_GATED | {"aggregation": "mean"},
+        "gated_ft": _AUTHORS_GATED | {"aggregation": "ft"},
+        "squeeze_excitation": {"name": "SqueezeExcitation", "window": 2, "shortcut": "authors"},
+    }.items()
 }
+"""What the authors' code does where it differs from this package's defaults."""
+
+PAIRS = (
+    CASES
+    | AUTHORS
+    | {
+        f"{backbone}_{head}": {"backbone": BACKBONES[backbone], "head": HEADS[head]}
+        for backbone in ("resnet50", "densenet121")
+        for head in ("space_attention", "attention_gated", "squeeze_excitation")
+    }
+)
 """As CASES, and the other heads on backbones that are built differently."""
 
 

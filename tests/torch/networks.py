@@ -148,9 +148,9 @@ class Head(nn.Module):
 
 
 class Baseline(Head):
-    def __init__(self, channels, pooling="max", lse_r=10.0, transition="conv"):
+    def __init__(self, channels, pooling="max", lse_r=10.0, lse_positions="all", transition="conv"):
         super().__init__()
-        self.pooling, self.lse_r = pooling, lse_r
+        self.pooling, self.lse_r, self.lse_positions = pooling, lse_r, lse_positions
         wide = channels[-1]
         if transition == "conv":
             self.transition = nn.Conv2d(wide, wide, 1)
@@ -166,7 +166,8 @@ class Baseline(Head):
     def forward(self, stages):
         x = self.transition(stages[-1]) if hasattr(self, "transition") else stages[-1]
         highest, average = F.adaptive_max_pool2d(x, 1).flatten(1), x.mean((2, 3))
-        positions = x.shape[2] * x.shape[3]
+        # The authors' S is a constant of the backbone's map, whatever the transition makes of it.
+        positions = x[0, 0].numel() if self.lse_positions == "all" else stages[-1].shape[-1]
         pooled = {
             "max": highest,
             "average": average,
@@ -209,9 +210,10 @@ class AttentionGate(nn.Module):
 
 
 class AttentionGated(Head):
-    def __init__(self, channels, aggregation="concat"):
+    def __init__(self, channels, aggregation="concat", average="logits", map_sampling="centers"):
         super().__init__()
-        self.aggregation = aggregation
+        self.aggregation, self.average = aggregation, average
+        self.map_sampling = map_sampling
         c2, c3, c4 = channels[-3:]
         self.coarse = nn.Conv2d(c4, c4, 1)
         self.gate2 = AttentionGate(c2, c4)
@@ -232,25 +234,38 @@ class AttentionGated(Head):
         g2, attention2 = self.gate2(x2, x4)
         g3, attention3 = self.gate3(x3, x4)
         logits = self.aggregate(g2, g3, x4.mean((2, 3)))
-        # What the features at a position alone would add to the logits: its class activation.
+        maps = attention2, attention3, self.activation(g2, g3, x4)
+        if self.map_sampling == "tiles":
+            enlarged = [
+                F.interpolate(m, x2.shape[2:], mode="bilinear", align_corners=False) for m in maps
+            ]
+        else:
+            steps = zip(maps, self.offsets, (1, 2, 4), strict=True)
+            enlarged = [sampled(*step, x2.shape[2:]) for step in steps]
+        return logits, sum(map(unit_range, enlarged)) / 3
+
+    def activation(self, g2, g3, x4):
+        """Returns what the features at each position alone would add to the logits."""
+        if self.average == "probabilities" and self.aggregation in ("mean", "ft"):
+            return torch.einsum("fc,bchw->bfhw", self.classifier4.weight, x4)
         none2, none3 = torch.zeros_like(g2), torch.zeros_like(g3)
         bias = self.aggregate(none2, none3, torch.zeros_like(x4[:, :, 0, 0]))
         columns = [self.aggregate(none2, none3, x) - bias for x in x4.flatten(2).unbind(2)]
-        activation = torch.stack(columns, 2).unflatten(2, x4.shape[2:])
-        maps = attention2, attention3, activation
-        steps = zip(maps, self.offsets, (1, 2, 4), strict=True)
-        return logits, sum(unit_range(sampled(*step, x2.shape[2:])) for step in steps) / 3
+        return torch.stack(columns, 2).unflatten(2, x4.shape[2:])
 
     def aggregate(self, g2, g3, g4):
         together = torch.cat([g2, g3, g4], 1)
         if self.aggregation == "concat":
             return self.classifier(together)
         each = [self.classifier2(g2), self.classifier3(g3), self.classifier4(g4)]
-        if self.aggregation == "ft":
-            return self.classifier(torch.cat(each, 1))
         if self.aggregation == "deep_sup":
             each.append(self.classifier(together))
-        return torch.stack(each).mean(0)
+        if self.average == "probabilities":
+            each = [torch.sigmoid(logits) for logits in each]
+        if self.aggregation == "ft":
+            return self.classifier(torch.cat(each, 1))
+        mean = torch.stack(each).mean(0)
+        return torch.logit(mean.double()) if self.average == "probabilities" else mean
 
 
 def enlarge(x, size):
@@ -275,8 +290,9 @@ def unit_range(x):
 class SqueezeExcitation(Head):
     shrink: Callable[[torch.Tensor], torch.Tensor]
 
-    def __init__(self, channels, window=None):
+    def __init__(self, channels, window=None, shortcut="first"):
         super().__init__()
+        self.shortcut = shortcut
         for stage, (before, after) in enumerate(pairwise(channels)):
             part = nn.Module()
             part.squeeze = nn.Conv2d(after, after, 1)
@@ -292,9 +308,12 @@ class SqueezeExcitation(Head):
         weights = part.squeeze(after.mean((2, 3), keepdim=True))
         weights = torch.sigmoid(part.excite(F.relu(weights)))
         if hasattr(part, "downsample_conv"):
-            if stage > 0:
+            shrinks_last = self.shortcut == "authors" and stage >= 2
+            if stage > 0 and not shrinks_last:
                 before = self.shrink(before)
             before = part.downsample_bn(part.downsample_conv(before))
+            if shrinks_last:
+                before = F.interpolate(before, scale_factor=0.5)
         return after * weights + before
 
     def forward(self, stages):
@@ -372,17 +391,18 @@ def authors_network(network):
         case Baseline():
             wrapped.resnet = nn.Sequential(*list(backbone.children())[:-2])
             wrapped.trans_pool_prediction = nn.Module()
-            if hasattr(head, "transition"):
-                layers = head.transition
-                if isinstance(layers, nn.Sequential):
-                    layers = nn.Sequential(*layers)
-                wrapped.trans_pool_prediction.conv1 = layers
+            if isinstance(getattr(head, "transition", None), nn.Sequential):
+                for name, layer in head.transition.named_children():
+                    name = name.replace("deconv", "conv")
+                    wrapped.trans_pool_prediction.add_module(name, layer)
+            elif hasattr(head, "transition"):
+                wrapped.trans_pool_prediction.conv1 = head.transition
             wrapped.trans_pool_prediction.fc = head.classifier
         case SpaceAttention():
             wrapped.resnet = nn.Sequential(*list(backbone.children())[:-2])
             wrapped.conv1 = head.conv
         case AttentionGated():
-            wrapped.conv1x1 = head.coarse
+            wrapped.conv1 = head.coarse
             for number, gate in (1, head.gate2), (2, head.gate3):
                 theirs = nn.Module()
                 theirs.theta, theirs.phi, theirs.psi = gate.theta, gate.phi, gate.psi

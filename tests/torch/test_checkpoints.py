@@ -34,6 +34,9 @@ def test_the_authors_checkpoints_hold_the_same_arrays_under_their_names(head, tm
         assert {"resnet.fc.weight", "ag1.theta.weight", "classifier3.bias"} <= theirs.keys()
     if "baseline" in head:
         assert {"resnet.0.weight", "trans_pool_prediction.fc.weight"} <= theirs.keys()
+    if "deconvolution" in head:
+        transition = {f"trans_pool_prediction.{n}.weight" for n in ("conv1", "bn1", "conv2", "bn2")}
+        assert transition <= theirs.keys()
     torch.save(theirs, tmp_path / "unified_net_epoch_5.pt")
     torch.save(networks.state_dict(network), tmp_path / "ours.pth")
     assert_same(
@@ -91,11 +94,20 @@ def test_a_pickle_with_code_in_it_is_refused_and_the_code_does_not_run(tmp_path)
     assert not marker.exists()
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"epoch": 5}])
-def test_other_contents_are_no_state_dict(content, tmp_path):
+@pytest.mark.parametrize("content", [[1, 2], {"epoch": 5}, {"state_dict": {"a": 1}}])
+def test_contents_other_than_tensors_are_refused(content, tmp_path):
     torch.save(content, tmp_path / "other.pth")
-    with pytest.raises(UserError, match="no state dict"):
+    with pytest.raises(UserError, match="not a state dict"):
         read_torch_file(tmp_path / "other.pth")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pth.tar"])
+def test_state_dict_is_found_in_the_state_of_a_training(suffix, tmp_path):
+    state = {"epoch": 3, "best_loss": 0.1, "state_dict": {"module.a": torch.ones(2)}}
+    torch.save(state | {"optimizer": {"step": 1}}, tmp_path / f"model{suffix}")
+    arrays = read_torch_file(tmp_path / f"model{suffix}")
+    np.testing.assert_array_equal(arrays.pop("module.a"), [1, 1])
+    assert not arrays
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off"])

@@ -13,7 +13,7 @@ from jaxcxr.models.weights.pretrained import load_classifier, to_torch  # noqa: 
 from jaxcxr.models.weights.torch_files import write_torch_file  # noqa: E402
 from jaxcxr.training.losses import weighted_cross_entropy  # noqa: E402
 from tests.torch import networks  # noqa: E402
-from tests.torch.cases import CASES, COMPILE_QUICKLY, PAIRS, batch  # noqa: E402
+from tests.torch.cases import AUTHORS, CASES, COMPILE_QUICKLY, PAIRS, batch  # noqa: E402
 
 FULL_SIZE = {
     "baseline": (networks.Baseline, {}, 21_554_510),
@@ -61,11 +61,12 @@ def test_logits_and_heat_maps_agree(config, tmp_path):
     ours = jax.jit(model.apply, compiler_options=COMPILE_QUICKLY)(variables, normalize(images))
     assert ours.heatmaps.std() > 0.01
     assert_close(ours.logits, logits.numpy(), 1e-4)
+    assert_close(jax.nn.sigmoid(ours.logits), torch.sigmoid(logits).numpy(), 1e-5)
     assert_close(ours.heatmaps, heatmaps.numpy().transpose(0, 2, 3, 1), 1e-4)
 
 
 @pytest.mark.parametrize("train", [False, True], ids=["running", "batch"])
-@pytest.mark.parametrize("config", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("config", (CASES | AUTHORS).values(), ids=CASES | AUTHORS)
 def test_gradients_agree_for_every_parameter(config, train, tmp_path):
     network, model, variables = pair(config, tmp_path)
     images, labels = batch()

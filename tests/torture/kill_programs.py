@@ -65,7 +65,7 @@ UNFINISHED = (".partial", "incomplete.", "lock.json")
 """Parts of the names of what has no final name yet, or is there while a program runs."""
 
 OF_ITS_TIME = ("run.json", "log.txt", "tensorboard", "checkpoints", "report.html", ".tfrecord")
-"""What tells when it was written, and records: the fields of a Protocol Buffer come in any order.
+"""What depends on the time, and records: fields of a Protocol Buffer come in any order.
 What is in checkpoints and records shows in the predictions.
 """
 

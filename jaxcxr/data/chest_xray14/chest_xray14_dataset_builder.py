@@ -29,7 +29,7 @@ from jaxcxr.data.splits import SPLITS
 from jaxcxr.data.variant import SMALLEST, VERSION
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
-from jaxcxr.images.png import DamagedImageError
+from jaxcxr.images.radiograph import DamagedImageError
 
 T = TypeVar("T")
 

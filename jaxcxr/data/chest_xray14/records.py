@@ -13,14 +13,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from jaxcxr.data.releases.archives import read_images
 from jaxcxr.data.releases.nih import Release
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
-from jaxcxr.images.png import decode_png
+from jaxcxr.images.radiograph import DamagedImageError, read_radiograph
 
 Record = dict[str, Any]
+
+_BILINEAR = Image.Resampling.BILINEAR  # averages what falls together when it makes smaller
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,12 +107,18 @@ def read_record(source: Source, image_size: int) -> Record:
     """Decodes one radiograph and returns its record.
 
     Raises:
-        DamagedImageError: The file is damaged; see `jaxcxr.images.png.read_png`.
+        DamagedImageError: The file is damaged (see `jaxcxr.images.radiograph.read_radiograph`), or
+            its EXIF orientation turns it: boxes are in pixels as they are stored.
     """
-    pixels, png_size = decode_png(source.path, image_size, source.content)
+    radiograph = read_radiograph(source.path, source.content)
+    if radiograph.orientation != 1:
+        raise DamagedImageError(
+            source.path, f"its EXIF orientation is {radiograph.orientation}; save it upright"
+        )
+    small = Image.fromarray(radiograph.pixels).resize((image_size, image_size), _BILINEAR)
     return {
-        "image": pixels[:, :, None],
-        "png_size": np.array(png_size, np.int32),
+        "image": np.asarray(small)[:, :, None],
+        "png_size": np.array([radiograph.width, radiograph.height], np.int32),
         **source.facts,
     }
 

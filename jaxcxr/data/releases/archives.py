@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from jaxcxr.data.releases.problems import Problem
 from jaxcxr.errors import UserError
-from jaxcxr.images.png import damage_in, size_in
+from jaxcxr.images.radiograph import DamagedImageError, find_damage, picture_size
 
 LARGEST = 64 * 1024**2
 """Bytes of a member at most, and of its headers: a radiograph's file has half a million."""
@@ -75,9 +75,7 @@ def list_images(archives: Sequence[Path]) -> tuple[list[ArchivedImage], list[Pro
         images = []
         try:
             for member, content in read_images(path):
-                images.append(
-                    ArchivedImage(path, member, size_in(content), damage_in(path / member, content))
-                )
+                images.append(_archived_image(path, member, content))
                 bar.update()
         except UserError as error:
             refused.append(str(error))
@@ -89,6 +87,16 @@ def list_images(archives: Sequence[Path]) -> tuple[list[ArchivedImage], list[Pro
     ):
         found = [image for images in pool.map(read, archives) for image in images]
     return found, [Problem("archives that cannot be read", sorted(refused))]
+
+
+def _archived_image(archive: Path, member: str, content: bytes) -> ArchivedImage:
+    path = archive / member
+    damage = find_damage(path, content)
+    try:
+        size = picture_size(path, content)
+    except DamagedImageError:
+        size = None
+    return ArchivedImage(archive, member, size, damage.reason if damage else None)
 
 
 def read_images(path: Path) -> Iterator[tuple[str, bytes]]:

@@ -27,7 +27,7 @@ from jaxcxr.data.releases.nih_lists import read_boxes, read_metadata, read_names
 from jaxcxr.data.releases.problems import Problem, raise_problems
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
-from jaxcxr.images.png import png_size
+from jaxcxr.images.radiograph import picture_size
 
 METADATA_NAMES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 TRAIN_VAL_NAME = "train_val_list.txt"
@@ -282,7 +282,7 @@ def _picture_sizes(
             sizes[name] = archived[name].png_size or unknown
         elif name in paths:
             with suppress(UserError):
-                sizes[name] = png_size(paths[name])
+                sizes[name] = picture_size(paths[name])
     return np.array([sizes[name] for name in names], np.float64).reshape(-1, 2)
 
 

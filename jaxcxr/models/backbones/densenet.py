@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxcxr.models.backbones.backbone import StageLink, no_link
+from jaxcxr.models.fields import PositiveInt
 from jaxcxr.models.geometry import Grid
 from jaxcxr.models.ops.convolution import Conv
 from jaxcxr.models.ops.initializers import he_fan_in
@@ -70,8 +71,8 @@ class DenseNet121(nn.Module):
     """
 
     blocks: tuple[int, ...] = (6, 12, 24, 16)
-    width: int = 64
-    growth: int = 32
+    width: PositiveInt = 64
+    growth: PositiveInt = 32
 
     @property
     def grids(self) -> tuple[Grid, ...]:

@@ -14,6 +14,7 @@ import jax
 from flax import linen as nn
 
 from jaxcxr.models.backbones.backbone import StageLink, no_link
+from jaxcxr.models.fields import PositiveInt
 from jaxcxr.models.geometry import Grid
 from jaxcxr.models.ops.convolution import Conv
 from jaxcxr.models.ops.initializers import he_fan_out
@@ -89,7 +90,7 @@ class ResNet(nn.Module):
     """
 
     blocks: tuple[int, ...]
-    width: int = 64
+    width: PositiveInt = 64
     block: ClassVar[type[BasicBlock] | type[Bottleneck]] = BasicBlock
 
     @property

@@ -12,8 +12,17 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxcxr.images.grid import tiles
+from jaxcxr.models.fields import PositiveInt
 from jaxcxr.models.geometry import Grid, resample
-from jaxcxr.models.heads.head import Head, Prediction, class_activation_maps, conv1x1, dense
+from jaxcxr.models.heads.head import (
+    Head,
+    Prediction,
+    class_activation_maps,
+    conv1x1,
+    dense,
+    mean_probability,
+)
 from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
 from jaxcxr.models.ops.resizing import resize_bilinear, unit_range
 
@@ -56,14 +65,22 @@ class AttentionGated(Head):
     Attributes:
         num_classes: Number of findings.
         aggregation: How three scales become one prediction. ``"concat"`` (the paper's): one
-            classifier reads them all. ``"mean"``: the mean logit of a classifier for each scale.
-            ``"ft"``: one more classifier reads those three's logits. ``"deep_sup"``: the mean
-            logit of the concat and the three scales' classifiers; the four logits (B, 14) are
-            also sown in the collection ``side_logits``, for a loss that supervises each of them.
+            classifier reads them all. ``"mean"``: the mean of a classifier for each scale.
+            ``"ft"``: one more classifier reads those three. ``"deep_sup"``: the mean of the concat
+            and the three scales' classifiers; their four logits (B, 14) are also sown in the
+            collection ``side_logits``, for a loss that supervises each of them.
+        average: What ``"mean"`` and ``"deep_sup"`` average, and ``"ft"`` reads: the classifiers'
+            logits, or their probabilities, as in the authors' code. A mean probability is returned
+            as its log-odds.
+        map_sampling: How the heat map samples the coarser maps: at the centers of the second
+            stage's cells, or, as in the authors' code, as if the cells of every map tiled the
+            image, which displaces the coarsest map by 12 pixels.
     """
 
-    num_classes: int = 14
+    num_classes: PositiveInt = 14
     aggregation: Literal["concat", "mean", "deep_sup", "ft"] = "concat"
+    average: Literal["logits", "probabilities"] = "logits"
+    map_sampling: Literal["centers", "tiles"] = "centers"
 
     min_stages: ClassVar[int] = 3
 
@@ -91,8 +108,10 @@ class AttentionGated(Head):
         gated3, attention3 = AttentionGate(name="gate3")(x3, x4, mode)
         scales = gated2.sum((1, 2)), gated3.sum((1, 2)), x4.mean((1, 2))
         logits, coarse_weights = self._aggregate(scales)
-        fine, *_ = grids = grids[-3:]
         maps = attention2, attention3, class_activation_maps(x4, coarse_weights)
+        if self.map_sampling == "tiles":
+            grids = [tiles(x2.shape[1], each.shape[1]) for each in maps]
+        fine, *_ = grids = grids[-3:]
         on_fine = [
             unit_range(resample(each, grid, fine, x2.shape[1:3]))
             for each, grid in zip(maps, grids, strict=True)
@@ -106,11 +125,9 @@ class AttentionGated(Head):
                 return self._concat(scales)
             case "mean":
                 logits, weights = self._each(scales)
-                return jnp.stack(logits).mean(0), weights
+                return self._mean(logits), weights
             case "ft":
-                logits, weights = self._each(scales)
-                tuned, mixing = dense(jnp.concatenate(logits, -1), self.num_classes, "classifier")
-                return tuned, weights @ mixing[-self.num_classes :]
+                return self._fine_tuned(*self._each(scales))
             case "deep_sup":
                 together, weights = self._concat(scales)
                 apart, coarse_weights = self._each(scales)
@@ -118,7 +135,22 @@ class AttentionGated(Head):
                 if not self.is_initializing():
                     for each in logits:
                         self.sow("side_logits", "logits", each)
-                return jnp.stack(logits).mean(0), weights + coarse_weights
+                return self._mean(logits), weights + coarse_weights
+
+    def _mean(self, logits: Sequence[jax.Array]) -> jax.Array:
+        stacked = jnp.stack(logits)
+        return mean_probability(stacked) if self.average == "probabilities" else stacked.mean(0)
+
+    def _fine_tuned(
+        self, logits: Sequence[jax.Array], weights: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        read = jnp.concatenate(logits, -1)
+        if self.average == "probabilities":
+            # Through a sigmoid no fixed weights reach the result: its heat map is that of the
+            # coarse scale's own classifier.
+            return dense(nn.sigmoid(read), self.num_classes, "classifier")[0], weights
+        tuned, mixing = dense(read, self.num_classes, "classifier")
+        return tuned, weights @ mixing[-self.num_classes :]
 
     def _concat(self, scales: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
         logits, weights = dense(jnp.concatenate(scales, -1), self.num_classes, "classifier")

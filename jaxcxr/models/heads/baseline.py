@@ -9,6 +9,7 @@ from typing import Literal
 import jax
 from flax import linen as nn
 
+from jaxcxr.models.fields import PositiveFloat, PositiveInt
 from jaxcxr.models.geometry import Grid
 from jaxcxr.models.heads.head import Head, Prediction, class_activation_maps, conv1x1, dense
 from jaxcxr.models.ops.initializers import he_fan_in
@@ -24,13 +25,17 @@ class Baseline(Head):
         pooling: How the transition's maps become one vector: their maximum, their average, their
             log-sum-exp, or the mean of maximum and average.
         lse_r: r of log-sum-exp pooling; towards 0 it is the average, towards ∞ the maximum.
+        lse_positions: What log-sum-exp pooling divides by: the number of "all" positions, or the
+            "side" of the last stage's map (8 at 256 pixels), as in the authors' code. This adds a
+            constant to all features: ln(8) / r instead of 0 for a map of zeros.
         transition: None, a 1×1 convolution without norm or activation, or two transposed
             convolutions, which make heat maps four times as high and wide.
     """
 
-    num_classes: int = 14
+    num_classes: PositiveInt = 14
     pooling: Literal["max", "average", "lse", "max_average"] = "max"
-    lse_r: float = 10.0
+    lse_r: PositiveFloat = 10.0
+    lse_positions: Literal["all", "side"] = "all"
     transition: Literal["none", "conv", "deconvolution"] = "conv"
 
     def heatmap_grid(self, stages: Sequence[Grid]) -> Grid:
@@ -48,10 +53,11 @@ class Baseline(Head):
             x = conv1x1(x, x.shape[-1], "transition")
         elif self.transition == "deconvolution":
             x = Deconvolution(name="transition")(x, mode)
-        logits, weights = dense(self._pool(x), self.num_classes, "classifier")
+        pooled = self._pool(x, side=stages[-1].shape[1])
+        logits, weights = dense(pooled, self.num_classes, "classifier")
         return Prediction(logits, class_activation_maps(x, weights))
 
-    def _pool(self, x: jax.Array) -> jax.Array:
+    def _pool(self, x: jax.Array, side: int) -> jax.Array:
         space = (1, 2)
         match self.pooling:
             case "max":
@@ -61,7 +67,8 @@ class Baseline(Head):
             case "max_average":
                 return (global_max(x) + x.mean(space)) / 2
             case "lse":
-                return log_sum_exp(x, self.lse_r)
+                positions = x.shape[1] * x.shape[2] if self.lse_positions == "all" else side
+                return log_sum_exp(x, self.lse_r, positions)
 
 
 class Deconvolution(nn.Module):
@@ -85,10 +92,9 @@ class Deconvolution(nn.Module):
         return x
 
 
-def log_sum_exp(x: jax.Array, r: float) -> jax.Array:
-    """Pools (B, h, w, C) to (B, C): ln(mean(exp(r·x))) / r, finite for any finite x.
+def log_sum_exp(x: jax.Array, r: float, positions: int) -> jax.Array:
+    """Pools (B, h, w, C) to (B, C): ln(Σ exp(r·x) / positions) / r, finite for any finite x.
 
-    Wang et al. 2017, equation (3), with S the number of positions.
+    Wang et al. 2017, equation (3), with S = `positions`.
     """
-    positions = x.shape[1] * x.shape[2]
     return (jax.nn.logsumexp(r * x, axis=(1, 2)) - math.log(positions)) / r

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxcxr.models.fields import PositiveInt
 from jaxcxr.models.geometry import Grid
 from jaxcxr.models.ops.convolution import Conv
 from jaxcxr.models.ops.initializers import uniform_fan_in
@@ -17,11 +18,12 @@ from jaxcxr.models.ops.normalization import INFERENCE, Mode
 
 
 class Prediction(NamedTuple):
-    """A classifier's answer for a batch; the compiler drops heat maps where nobody reads them.
+    """A classifier's prediction for a batch; unused heat maps are not computed under `jax.jit`.
 
     Attributes:
-        logits: (B, 14), before the sigmoid.
-        heatmaps: (B, h, w, 14), higher where the image speaks for the finding.
+        logits: (B, 14) float32, before the sigmoid.
+        heatmaps: (B, h, w, 14) in the dtype of the features; higher where the image supports the
+            finding.
     """
 
     logits: jax.Array
@@ -35,7 +37,7 @@ class Head(nn.Module, abc.ABC):
         num_classes: Number of findings.
     """
 
-    num_classes: int = 14
+    num_classes: PositiveInt = 14
 
     min_stages: ClassVar[int] = 1
     """Stages that the backbone has at least."""
@@ -123,3 +125,17 @@ def class_activation_maps(features: jax.Array, weights: jax.Array) -> jax.Array:
         (B, h, w, classes).
     """
     return jnp.einsum("bhwc,cf->bhwf", features, weights.astype(features.dtype))
+
+
+def mean_probability(logits: jax.Array) -> jax.Array:
+    """Averages probabilities over the first axis.
+
+    Args:
+        logits: (N, …), the log-odds of the probabilities.
+
+    Returns:
+        (…), the log-odds of their mean; finite for finite logits.
+    """
+    present = jax.nn.logsumexp(jax.nn.log_sigmoid(logits), axis=0)
+    absent = jax.nn.logsumexp(jax.nn.log_sigmoid(-logits), axis=0)
+    return present - absent

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxcxr.models.fields import PositiveInt
 from jaxcxr.models.geometry import Grid
 from jaxcxr.models.heads.head import Head, Prediction, conv1x1
 from jaxcxr.models.ops.normalization import INFERENCE, Mode
@@ -23,8 +24,8 @@ class SpaceAttention(Head):
             paper. The authors' checkpoints were trained with 7 on maps of 8×8.
     """
 
-    num_classes: int = 14
-    window: int | None = None
+    num_classes: PositiveInt = 14
+    window: PositiveInt | None = None
 
     def heatmap_grid(self, stages: Sequence[Grid]) -> Grid:
         """Returns the last stage's grid."""
@@ -33,13 +34,14 @@ class SpaceAttention(Head):
     @nn.compact
     def __call__(self, stages: Sequence[jax.Array], mode: Mode = INFERENCE) -> Prediction:
         """Reads the last stage's features (B, h, w, C); see `Head`."""
-        features = stages[-1]
+        features = stages[-1].astype(jnp.float32)  # logits need more digits than features
         context = resize_nearest(_context(features, self.window), features.shape[1:3])
-        heatmaps = conv1x1(jnp.concatenate([context, features], -1), self.num_classes, "conv")
-        return Prediction(heatmaps.mean((1, 2)), heatmaps)
+        both = jnp.concatenate([context, features], -1)
+        heatmaps = conv1x1(both, self.num_classes, "conv")
+        return Prediction(heatmaps.mean((1, 2)), heatmaps.astype(stages[-1].dtype))
 
 
-def _context(x: jax.Array, window: int | None) -> jax.Array:
+def _context(x: jax.Array, window: PositiveInt | None) -> jax.Array:
     """Averages (B, h, w, C) over windows at stride 1, or over the whole map: (B, h', w', C)."""
     if window is None:
         return x.mean((1, 2), keepdims=True)

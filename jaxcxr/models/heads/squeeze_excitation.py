@@ -7,11 +7,13 @@ each stage, beside a shortcut around the whole stage.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import jax
 from flax import linen as nn
 
 from jaxcxr.models.backbones.backbone import NUM_STAGES
+from jaxcxr.models.fields import PositiveInt
 from jaxcxr.models.geometry import Grid, resample
 from jaxcxr.models.heads.head import Head, Prediction, conv1x1
 from jaxcxr.models.heads.space_attention import SpaceAttention
@@ -19,7 +21,13 @@ from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
 
 
 class Recalibration(nn.Module):
-    """Weighs a stage's channels by what the whole map says of them; adds the stage's input."""
+    """Weighs a stage's channels by what the whole map says of them; adds the stage's input.
+
+    Attributes:
+        resizes_last: Whether the input is resized after batch norm instead of at first.
+    """
+
+    resizes_last: bool = False
 
     @nn.compact
     def __call__(
@@ -34,9 +42,11 @@ class Recalibration(nn.Module):
         squeezed = nn.relu(conv1x1(after.mean((1, 2), keepdims=True), channels, "squeeze"))
         weights = nn.sigmoid(conv1x1(squeezed, channels, "excite"))
         if before.shape != after.shape:
-            before = resample(before, *grids, after.shape[1:3])
+            size = after.shape[1:3]
+            before = before if self.resizes_last else resample(before, *grids, size)
             before = conv1x1(before, channels, "downsample_conv")
             before = BatchNorm(name="downsample_bn")(before, mode)
+            before = resample(before, *grids, size) if self.resizes_last else before
         return after * weights + before
 
 
@@ -46,14 +56,19 @@ class SqueezeExcitation(Head):
     Attributes:
         num_classes: Number of findings.
         window: See `SpaceAttention`; the authors' checkpoints were trained with 7.
+        shortcut: Whether the shortcuts around the stages are resized at "first", or in the third
+            and fourth stage after batch norm, as in the code of the "authors". This matters in
+            training, where it changes the batch's statistics.
     """
 
-    num_classes: int = 14
-    window: int | None = None
+    num_classes: PositiveInt = 14
+    window: PositiveInt | None = None
+    shortcut: Literal["first", "authors"] = "first"
 
     def setup(self) -> None:
         """Names the parts."""
-        self.stages = [Recalibration() for _ in range(NUM_STAGES)]
+        late = (2, 3) if self.shortcut == "authors" else ()
+        self.stages = [Recalibration(stage in late) for stage in range(NUM_STAGES)]
         self.attention = SpaceAttention(self.num_classes, self.window)
 
     def heatmap_grid(self, stages: Sequence[Grid]) -> Grid:

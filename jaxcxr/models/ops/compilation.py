@@ -1,4 +1,4 @@
-"""What the compiler is told about a jitted step."""
+"""Compiler options of a jitted step."""
 
 from __future__ import annotations
 

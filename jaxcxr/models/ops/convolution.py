@@ -132,7 +132,7 @@ def _backward(
 ) -> tuple[jax.Array, jax.Array]:
     x, kernel = kept
     if x.shape[-1] >= _MANY_CHANNELS:
-        # Held by the barrier, `x` is not computed anew inside the copies that XLA makes of it.
+        # Held by the barrier, `x` is not computed again inside the copies that XLA makes of it.
         x = lax.optimization_barrier(x)
         _, pull_back = jax.vjp(lambda x, kernel: _plain(x, kernel, stride, pad), x, kernel)
         return pull_back(gradient)

@@ -1,8 +1,8 @@
-"""Starting from trained weights, and handing weights on to PyTorch.
+"""Read trained weights for a network, start a network from them, and export them to PyTorch.
 
-Weights are read against the network that they are for: every parameter that it needs must be there
-in the right shape, and nothing else may be. Which network a file of PyTorch's is of, is seen by the
-names in it; see `jaxcxr.models.weights.torch_names`.
+Weights are checked against the network that they are for: every parameter that it needs must be
+there in the right shape, and no other may be. The names in a PyTorch file show which network it was
+saved from; see `jaxcxr.models.weights.torch_names`.
 """
 
 from __future__ import annotations
@@ -21,19 +21,21 @@ from flax.traverse_util import unflatten_dict
 from jaxcxr.errors import UserError
 from jaxcxr.models.classifier import Classifier
 from jaxcxr.models.multi_size import MultiSize
-from jaxcxr.models.weights import imagenet, torch_names
+from jaxcxr.models.weights import torch_names
 from jaxcxr.models.weights.torch_files import read_torch_file
 from jaxcxr.models.weights.torch_names import Naming
-from jaxcxr.models.weights.weight_folder import load_weight_folder
 
 Variables = dict[str, Any]
 """The collections `params` and `batch_stats` of a Flax module."""
 
-_Shapes = Mapping[str, tuple[int, ...]]
+ARRAYS = "model.safetensors"
+"""Name of the file of arrays in a folder of weights."""
+
+_PROBLEMS_SHOWN = 10
 
 
 def load_imagenet(backbone: nn.Module) -> Variables:
-    """Returns a backbone's ImageNet weights, fetched on first use and checked.
+    """Returns a backbone's ImageNet weights, downloaded on first use and checked.
 
     Args:
         backbone: ``ResNet34()``, with the width and number of blocks that the weights are for.
@@ -42,24 +44,26 @@ def load_imagenet(backbone: nn.Module) -> Variables:
         ``{"params": …, "batch_stats": …}`` of the backbone, NumPy float32.
 
     Raises:
-        UserError: The weights cannot be fetched, are not the pinned ones, or do not fit.
+        UserError: The weights cannot be downloaded, are not the pinned ones, or do not fit.
     """
+    from jaxcxr.models.weights import imagenet  # needs huggingface_hub
+
     return load_backbone(imagenet.fetch(_name(backbone)), backbone)
 
 
 def load_backbone(path: str | Path, backbone: nn.Module) -> Variables:
-    """Reads a backbone from a file of PyTorch's with torchvision's names.
+    """Reads a backbone from a PyTorch file with torchvision's names.
 
     Args:
-        path: `.safetensors`, `.pth`, `.pt` or `.bin`.
-        backbone: The network that the file's parameters are of.
+        path: `.safetensors`, `.pth`, `.pt`, `.bin` or `.tar`.
+        backbone: The network that the file's parameters belong to.
 
     Returns:
         ``{"params": …, "batch_stats": …}`` of the backbone, NumPy float32.
 
     Raises:
-        UserError: The file cannot be read, or does not fit: the message has a line for every
-            parameter that is missing, left over or of another shape.
+        UserError: The file cannot be read, or does not fit: the message has a line for each of the
+            first parameters that are missing, left over or of another shape.
     """
     shapes = {name: {"backbone": part} for name, part in _shapes(backbone).items()}
     naming = torch_names.torchvision(_name(backbone))
@@ -68,65 +72,66 @@ def load_backbone(path: str | Path, backbone: nn.Module) -> Variables:
 
 
 def load_classifier(path: str | Path, model: Classifier) -> Variables:
-    """Reads a classifier, or its backbone alone, from a file of PyTorch's.
+    """Reads a classifier, or its backbone alone, from a PyTorch file.
 
     Args:
-        path: `.safetensors`, `.pth`, `.pt` or `.bin`: a checkpoint of the authors', a file that
-            `to_torch` describes, or a backbone with torchvision's names.
-        model: The network that the file's parameters are of.
+        path: `.safetensors`, `.pth`, `.pt`, `.bin` or `.tar`: one of the authors' checkpoints, a
+            file with the names of `to_torch`, torchvision's network with another number of classes
+            (CheXNet), or a backbone with torchvision's names.
+        model: The network that the file's parameters belong to. Every member of a `MultiSize` gets
+            the weights of a file of one classifier.
 
     Returns:
         ``{"params": {"backbone": …, "head": …}, "batch_stats": …}``, NumPy float32, without the
-        head where the file holds a backbone alone.
+        head where the file holds a backbone alone; of a `MultiSize` the same for each member.
 
     Raises:
         UserError: As for `load_backbone`.
     """
     arrays = read_torch_file(path)
-    naming = _recognize(arrays, model)
-    shapes = _shapes(model)
-    if naming.head is None:
-        shapes = {name: {"backbone": parts["backbone"]} for name, parts in shapes.items()}
-    return _from_torch(path, arrays, shapes, naming)
+    if not isinstance(model, MultiSize):
+        return _read_classifier(path, arrays, model)
+    if not any(name.startswith("size_") for name in arrays):
+        member = next(iter(model.members.values()))
+        return _for_each_member(model, _read_classifier(path, arrays, member))
+    loaded = {}
+    for name, member in model.members.items():
+        start = f"{name}."
+        own = {key.removeprefix(start): a for key, a in arrays.items() if key.startswith(start)}
+        loaded[name] = _read_classifier(path, own, member)
+    collections = {collection for part in loaded.values() for collection in part}
+    return {c: {name: part[c] for name, part in loaded.items()} for c in collections}
 
 
-def initialize(model: Classifier, variables: Variables, weights: str | Path) -> Variables:
-    """Returns `variables` with trained ones in place of those that `weights` holds.
+def initialize(
+    model: Classifier, variables: Variables, weights: Mapping[str, Any] | str | Path
+) -> Variables:
+    """Returns `variables` with trained arrays in place of those that `weights` holds.
 
     Args:
         model: The network of `variables`.
         variables: ``{"params": …, "batch_stats": …}`` as drawn at random.
-        weights: "imagenet" for ImageNet weights of the backbone, or a file of PyTorch's, or a
-            folder of `launch/convert_weights.py`, with a backbone or a whole classifier.
+        weights: "imagenet" for ImageNet weights of the backbone; "random" for none; a PyTorch file
+            or a folder of weights with a backbone or a whole classifier; or the variables of such a
+            network. Every member of a `MultiSize` starts from the weights of one classifier.
 
     Raises:
-        UserError: The weights cannot be had or do not fit the network.
+        UserError: The weights cannot be read or do not fit the network.
     """
-    if isinstance(model, MultiSize):
-        return _initialize_members(model, variables, weights)
-    if str(weights) == "imagenet":
-        trained = {name: {"backbone": part} for name, part in load_imagenet(model.backbone).items()}
-    elif Path(weights).is_dir():
-        trained = _load_folder(weights, variables)
+    if isinstance(weights, Mapping):
+        source, trained = "the initial weights", _for_each_member(model, dict(weights))
+    elif str(weights) == "random":
+        return variables
+    elif str(weights) == "imagenet":
+        backbone = load_imagenet(model.backbone)
+        source = "the ImageNet weights"
+        trained = _for_each_member(model, {k: {"backbone": part} for k, part in backbone.items()})
     else:
-        trained = load_classifier(weights, model)
+        source = _file_of(Path(weights))
+        trained = load_classifier(source, model)
+    _check_parts(source, trained, variables)
     merged = _flatten(variables) | _flatten(trained)
     return unflatten_dict({path: jnp.asarray(array) for path, array in merged.items()})
-
-
-def _initialize_members(model: MultiSize, variables: Variables, weights: str | Path) -> Variables:
-    """Gives every member of an ensemble the same trained weights."""
-    started = {}
-    for name, member in model.members.items():
-        started[name] = initialize(member, _member(variables, name), weights)
-    return {
-        collection: {name: started[name][collection] for name in started}
-        for collection in variables
-    }
-
-
-def _member(variables: Variables, name: str) -> Variables:
-    return {collection: parts[name] for collection, parts in variables.items()}
 
 
 def to_torch(variables: Variables, backbone: str) -> dict[str, np.ndarray]:
@@ -138,7 +143,7 @@ def to_torch(variables: Variables, backbone: str) -> dict[str, np.ndarray]:
         backbone: Name of the backbone, "ResNet34".
     """
     parts = next(iter(variables.values()))
-    if "backbone" not in parts:
+    if not parts.keys() & {"backbone", "head"}:
         return {
             f"{member}.{name}": array
             for member in parts
@@ -149,6 +154,29 @@ def to_torch(variables: Variables, backbone: str) -> dict[str, np.ndarray]:
         naming.name(path): torch_names.to_torch_layout(path, np.asarray(array))
         for (_, *path), array in _flatten(variables).items()
     }
+
+
+def _file_of(path: Path) -> Path:
+    """Returns the file of arrays of a folder of weights; a file as it is."""
+    if not path.is_dir():
+        return path
+    if (path / ARRAYS).is_file():
+        return path / ARRAYS
+    raise UserError(
+        f"{path} is not a folder of weights: it has no {ARRAYS}; name a run's folder, a folder of "
+        "weights or a PyTorch file"
+    )
+
+
+def _for_each_member(model: Classifier, variables: Variables) -> Variables:
+    """Repeats the variables of one classifier for the members of an ensemble."""
+    if not isinstance(model, MultiSize) or "backbone" not in variables["params"]:
+        return variables
+    return {name: dict.fromkeys(model.members, part) for name, part in variables.items()}
+
+
+def _member(variables: Variables, name: str) -> Variables:
+    return {collection: parts[name] for collection, parts in variables.items() if name in parts}
 
 
 def _flatten(tree: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
@@ -164,13 +192,21 @@ def _shapes(module: nn.Module) -> Variables:
     return dict(jax.eval_shape(module.init, jax.random.key(0), images))
 
 
-def _recognize(names: Mapping[str, Any], model: Classifier) -> Naming:
-    backbone = _name(model.backbone)
-    if any(name.startswith("head.") for name in names):
-        return torch_names.whole(backbone)
-    if any(name.startswith("resnet.") for name in names) and backbone.startswith("ResNet"):
-        return torch_names.authors(_name(model.head))
-    return torch_names.torchvision(backbone)
+def _read_classifier(
+    source: str | Path, arrays: Mapping[str, np.ndarray], model: Classifier
+) -> Variables:
+    shapes = _shapes(model)
+    head = shapes["params"].get("head", {})
+    dense = head["classifier"]["kernel"].shape[::-1] if head.keys() == {"classifier"} else ()
+    naming = torch_names.recognize(
+        {name: array.shape for name, array in arrays.items()},
+        _name(model.backbone),
+        _name(model.head),
+        dense,
+    )
+    if naming.head is None:
+        shapes = {name: {"backbone": parts["backbone"]} for name, parts in shapes.items()}
+    return _from_torch(source, arrays, shapes, naming)
 
 
 def _from_torch(
@@ -197,26 +233,31 @@ def _from_torch(
     )
 
 
-def _load_folder(folder: str | Path, variables: Variables) -> Variables:
-    _, trained = load_weight_folder(folder)
-    held = {path: array.shape for path, array in _flatten(trained).items()}
-    parts = {path[1] for path in held}
-    expected = {
-        path: array.shape for path, array in _flatten(variables).items() if path[1] in parts
-    }
-    _check(folder, _joined(held), _joined(expected))
-    return trained
+def _check_parts(source: str | Path, trained: Variables, variables: Variables) -> None:
+    """Checks the arrays of a backbone, of a whole network, or of the members of an ensemble."""
+    held, whole = _flatten(trained), _flatten(variables)
+    parts = {_part(path) for path in held}
+    _check(
+        source,
+        {"/".join(path): np.shape(array) for path, array in held.items()},
+        {"/".join(path): np.shape(array) for path, array in whole.items() if _part(path) in parts},
+    )
 
 
-def _joined(shapes: Mapping[tuple[str, ...], tuple[int, ...]]) -> _Shapes:
-    return {"/".join(path): shape for path, shape in shapes.items()}
+def _part(path: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns ("backbone",) or ("head",); of an ensemble ("size_128", "backbone"), for example."""
+    return path[1:2] if path[1] in ("backbone", "head") else path[1:3]
 
 
-def _check(source: str | Path, found: _Shapes, expected: _Shapes) -> None:
-    """Raises UserError with a line for each parameter that does not fit."""
+def _check(
+    source: str | Path,
+    found: Mapping[str, tuple[int, ...]],
+    expected: Mapping[str, tuple[int, ...]],
+) -> None:
+    """Raises a UserError with a line for each of the first parameters that do not fit."""
     problems = [
         *(f"{name} is missing" for name in expected if name not in found),
-        *(f"{name} belongs to no part of the network" for name in found if name not in expected),
+        *(f"{name} is not a parameter of the network" for name in found if name not in expected),
         *(
             f"{name} has the shape {found[name]}, expected {shape}"
             for name, shape in expected.items()
@@ -224,7 +265,9 @@ def _check(source: str | Path, found: _Shapes, expected: _Shapes) -> None:
         ),
     ]
     if problems:
+        more = len(problems) - _PROBLEMS_SHOWN
+        shown = problems[:_PROBLEMS_SHOWN] + ([f"and {more} more"] if more > 0 else [])
         raise UserError(
             f"{source} does not fit the network in {len(problems)} parameters; "
-            "name the network that it was saved from:\n  " + "\n  ".join(problems)
+            "name the network that it was saved from:\n  " + "\n  ".join(shown)
         )

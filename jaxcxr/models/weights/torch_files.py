@@ -1,4 +1,4 @@
-"""PyTorch's files of parameters as NumPy arrays. Only `.pth`, `.pt` and `.bin` need PyTorch."""
+"""PyTorch files of parameters as NumPy arrays. All but `.safetensors` need PyTorch."""
 
 from __future__ import annotations
 
@@ -14,12 +14,21 @@ import safetensors.numpy
 from jaxcxr.errors import UserError
 from jaxcxr.files import atomic_write
 
-_PICKLED = (".pth", ".pt", ".bin")
+_PICKLED = (".pth", ".pt", ".bin", ".tar")
+_NESTED = ("state_dict", "model_state_dict", "model")
+"""Where checkpoints that hold more than parameters keep them."""
+
 SUFFIXES = (".safetensors", *_PICKLED)
 
 
 def read_torch_file(path: str | Path) -> dict[str, np.ndarray]:
     """Reads a state dict; pickles are opened as data only, so that code in them never runs.
+
+    Args:
+        path: A state dict, or a checkpoint that holds one beside the state of its training.
+
+    Returns:
+        The arrays by name; those of a pickle are float32.
 
     Raises:
         UserError: The file is missing, damaged, of another format, or holds other things than
@@ -27,12 +36,12 @@ def read_torch_file(path: str | Path) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path} does not exist; name a file of weights ({', '.join(SUFFIXES)})")
+        raise UserError(f"{path} is not a file; name a file of weights ({', '.join(SUFFIXES)})")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     if path.suffix in _PICKLED:
         return _read_pickled(path)
-    raise UserError(f"{path} is no file of weights: use one that ends in {', '.join(SUFFIXES)}")
+    raise UserError(f"{path} is not a file of weights: use one that ends in {', '.join(SUFFIXES)}")
 
 
 def write_torch_file(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -43,26 +52,33 @@ def write_torch_file(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None
             not installed.
     """
     path = Path(path)
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     if path.suffix == ".safetensors":
-        with atomic_write(path) as aside:
-            aside.write_bytes(safetensors.numpy.save(contiguous, metadata={"format": "pt"}))
+        with atomic_write(path) as partial:
+            partial.write_bytes(safetensors_bytes(arrays))
     elif path.suffix in _PICKLED:
         torch = _torch(path)
-        tensors = {name: torch.from_numpy(array.copy()) for name, array in contiguous.items()}
-        content = io.BytesIO()  # PyTorch meets a disk that is full with any error there is
+        tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+        content = io.BytesIO()  # PyTorch raises errors of any kind on a full disk
         torch.save(tensors, content)
-        with atomic_write(path) as aside:
-            aside.write_bytes(content.getbuffer())
+        with atomic_write(path) as partial:
+            partial.write_bytes(content.getbuffer())
     else:
         raise UserError(f"{path} cannot be written: end its name in {', '.join(SUFFIXES)}")
+
+
+def safetensors_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Returns the content of a safetensors file that PyTorch reads."""
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    return safetensors.numpy.save(contiguous, metadata={"format": "pt"})
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
         return safetensors.numpy.load_file(path)
-    except Exception as error:  # kinds of numbers that NumPy lacks end in an AttributeError
-        raise UserError(f"{path} is no whole safetensors file ({error}); fetch it again") from error
+    except Exception as error:  # dtypes that NumPy does not have raise an AttributeError
+        raise UserError(
+            f"{path} is not a complete safetensors file ({error}); download it again"
+        ) from error
 
 
 def _read_pickled(path: Path) -> dict[str, np.ndarray]:
@@ -74,11 +90,16 @@ def _read_pickled(path: Path) -> dict[str, np.ndarray]:
             f"{path} is refused: it holds more than tensors (perhaps code, which is never run); "
             "save the network's state_dict() and use that file"
         ) from error
-    except Exception as error:  # the unpickler meets damaged bytes with any exception there is
+    except Exception as error:  # damaged bytes make the unpickler raise exceptions of any kind
         reason = str(error).partition("\n")[0]
-        raise UserError(f"{path} is no whole PyTorch file ({reason}); fetch it again") from error
+        raise UserError(
+            f"{path} is not a complete PyTorch file ({reason}); download it again"
+        ) from error
+    if isinstance(tensors, dict):
+        nested = [tensors[name] for name in _NESTED if isinstance(tensors.get(name), dict)]
+        tensors = nested[0] if nested else tensors
     if not isinstance(tensors, dict) or not all(map(torch.is_tensor, tensors.values())):
-        raise UserError(f"{path} is no state dict: expected a table from names to tensors")
+        raise UserError(f"{path} is not a state dict: expected a dict from names to tensors")
     return {str(name): tensor.float().numpy() for name, tensor in tensors.items()}
 
 

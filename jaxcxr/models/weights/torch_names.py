@@ -1,15 +1,16 @@
 """How PyTorch names and lays out the parameters of this package's networks.
 
-Three namings are known. torchvision's is that of a backbone alone; a whole classifier adds its
-head's modules under ``head.``. The authors' four networks wrap torchvision's ResNet-34 in names of
-their own.
+Four namings are known: torchvision's names of a backbone alone; those of torchvision's whole
+network, whose classifier reads the average of the last stage's features (CheXNet); this package's
+own, which add the head's modules under ``head.``; and those of the authors' four networks, which
+wrap torchvision's ResNet-34.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,91 +21,126 @@ _LEAVES = {
     "mean": "running_mean",
     "var": "running_var",
 }
+"""Other arrays keep their names."""
+
+_DATA_PARALLEL = (r"^module\.", "")
+"""What `torch.nn.DataParallel` puts before every name."""
+
+_NOTHING = "$."
+"""A pattern that no name matches."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Naming:
     """PyTorch's name of every parameter of a classifier.
 
     Attributes:
         backbone: From a module of the backbone (``stage1_0/conv1``) to PyTorch's name of it.
         head: The same for the head; None where the naming covers the backbone alone.
-        aliases: Pairs (pattern, replacement) which bring other spellings found in files to the
-            names above.
-        unused: What a file may hold besides, as a pattern.
+        aliases: Pairs (pattern, replacement) that turn other names found in files into those above.
+        unused: Pattern of what a file may also hold, unused.
     """
 
     backbone: Callable[[str], str]
     head: Callable[[str], str] | None = None
     aliases: tuple[tuple[str, str], ...] = ()
-    unused: str = "$."
+    unused: str = _NOTHING
 
     def name(self, path: Sequence[str]) -> str:
         """Returns PyTorch's name of the array at ``("backbone", "conv1", "kernel")``."""
         part, *modules, leaf = path
         translate = self.backbone if part == "backbone" else self.head
         assert translate is not None
-        return f"{translate('/'.join(modules))}.{_LEAVES[leaf]}"
+        module = translate("/".join(modules)).strip("/").replace("/", ".")
+        return ".".join(filter(None, [module, _LEAVES.get(leaf, leaf)]))
 
     def canonical(self, name: str) -> str:
-        """Returns the spelling of a file's parameter that `name` produces."""
-        for pattern, replacement in self.aliases:
+        """Returns the name that `name` gives to a parameter of a file."""
+        for pattern, replacement in (_DATA_PARALLEL, *self.aliases):
             name = re.sub(pattern, replacement, name)
         return name
 
     def ignores(self, name: str) -> bool:
-        """Tells whether a file may hold this parameter without anyone using it."""
+        """Returns whether a file may hold a parameter that the network does not use."""
         return re.fullmatch(rf".*\.num_batches_tracked|{self.unused}", name) is not None
 
 
 def to_torch_layout(path: Sequence[str], array: np.ndarray) -> np.ndarray:
     """Returns an array with its axes in PyTorch's order.
 
-    Convolutions (height, width, in, out) become (out, in, height, width), dense layers (in, out)
-    become (out, in). Transposed convolutions become (in, out, height, width), turned by 180°,
-    because PyTorch applies them as the gradient of a convolution.
+    Kernels of convolutions (height, width, in, out) become (out, in, height, width), those of dense
+    layers (in, out) become (out, in). Transposed convolutions become (in, out, height, width),
+    rotated by 180°, because PyTorch applies them as the gradient of a convolution.
     """
-    if array.ndim == 2:
-        return array.T
-    if array.ndim == 4:
-        if _is_transposed(path):
-            return array[::-1, ::-1].transpose(2, 3, 0, 1)
-        return array.transpose(3, 2, 0, 1)
-    return array
+    if path[-1] != "kernel":
+        return array
+    if array.ndim == 4 and _is_transposed(path):
+        return array[::-1, ::-1].transpose(2, 3, 0, 1)
+    return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
 
 
 def from_torch_layout(path: Sequence[str], array: np.ndarray) -> np.ndarray:
-    """Undoes `to_torch_layout`."""
-    if array.ndim == 2:
-        return array.T
-    if array.ndim == 4:
-        if _is_transposed(path):
-            return array.transpose(2, 3, 0, 1)[::-1, ::-1]
-        return array.transpose(2, 3, 1, 0)
-    return array
+    """Reverses `to_torch_layout`."""
+    if path[-1] != "kernel":
+        return array
+    if array.ndim == 4 and _is_transposed(path):
+        return array.transpose(2, 3, 0, 1)[::-1, ::-1]
+    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
 
 
 def _is_transposed(path: Sequence[str]) -> bool:
     return path[-2].startswith("deconv")
 
 
+def recognize(
+    shapes: Mapping[str, tuple[int, ...]], backbone: str, head: str, classifier: Sequence[int] = ()
+) -> Naming:
+    """Returns the naming of a file, for a network of this backbone and head.
+
+    Args:
+        shapes: The shapes of the file's arrays by name.
+        backbone: Name of the backbone, "ResNet34".
+        head: Name of the head, "Baseline".
+        classifier: PyTorch's shape of the weights of a head that is one dense layer.
+    """
+    shapes = {re.sub(*_DATA_PARALLEL, name): shape for name, shape in shapes.items()}
+    if any(name.startswith("head.") for name in shapes):
+        return whole(backbone)
+    if any(name.startswith("resnet.") for name in shapes) and head in _AUTHORS:
+        return _AUTHORS[head]
+    alone = torchvision(backbone)
+    layer = _classifier(backbone)
+    held = {alone.canonical(name): shape for name, shape in shapes.items()}
+    if classifier and held.get(f"{layer}.weight") == tuple(classifier):
+        return dataclasses.replace(alone, head=_table({"classifier": layer}), unused=_NOTHING)
+    return alone
+
+
 def torchvision(backbone: str) -> Naming:
-    """Torchvision's naming of a backbone (``"ResNet34"``); its ImageNet classifier goes unused."""
-    if backbone.startswith("DenseNet"):
-        dotted = (r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2")  # torchvision's own files
-        return Naming(_densenet, aliases=(dotted,), unused=r"classifier\.\w+")
-    return Naming(_resnet, unused=r"fc\.\w+")
+    """Torchvision's naming of a backbone (``"ResNet34"``); the classifier in a file is unused.
+
+    DenseNet's parameters may have the dots of torchvision's own files (``norm.1``), and the names
+    that reproductions of CheXNet put around them.
+    """
+    unused = rf"{_classifier(backbone)}\.\w+"
+    if not backbone.startswith("DenseNet"):
+        return Naming(_resnet, unused=unused)
+    aliases = (
+        (r"^densenet121\.", ""),
+        (r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2"),
+        (r"^classifier\.0\.", "classifier."),
+    )
+    return Naming(_densenet, aliases=aliases, unused=unused)
+
+
+def _classifier(backbone: str) -> str:
+    return "classifier" if backbone.startswith("DenseNet") else "fc"
 
 
 def whole(backbone: str) -> Naming:
-    """A whole classifier: torchvision's names, and the head's under ``head.``."""
+    """This package's naming of a classifier: torchvision's, and the head's under ``head.``."""
     alone = torchvision(backbone)
-    return Naming(alone.backbone, lambda module: f"head.{module.replace('/', '.')}", alone.aliases)
-
-
-def authors(head: str) -> Naming:
-    """The naming of the authors' checkpoint of the network with this head (``"Baseline"``)."""
-    return _AUTHORS[head]
+    return Naming(alone.backbone, lambda module: f"head/{module}", alone.aliases)
 
 
 def _resnet(module: str) -> str:
@@ -139,22 +175,25 @@ def _table(names: Mapping[str, str]) -> Callable[[str], str]:
     return lambda module: names[module]
 
 
-_TRANSITION = "trans_pool_prediction.transition"
 _AUTHORS = {
     "Baseline": Naming(
         _numbered_resnet,
         _table(
             {
-                "transition": _TRANSITION,
-                "transition/deconv1": f"{_TRANSITION}.0",
-                "transition/bn1": f"{_TRANSITION}.1",
-                "transition/deconv2": f"{_TRANSITION}.3",
-                "transition/bn2": f"{_TRANSITION}.4",
+                "transition": "trans_pool_prediction.conv1",
+                "transition/deconv1": "trans_pool_prediction.conv1",
+                "transition/bn1": "trans_pool_prediction.bn1",
+                "transition/deconv2": "trans_pool_prediction.conv2",
+                "transition/bn2": "trans_pool_prediction.bn2",
                 "classifier": "trans_pool_prediction.fc",
             }
         ),
-        # Their transition bears different names in different versions of their code.
-        aliases=((r"^trans_pool_prediction\.(?!fc\.)[^.]+", _TRANSITION),),
+        aliases=(  # versions of their code name the 1×1 convolution differently
+            (
+                r"^trans_pool_prediction\.(?!fc\.|(?:conv|bn)[12]\.)\w+\.",
+                "trans_pool_prediction.conv1.",
+            ),
+        ),
     ),
     "SpaceAttention": Naming(_numbered_resnet, _table({"conv": "conv1"})),
     "AttentionGated": Naming(

@@ -1,4 +1,7 @@
-"""Weights in a folder: `config.json` names the network, `weights/` holds its arrays (Orbax)."""
+"""Weights in a folder: `config.json` describes the network, `model.safetensors` holds its arrays.
+
+The arrays have PyTorch's layout and names: torchvision's for the backbone, ``head.…`` for the head.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-import orbax.checkpoint as ocp
-
 from jaxcxr.errors import UserError
-from jaxcxr.files import reason_of, require_no_brackets, require_space, temporary_path
+from jaxcxr.files import reason_of, temporary_path
+from jaxcxr.models.classifier import Classifier
+from jaxcxr.models.registry import build_classifier
+from jaxcxr.models.weights.pretrained import ARRAYS, Variables, load_classifier, to_torch
+from jaxcxr.models.weights.torch_files import safetensors_bytes
 
-_SPACE_BESIDE_ARRAYS = 1024**2
-"""Bytes on the disk that a folder takes beside its arrays', at most: half-filled blocks."""
+
+def is_weight_folder(folder: str | Path) -> bool:
+    """Returns whether a folder holds weights in this format; a run's folder does not."""
+    return (Path(folder) / ARRAYS).is_file()
 
 
-def save_weight_folder(
-    folder: str | Path, config: Mapping[str, Any], variables: Mapping[str, Any]
-) -> None:
-    """Writes a folder of weights in one piece.
+def save_weight_folder(folder: str | Path, config: Mapping[str, Any], variables: Variables) -> None:
+    """Writes a folder of weights; it appears under its name when it is complete.
 
     Args:
         folder: A folder that does not exist yet.
@@ -31,49 +35,55 @@ def save_weight_folder(
         variables: ``{"params": …, "batch_stats": …}`` of those parts.
 
     Raises:
-        UserError: The folder exists or cannot be written, or there is a bracket in its path.
+        UserError: The folder exists or cannot be written.
     """
     folder = Path(folder).absolute()
     if folder.exists():
         raise UserError(f"{folder} exists already; name a new folder or remove it")
-    require_no_brackets(folder)
-    aside = temporary_path(folder)
+    partial = temporary_path(folder)
     try:
-        aside.mkdir(parents=True)
-        size = sum(leaf.nbytes for leaf in jax.tree.leaves(dict(variables)))
-        require_space(aside, size + _SPACE_BESIDE_ARRAYS)
-        (aside / "config.json").write_text(json.dumps({"model": config}, indent=2) + "\n")
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(aside / "weights", dict(variables))
-        os.rename(aside, folder)
-    except (OSError, ValueError) as error:  # TensorStore tells a full disk as a ValueError
+        partial.mkdir(parents=True)
+        arrays = to_torch(variables, config["backbone"]["name"])
+        (partial / ARRAYS).write_bytes(safetensors_bytes(arrays))
+        (partial / "config.json").write_text(json.dumps({"model": config}, indent=2) + "\n")
+        os.rename(partial, folder)
+    except OSError as error:
         raise UserError(
             f"{folder} cannot be written: {reason_of(error)}; free space or name another place"
         ) from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
-def load_weight_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns the config and the variables (NumPy arrays) of a folder of weights.
+def read_model_config(folder: str | Path) -> dict[str, Any]:
+    """Returns the config of the network in a folder of weights: ``{"backbone": …, "head": …}``.
 
     Raises:
-        UserError: The folder was not written by `save_weight_folder`, or is damaged.
+        UserError: Its config.json is missing or damaged.
     """
-    folder = Path(folder).absolute()
+    path = Path(folder) / "config.json"
     try:
-        config = json.loads((folder / "config.json").read_text())["model"]
-    except (OSError, ValueError, KeyError) as error:
+        config = json.loads(path.read_text(encoding="utf-8"))["model"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{folder} is no folder of weights: its config.json cannot be read ({error}); "
-            "launch/convert_weights.py writes such folders"
+            f"{path} does not describe a network ({type(error).__name__}: {error}); convert the "
+            "weights again"
         ) from error
-    with ocp.StandardCheckpointer() as checkpointer:
-        variables = checkpointer.restore(folder / "weights", _as_numpy(checkpointer, folder))
-    return config, variables
+    if not isinstance(config, dict):
+        raise UserError(f"{path} does not describe a network; convert the weights again")
+    return config
 
 
-def _as_numpy(checkpointer: ocp.StandardCheckpointer, folder: Path) -> Any:
-    """The shapes of the arrays, without the devices that they were saved from."""
-    saved = checkpointer.metadata(folder / "weights").item_metadata
-    return jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), saved)
+def load_weight_folder(folder: str | Path) -> tuple[Classifier, Variables]:
+    """Returns the classifier in a folder of weights and its variables (NumPy arrays).
+
+    Raises:
+        UserError: The folder is damaged or holds a backbone alone.
+    """
+    config = read_model_config(folder)
+    if "head" not in config:
+        raise UserError(
+            f"{folder} holds a backbone alone, without a head; train with it as initial weights"
+        )
+    model = build_classifier(config)
+    return model, load_classifier(Path(folder) / ARRAYS, model)

@@ -5,7 +5,7 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from jaxcxr.errors import UserError
-from jaxcxr.models import BACKBONES
+from jaxcxr.models import backbones
 from jaxcxr.models.weights import imagenet
 
 THIRD_PARTY = Path(__file__).parents[3] / "third_party"
@@ -13,7 +13,7 @@ THIRD_PARTY = Path(__file__).parents[3] / "third_party"
 
 def test_every_backbone_has_pinned_weights():
     manifest = imagenet.manifest()
-    assert manifest.keys() == BACKBONES.keys()
+    assert manifest.keys() == set(backbones())
     for pinned in manifest.values():
         assert len(bytes.fromhex(pinned.sha256)) == 32
         assert len(bytes.fromhex(pinned.revision)) == 20

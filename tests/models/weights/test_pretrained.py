@@ -1,22 +1,30 @@
+import os
 import re
 
 import jax
 import numpy as np
 import pytest
 import safetensors.numpy
+from flax import linen as nn
 
 from jaxcxr.errors import UserError
 from jaxcxr.models import (
+    INFERENCE,
     AttentionGated,
     Baseline,
     Classifier,
     DenseNet121,
+    Head,
+    MultiSize,
+    Prediction,
     ResNet18,
     ResNet50,
     SpaceAttention,
     SqueezeExcitation,
     classifier_config,
+    register_head,
 )
+from jaxcxr.models.registry import part_config
 from jaxcxr.models.weights.pretrained import initialize, load_backbone, load_classifier, to_torch
 from jaxcxr.models.weights.torch_files import read_torch_file, write_torch_file
 from jaxcxr.models.weights.weight_folder import load_weight_folder, save_weight_folder
@@ -32,6 +40,25 @@ def drawn(model):
     shapes = jax.eval_shape(model.init, jax.random.key(0), images)
     random = np.random.default_rng(0)
     return jax.tree.map(lambda leaf: random.random(leaf.shape, np.float32), dict(shapes))
+
+
+def zeros(model):
+    return jax.tree.map(np.zeros_like, drawn(model))
+
+
+@register_head
+class OwnHead(Head):
+    """A head with arrays that PyTorch has no names for."""
+
+    def heatmap_grid(self, stages):
+        return stages[-1]
+
+    @nn.compact
+    def __call__(self, stages, mode=INFERENCE):
+        scale = self.param("temperature", nn.initializers.ones, (3, 5))
+        bias = self.param("bias", nn.initializers.zeros, ())
+        heatmaps = nn.Conv(self.num_classes, (1, 1))(nn.LayerNorm()(stages[-1]))
+        return Prediction(heatmaps.mean((1, 2)) * scale.mean() + bias, heatmaps)
 
 
 def assert_same(one, other):
@@ -123,7 +150,7 @@ def test_missing_extra_and_misshapen_parameters_are_all_named(tmp_path):
     assert str(path) in message
     assert "3 parameters" in message
     assert "layer1.1.conv2.weight is missing" in message
-    assert "layer9.weight belongs to no part of the network" in message
+    assert "layer9.weight is not a parameter of the network" in message
     assert "head.classifier.weight has the shape (15, 16), expected (14, 16)" in message
 
 
@@ -136,32 +163,72 @@ def test_a_backbones_file_gives_the_backbone_and_leaves_the_head(tmp_path):
     assert_same(variables["params"]["head"], random["params"]["head"])
 
 
-def test_a_folder_of_weights_comes_back_and_initializes(tmp_path):
-    variables = drawn(MODEL)
-    save_weight_folder(tmp_path / "weights", classifier_config(MODEL), variables)
-    config, restored = load_weight_folder(tmp_path / "weights")
-    assert config["backbone"]["name"] == "ResNet18"
-    assert_same(restored, variables)
-    assert_same(initialize(MODEL, drawn(MODEL), tmp_path / "weights"), variables)
-    other = Classifier(RESNET, SpaceAttention())
-    with pytest.raises(UserError, match="head/transition/kernel belongs to no part"):
-        initialize(other, drawn(other), tmp_path / "weights")
+@pytest.mark.parametrize(
+    "model",
+    [MODEL, MultiSize(RESNET, Baseline(), sizes=(32, 64)), Classifier(RESNET, OwnHead())],
+    ids=["classifier", "multi_size", "own_head"],
+)
+def test_weight_folder_restores_network_and_arrays(model, tmp_path):
+    variables = drawn(model)
+    save_weight_folder(tmp_path / "weights", classifier_config(model), variables)
+    assert sorted(os.listdir(tmp_path / "weights")) == ["config.json", "model.safetensors"]
+    restored, arrays = load_weight_folder(tmp_path / "weights")
+    assert restored == model
+    assert_same(arrays, variables)
+    assert_same(initialize(model, zeros(model), tmp_path / "weights"), variables)
     with pytest.raises(UserError, match="exists already"):
-        save_weight_folder(tmp_path / "weights", {}, variables)
-    with pytest.raises(UserError, match="has a bracket"):
-        save_weight_folder(tmp_path / "[weights]", {}, variables)
+        save_weight_folder(tmp_path / "weights", classifier_config(model), variables)
 
 
-def test_a_folder_without_weights_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"config\.json"):
+def test_weight_folder_of_another_head_is_refused(tmp_path):
+    save_weight_folder(tmp_path / "weights", classifier_config(MODEL), drawn(MODEL))
+    other = Classifier(RESNET, SpaceAttention())
+    with pytest.raises(UserError, match=r"head\.transition\.weight is not a parameter"):
+        initialize(other, zeros(other), tmp_path / "weights")
+
+
+def test_folders_that_are_not_weights_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"config\.json does not describe a network"):
         load_weight_folder(tmp_path)
+    with pytest.raises(UserError, match=r"has no model\.safetensors"):
+        initialize(MODEL, zeros(MODEL), tmp_path)
+    alone = {name: {"backbone": part} for name, part in drawn(RESNET).items()}
+    save_weight_folder(tmp_path / "alone", {"backbone": part_config(RESNET)}, alone)
+    with pytest.raises(UserError, match="a backbone alone"):
+        load_weight_folder(tmp_path / "alone")
+
+
+def test_initial_weights_may_be_variables_of_a_part_or_of_one_member():
+    part = {name: {"backbone": tree} for name, tree in drawn(RESNET).items()}
+    ensemble = MultiSize(RESNET, Baseline(), sizes=(32, 64))
+    started = initialize(ensemble, zeros(ensemble), part)
+    for name, tree in drawn(RESNET).items():
+        assert_same(started[name]["size_64"]["backbone"], tree)
+    assert not np.any(started["params"]["size_64"]["head"]["classifier"]["kernel"])
+    with pytest.raises(UserError, match="does not fit the network"):
+        initialize(MODEL, zeros(MODEL), {"params": {"backbone": {}, "head": {"a": np.zeros(1)}}})
+    assert initialize(MODEL, part, "random") is part
+
+
+@pytest.mark.parametrize("around", ["", "module.", "module.densenet121."])
+def test_classifier_of_chexnet_is_read_as_average_pooling_and_dense_layer(around, tmp_path):
+    model = Classifier(DENSENET, Baseline(pooling="average", transition="none"))
+    variables = drawn(model)
+    named = to_torch(variables, "DenseNet121")
+    inner = "classifier.0" if "densenet121" in around else "classifier"
+    named = {f"{around}{k.replace('head.classifier', inner)}": a for k, a in named.items()}
+    path = saved(tmp_path, named)
+    assert_same(load_classifier(path, model), variables)
+    assert set(load_classifier(path, Classifier(DENSENET, SpaceAttention()))["params"]) == {
+        "backbone"
+    }
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("none.safetensors", None, "does not exist"),
-        ("weights.safetensors", b"not one", "no whole safetensors file"),
+        ("none.safetensors", None, "is not a file"),
+        ("weights.safetensors", b"not one", "not a complete safetensors file"),
         ("weights.npz", b"PK", r"ends in \.safetensors, \.pth"),
     ],
 )

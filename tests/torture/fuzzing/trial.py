@@ -1,4 +1,4 @@
-"""One fuzzed input, and the judgement on what came of it."""
+"""One fuzzed input, and the verdict on what came of it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import re
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxcxr.errors import UserError
 
-LIMIT_SECONDS = 5.0
 LIMIT_MEMORY = 10**9
 LONGEST_REFUSAL = 10_000
-"""Characters: a person can read that much; a file's line of 10 MB is not to be told back."""
+"""Characters that a person can read; a line of 10 MB of a file must not be repeated."""
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
@@ -28,7 +27,7 @@ class Trial:
     Attributes:
         kind: What was done to it.
         read: Reads it; returns the content or raises UserError.
-        wrong: Tells what is wrong with accepted content, None where it is right. Where this is
+        wrong: Returns what is wrong with accepted content, None where it is right. Where this is
             None, nothing may be accepted.
         must_accept: Whether a refusal is a failure.
         names: What a refusal has to name: the file, or the setting.
@@ -40,19 +39,14 @@ class Trial:
     wrong: Callable[[Any], str | None] | None = None
     must_accept: bool = False
     names: str = ""
-    limit_seconds: float = LIMIT_SECONDS
+    limit_seconds: float = 5.0
 
 
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """What came of a trial.
+class Verdict(NamedTuple):
+    """What came of a trial: "accepted", "refused" or "failed", and why.
 
-    Attributes:
-        kind: Of the trial.
-        result: "accepted", "refused" or "failed".
-        why: The refusal, or the failure.
-        seconds: Processor time that it took: a busy machine makes no input slow.
-        memory: Greatest resident memory of the process meanwhile, bytes.
+    The seconds are of processor time: a busy machine makes no input slow. The memory is the
+    greatest resident memory of the process meanwhile, in bytes.
     """
 
     kind: str
@@ -63,15 +57,15 @@ class Verdict:
 
 
 def judge(trial: Trial) -> Verdict:
-    """Reads an input and tells what came of it, memory and hangs included."""
-    _reset_peak()
+    """Reads an input and returns what came of it."""
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # the kernel forgets the greatest memory so far
     began = time.process_time()
     result, why = _attempt(trial)
-    verdict = Verdict(trial.kind, result, why, time.process_time() - began, peak_memory())
-    if verdict.memory > LIMIT_MEMORY and result != "failed":
-        why = f"{verdict.memory / 1e6:.0f} MB of memory ({result}: {why})"
-        return dataclasses.replace(verdict, result="failed", why=why)
-    return verdict
+    seconds, memory = time.process_time() - began, peak_memory()
+    if memory > LIMIT_MEMORY and result != "failed":
+        result, why = "failed", f"{memory / 1e6:.0f} MB of memory ({result}: {why})"
+    return Verdict(trial.kind, result, why, seconds, memory)
 
 
 def _attempt(trial: Trial) -> tuple[str, str]:
@@ -79,9 +73,8 @@ def _attempt(trial: Trial) -> tuple[str, str]:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             content = trial.read()
     except UserError as error:
-        if (fault := _fault_of_refusal(trial, str(error))) is not None:
-            return "failed", fault
-        return "refused", str(error)
+        fault = _fault_of_refusal(trial, str(error))
+        return ("refused", str(error)) if fault is None else ("failed", fault)
     except BaseException:
         return "failed", "traceback: " + traceback.format_exc()[-1500:]
     if trial.wrong is None:
@@ -103,14 +96,9 @@ def _fault_of_refusal(trial: Trial, message: str) -> str | None:
     return None
 
 
-def _reset_peak() -> None:
-    """Makes the kernel forget the greatest memory so far; Linux only."""
-    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
-
-
 def peak_memory() -> int:
-    """Returns the greatest resident memory of this process since `_reset_peak`, in bytes."""
+    """Returns the greatest resident memory of this process since `judge` began, in bytes."""
     with contextlib.suppress(OSError), open("/proc/self/status") as file:
-        return 1024 * int(re.search(r"VmHWM:\s+(\d+)", file.read())[1])
+        match = re.search(r"VmHWM:\s+(\d+)", file.read())
+        return 1024 * int(match[1]) if match else 0
     return 0

@@ -178,7 +178,7 @@ def _multiply_apart(contracted: int, tile: jax.Array, kernel: jax.Array) -> jax.
 
     Faster where maps are large: 24 against 43 ms for 64 channels on 16 maps of 64×64. `contracted`
     is the axis of the matrix that the channels are multiplied with: 0 of `_widened_kernel`, 1 of
-    `_turned_kernel`, which so needs not be laid out anew.
+    `_turned_kernel`, which then needs no other layout.
     """
     height = tile.shape[1] - _KERNEL + 1
     product = lax.dot_general(tile, kernel, (((3,), (contracted,)), ((), ())))
