@@ -127,7 +127,7 @@ def test_a_full_disk(tmp_path, release, output, may_mount):
                 OUTPUTS[output](disk.path, release)
         finally:
             empty(disk)
-        assert files_in(disk.path) == []
+        assert set(files_in(disk.path)) <= {".lock"}  # empty; filelock leaves it in place
         OUTPUTS[output](disk.path, release)
 
 

@@ -1,6 +1,6 @@
 """Compares the AUCs of two systems on the same radiographs.
 
-python launch/compare.py A/predictions.csv B/predictions.csv --release DIR
+jaxcxr compare A/predictions.csv B/predictions.csv --release DIR
 
 Prints for every finding both AUCs, their difference with its 95 % interval (bootstrap over
 patients) and the p-value of DeLong's test (patients as clusters), plain and corrected by Holm for
@@ -13,8 +13,9 @@ from absl import flags
 from jaxcxr.data.releases.nih import read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
-from jaxcxr.evaluation.comparison import paired_table, paired_text
+from jaxcxr.evaluation.comparison import paired_table
 from jaxcxr.files import refuse_overwriting_inputs
+from jaxcxr.reporting.score_text import paired_text
 
 _RELEASE = flags.DEFINE_string(
     "release", None, "Folder of the release; its lists suffice.", required=True

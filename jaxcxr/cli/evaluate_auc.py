@@ -20,11 +20,13 @@ from pathlib import Path
 import pandas as pd
 from absl import flags
 
+from jaxcxr.cli import cluster
 from jaxcxr.data.releases.nih import read_release
 from jaxcxr.errors import UserError
-from jaxcxr.evaluation import summary, tables
+from jaxcxr.evaluation import finding_scores, tables
 from jaxcxr.files import atomic_write, refuse_overwriting_inputs
 from jaxcxr.reporting.figures import roc_figure
+from jaxcxr.reporting.score_text import auc_text
 from jaxcxr.training import distributed
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.")
@@ -38,7 +40,7 @@ _SPLIT = flags.DEFINE_enum(
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Radiographs at a time.", lower_bound=1)
 _BOOTSTRAPS = flags.DEFINE_integer("bootstraps", 1000, "Draws per interval.", 2, 1_000_000)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
-distributed.define_flags()
+cluster.define_flags()
 
 flags.register_multi_flags_validator(
     ["workdir", "data_dir", "predictions", "release", "out"],
@@ -67,7 +69,7 @@ def score_run(workdir: Path, data_dir: str) -> None:
     from jaxcxr.inference.scored_epochs import record_epoch
     from jaxcxr.runs.workdir import read_variant, trained_on_other_data
 
-    distributed.connect()
+    cluster.connect()
     predictor = Predictor.from_run(workdir)
     require_all_findings(predictor)
     prepared = data.load(data_dir, **dataclasses.asdict(read_variant(workdir)))
@@ -83,11 +85,11 @@ def score_run(workdir: Path, data_dir: str) -> None:
     for name, (labels, predictions) in {"validation_": validation, "": test}.items():
         tables.write(labels, out / f"{name}labels.csv")
         tables.write(predictions, out / f"{name}predictions.csv")
-    points = summary.operating_points(*validation)
-    rates = summary.by_group(partial(summary.rates_table, points=points), *test)
+    points = finding_scores.operating_points(*validation)
+    rates = finding_scores.by_group(partial(finding_scores.rates_table, points=points), *test)
     tables.write(rates, out / "operating_points.csv")
-    fitted = summary.fit_calibration(*validation)
-    tables.write(summary.calibration_table(*test, fitted), out / "calibration.csv")
+    fitted = finding_scores.fit_calibration(*validation)
+    tables.write(finding_scores.calibration_table(*test, fitted), out / "calibration.csv")
     write_scores(*test, out)
     record_epoch(workdir, "auc", predictor.epoch)
 
@@ -96,6 +98,8 @@ def score_file(path: str, release_folder: str, out: Path) -> None:
     """Scores the probabilities in a CSV file against the release's labels."""
     refuse_overwriting_inputs([out / "predictions.csv", out / "labels.csv"], [path])
     release = read_release(release_folder, require_images=False)
+    for note in release.notes:
+        print(f"note: {note}")
     predictions = tables.read_predictions(path, release.images["image_name"])
     official = tables.on_test_list(predictions, release.images)
     print(
@@ -114,14 +118,14 @@ def score_file(path: str, release_folder: str, out: Path) -> None:
 
 def write_scores(labels: pd.DataFrame, predictions: pd.DataFrame, out: Path) -> None:
     """Writes and prints what can be said without a validation split."""
-    score = partial(summary.score_table, bootstraps=_BOOTSTRAPS.value, seed=_SEED.value)
-    scores = summary.by_group(score, labels, predictions)
-    overall = scores.loc[scores["group"] == summary.EVERYONE]
+    score = partial(finding_scores.score_table, bootstraps=_BOOTSTRAPS.value, seed=_SEED.value)
+    scores = finding_scores.by_group(score, labels, predictions)
+    overall = scores.loc[scores["group"] == finding_scores.EVERYONE]
     tables.write(scores, out / "subgroups.csv")
-    curves = summary.roc_curves(labels, predictions)
+    curves = finding_scores.roc_curves(labels, predictions)
     aucs = dict(zip(overall["finding"], overall["auc"], strict=True))
     with atomic_write(out / "roc.png") as aside:
         roc_figure(curves, {name: aucs[name] for name in curves}).savefig(aside)
-    tables.write(overall.loc[:, summary.AUC_COLUMNS], out / "auc.csv")  # last: all is there
-    print(summary.auc_text(overall, predictions))
+    tables.write(overall.loc[:, finding_scores.AUC_COLUMNS], out / "auc.csv")  # last: all is there
+    print(auc_text(overall, predictions))
     print(f"written to {out}")

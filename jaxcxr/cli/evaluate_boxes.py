@@ -42,10 +42,10 @@ from jaxcxr.evaluation.outcome import (
     Outcome,
     localization_intervals,
     localization_table,
-    localization_text,
 )
 from jaxcxr.evaluation.published_protocol import published_boxes
 from jaxcxr.files import atomic_write, refuse_overwriting_inputs
+from jaxcxr.reporting.score_text import localization_text
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where launch/prepare.py wrote.")
@@ -154,6 +154,8 @@ def score_file(path: str, release_folder: str, out: Path) -> None:
     """Scores the boxes in a CSV file against the annotated boxes of a release."""
     refuse_overwriting_inputs([out / "boxes.csv", out / "annotated_boxes.csv"], [path])
     release = read_release(release_folder, require_images=False)
+    for note in release.notes:
+        print(f"note: {note}")
     predicted = tables.read_boxes(path, release.images["image_name"])
     people = release.images.loc[:, ["image_name", "patient", "official_split"]]
     annotated = release.boxes.merge(people, on="image_name", how="left")

@@ -1,17 +1,20 @@
 """Turns a release (NIH ChestX-ray14 or a phantom) into a dataset that training reads at full speed.
 
-python launch/prepare.py --release ~/nih --data_dir ~/tensorflow_datasets --image_size 256
+jaxcxr prepare --release ~/nih --data_dir ~/tensorflow_datasets --image_size 256
 
-Writes a TFDS folder, DATA_DIR/chest_xray14/256/1.0.0, in one piece; called again, it says that the
-dataset is there. What was left out is listed in skipped.csv beside the records.
+Writes a TFDS folder, DATA_DIR/chest_xray14/256/1.0.0, which appears when it is complete; called
+again, it reports that the dataset exists. skipped.csv beside the records lists what was left out.
 """
 
 # isort: split
+from typing import cast
+
 from absl import flags
 
 from jaxcxr.data.releases.nih import read_release
 from jaxcxr.data.splits import SPLIT_METHODS
 from jaxcxr.data.variant import LARGEST, SMALLEST
+from jaxcxr.images.square import SQUARE_RULES, SquareRule
 
 _RELEASE = flags.DEFINE_string("release", None, "Folder of the release.", required=True)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared datasets.", required=True)
@@ -21,6 +24,13 @@ _IMAGE_SIZE = flags.DEFINE_integer(
     "Height and width to store, in pixels.",
     lower_bound=SMALLEST,
     upper_bound=LARGEST,
+)
+_SQUARE = flags.DEFINE_enum(
+    "square",
+    "squash",
+    SQUARE_RULES,
+    "How radiographs become square: squash resizes each axis, as NIH did to its originals; pad "
+    "keeps the aspect and adds black.",
 )
 _SPLIT = flags.DEFINE_enum(
     "split", "by_patient", SPLIT_METHODS, "How validation is taken from training."
@@ -52,7 +62,7 @@ def main() -> None:
     )
     for note in release.notes:
         print(f"note: {note}")
-    from jaxcxr.data.preparation import prepare  # TensorFlow, which takes its time to load
+    from jaxcxr.data.preparation import OnBadImage, prepare  # loads TensorFlow: seconds
 
     done = prepare(
         release,
@@ -60,7 +70,8 @@ def main() -> None:
         image_size=_IMAGE_SIZE.value,
         split=_SPLIT.value,
         split_seed=_SPLIT_SEED.value,
-        skip_bad_images=_ON_BAD_IMAGE.value == "skip",
+        square=cast(SquareRule, _SQUARE.value),
+        on_bad_image=cast(OnBadImage, _ON_BAD_IMAGE.value),
         beam_runner=_BEAM_RUNNER.value,
         beam_options=_BEAM_OPTIONS.value,
     )

@@ -16,6 +16,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from jaxcxr import data
+from jaxcxr.cli import cluster
 from jaxcxr.cli.program import command, command_again, experiment_config
 from jaxcxr.errors import UserError
 from jaxcxr.runs.experiment import Experiment
@@ -27,7 +28,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=T
 _STOPPED_STATUS = flags.DEFINE_integer(
     "stopped_status", 0, "Exit status of a run that SIGTERM or Ctrl-C stopped before its end."
 )
-distributed.define_flags()
+cluster.define_flags()
 flags.mark_flag_as_required("config")
 
 
@@ -37,7 +38,7 @@ def main() -> int:
     Raises:
         UserError: No epoch has a finite validation loss.
     """
-    distributed.connect()
+    cluster.connect()
     experiment = Experiment.from_config(experiment_config(_CONFIG))
     prepared = data.load(_DATA_DIR.value, **experiment.config.data)
     run = experiment.train(prepared, Path(_WORKDIR.value))

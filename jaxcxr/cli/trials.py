@@ -211,10 +211,10 @@ def _difference(name: str, there: object, here: object) -> str:
 
 
 def _other_data(workdir: Path, data_dir: str) -> str | None:
-    """Returns a remark where the dataset of a run was prepared anew, from other lists, since.
+    """Returns a remark where the dataset of a run was prepared again, from other lists, since.
 
     What TFDS keeps with the dataset is read without it, which would take seconds. Where the dataset
-    is gone there is no other one.
+    is missing there is no other one.
     """
     from jaxcxr.runs.workdir import trained_on_other_data  # lazy: it loads JAX, for a second
 

@@ -17,6 +17,7 @@ from jaxcxr.data.record_files import RecordFiles
 from jaxcxr.data.splits import SPLITS
 from jaxcxr.data.variant import DATASET, Variant
 from jaxcxr.errors import UserError
+from jaxcxr.images.square import SquareRule
 
 _READ_TOGETHER = 256
 
@@ -60,9 +61,9 @@ class Split:
 
         Args:
             batch_size: Images per batch, over all processes.
-            seed: Of the order; see `jaxcxr.data.order`.
-            epoch: Of the order.
-            start_batch: The first batch to yield; groups of files before it are not read.
+            seed: Seed of the order; see `jaxcxr.data.record_files`.
+            epoch: Epoch of the order.
+            start_batch: The first batch to yield; records before it are read and dropped.
             process_index: Which of the processes this is.
             process_count: How many processes share each batch; every one yields its rows of it.
 
@@ -73,7 +74,7 @@ class Split:
             is batch_size / process_count.
 
         Raises:
-            UserError: The batch size does not divide; a record file is damaged or gone.
+            UserError: The batch size does not divide; a record file is damaged or missing.
         """
         rows = rows_of_process(batch_size, process_index, process_count)
         for batch in self.files.batches(batch_size, rows, seed, epoch, start_batch):
@@ -83,7 +84,7 @@ class Split:
         """Reads all radiographs into host memory; their batches stay the same bit for bit.
 
         Raises:
-            UserError: A record file is damaged or gone.
+            UserError: A record file is damaged or missing.
         """
         fields: dict[str, np.ndarray] = {}
         done = 0
@@ -107,7 +108,7 @@ class Split:
             release's order.
 
         Raises:
-            UserError: A record file is damaged or gone.
+            UserError: A record file is damaged or missing.
         """
         return self.files.boxes().sort_values("image_name", kind="stable", ignore_index=True)
 
@@ -120,7 +121,8 @@ class Data:
         train: The split to learn from.
         validation: The split that decides about the best epoch.
         test: The official test list.
-        facts: Where it comes from: dataset, release, fingerprint of the lists, sizes of the splits.
+        facts: Where it comes from: dataset, release, fingerprint of the lists, how radiographs
+            became square, sizes of the splits.
     """
 
     train: Split
@@ -134,19 +136,21 @@ def load(
     image_size: int = 256,
     split: str = "by_patient",
     split_seed: int = 0,
+    square: SquareRule = "squash",
 ) -> Data:
-    """Opens a dataset that `prepare` (launch/prepare.py) made.
+    """Opens a dataset that `prepare` made.
 
     Args:
         data_dir: Folder of prepared datasets.
         image_size: Height and width of its radiographs in pixels.
         split: "by_patient" or "authors".
-        split_seed: Of the draw by patient.
+        split_seed: Seed of the draw by patient.
+        square: How radiographs became square, "squash" or "pad".
 
     Raises:
         UserError: There is no such dataset.
     """
-    variant = Variant(image_size, split, split_seed)
+    variant = Variant(image_size, split, split_seed, square)
     folder = variant.folder(data_dir)
     if not folder.is_dir():
         raise UserError(_not_there(folder, Path(data_dir), variant))
@@ -156,12 +160,13 @@ def load(
         facts = {
             "dataset": info.full_name,
             **{fact: kept[fact] for fact in ("release", "synthetic", "fingerprint")},
+            "square": kept.get("square", "squash"),  # early versions could do nothing else
             **{name: opened.num_images for name, opened in splits.items()},
         }
     except Exception as error:  # TFDS meets a damaged folder with any exception there is
         raise UserError(
-            f"{folder}: no readable dataset ({error}); remove this folder and run "
-            f"launch/prepare.py {variant.flags} again"
+            f"{folder}: not a readable dataset ({error}); remove this folder and prepare it again "
+            f"with {variant}"
         ) from error
     return Data(**splits, facts=facts)
 
@@ -173,8 +178,6 @@ def _open_split(name: str, info: Any, image_size: int) -> Split:
 
 def _not_there(folder: Path, data_dir: Path, variant: Variant) -> str:
     others = sorted(other.parent.name for other in (data_dir.expanduser() / DATASET).glob("*/1*"))
-    return (
-        f"{folder}: no such dataset; prepare it with python launch/prepare.py --release DIR "
-        f"--data_dir={data_dir} {variant.flags}"
-        + (f" (prepared there: {', '.join(others)})" if others else "")
+    return f"{folder}: no such dataset; prepare one in {data_dir} with {variant}" + (
+        f" (prepared there: {', '.join(others)})" if others else ""
     )

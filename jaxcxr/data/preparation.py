@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import hashlib
 import os
 import shutil
@@ -16,8 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
+import filelock
 import pandas as pd
 
 from jaxcxr.data import phantom
@@ -34,14 +34,17 @@ from jaxcxr.data.releases.nih import Release
 from jaxcxr.data.splits import refuse_empty, split_images
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
-from jaxcxr.files import write_text
+from jaxcxr.files import make_folder, write_text
 from jaxcxr.images.radiograph import DamagedImageError, find_damage
+from jaxcxr.images.square import SquareRule
 
 _READERS = 16
-"""Threads that look at files; disks and networks answer many questions at once."""
+"""Threads that check files; disks and networks answer many requests at once."""
 
 _SHUFFLE_BYTES = 256 * 1024**2
 """Memory for the records that TFDS shuffles; its own limit is four times that."""
+
+OnBadImage = Literal["error", "skip"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +71,8 @@ def prepare(
     image_size: int = 256,
     split: str = "by_patient",
     split_seed: int = 0,
-    skip_bad_images: bool = False,
+    square: SquareRule = "squash",
+    on_bad_image: OnBadImage = "error",
     beam_runner: str | None = None,
     beam_options: Sequence[str] = (),
 ) -> Preparation:
@@ -83,21 +87,27 @@ def prepare(
         data_dir: Folder of prepared datasets.
         image_size: Height and width S of the stored radiographs.
         split: "by_patient" or "authors"; see `jaxcxr.data.splits`.
-        split_seed: Of the draw of validation patients.
-        skip_bad_images: Leave damaged files out instead of refusing the release.
+        split_seed: Seed of the draw of validation patients.
+        square: How radiographs become square, "squash" or "pad"; see `jaxcxr.images.square`.
+        on_bad_image: "error" refuses a release with damaged files, "skip" leaves them out.
         beam_runner: Let Apache Beam do the work with this runner, "DirectRunner" or "FlinkRunner"
             for example; its workers must see the release's files and `data_dir`.
-        beam_options: Of the runner, as Beam's command line takes them.
+        beam_options: Options of the runner, as Beam's command line takes them.
 
     Raises:
         UserError: Files are damaged; a split has no images; another release's dataset or another
-            process at work is in the same place; the disk is full; Apache Beam is not installed, or
-            is to skip damaged files.
+            process is preparing in the same place; the disk is full; Apache Beam is not installed,
+            or is to skip damaged files.
     """
-    variant = Variant(image_size, split, split_seed)
+    variant = Variant(image_size, split, split_seed, square)
     folder = variant.folder(data_dir)
-    plan = _plan(release, variant, skip_bad_images, with_beam=beam_runner is not None)
-    engine = _beam_settings(beam_runner, beam_options, skip_bad_images)
+    if on_bad_image not in get_args(OnBadImage):
+        raise UserError(
+            f"on_bad_image is {on_bad_image!r}; use error or skip", argument="on_bad_image"
+        )
+    skip = on_bad_image == "skip"
+    plan = _plan(release, variant, skip, with_beam=beam_runner is not None)
+    engine = _beam_settings(beam_runner, beam_options, skip)
     reused = folder.exists()
     if reused:
         _refuse_other(folder, plan)
@@ -105,42 +115,43 @@ def prepare(
         _refuse_damaged_files(plan)
         with _claimed(folder.parent):
             _generate(folder, data_dir, variant, plan, engine)
-    info, facts = open_dataset(folder)
-    left_out = dict.fromkeys(release.missing, "no file") | dict(facts["skipped"])
+    info, metadata = open_dataset(folder)
+    left_out = dict.fromkeys(release.missing, "no file") | dict(metadata["skipped"])
     if left_out:
         _write_left_out(folder / "skipped.csv", left_out)
     images = {name: part.num_examples for name, part in info.splits.items()}
     return Preparation(folder, images, left_out, reused)
 
 
-def _plan(release: Release, variant: Variant, skip_bad_images: bool, with_beam: bool) -> Plan:
+def _plan(release: Release, variant: Variant, skip_damaged: bool, with_beam: bool) -> Plan:
     split = split_images(release.images, variant.split, variant.split_seed)
     split.index = pd.Index(release.images["image_name"])
     split = split.drop(list(release.missing))
     refuse_empty(split.value_counts())
-    facts = {
+    metadata = {
         "release": release.root.resolve().name,
         "synthetic": (release.root / phantom.MARKER).is_file(),
         "fingerprint": _fingerprint(release, split),
         "split": variant.split,
         "split_seed": variant.split_seed,
+        "square": variant.square,
         "skipped": [],
     }
-    return Plan(release, split, skip_bad_images, with_beam, facts)
+    return Plan(release, split, skip_damaged, with_beam, metadata)
 
 
 def _beam_settings(
-    runner: str | None, options: Sequence[str], skip_bad_images: bool
+    runner: str | None, options: Sequence[str], skip_damaged: bool
 ) -> dict[str, Any]:
-    """Returns what TFDS is told of Apache Beam; nothing where it is not asked for."""
+    """Returns the arguments of TFDS for Apache Beam, none where it is not asked for."""
     if runner is None:
         if options:
-            raise UserError("--beam_options are of a runner; name it with --beam_runner")
+            raise UserError("beam_options need a runner", argument="beam_runner")
         return {}
-    if skip_bad_images:
+    if skip_damaged:
         raise UserError(
-            "--on_bad_image=skip does not go with --beam_runner; delete the damaged files that an "
-            "attempt without it names, and give --allow_missing"
+            "Apache Beam cannot leave out damaged files (on_bad_image=skip); delete the files that "
+            "an attempt without it names, and read the release with allow_missing"
         )
     return {"beam_runner": runner, "beam_options": options_of(options)}
 
@@ -156,20 +167,23 @@ def _fingerprint(release: Release, split: pd.Series) -> str:
 
 def _refuse_other(folder: Path, plan: Plan) -> None:
     try:
-        _, facts = open_dataset(folder)
-        same = facts["fingerprint"] == plan.facts["fingerprint"]
+        _, metadata = open_dataset(folder)
+        same = metadata["fingerprint"] == plan.metadata["fingerprint"]
     except Exception as error:
-        raise UserError(f"{folder}: no readable dataset; remove this folder ({error})") from error
+        raise UserError(
+            f"{folder}: not a readable dataset; remove this folder ({error})"
+        ) from error
     if not same:
         raise UserError(
-            f"{folder} was prepared from other lists or files (release {facts['release']!r}) "
-            f"than {plan.release.root} holds; remove it or choose another --data_dir"
+            f"{folder} was prepared from other lists or files (release {metadata['release']!r}) "
+            f"than {plan.release.root} has; remove it or choose another folder",
+            argument="data_dir",
         )
 
 
 def _refuse_damaged_files(plan: Plan) -> None:
     """Finds most damaged files in seconds, before hours of work: those without head or end."""
-    if plan.skip_bad_images:
+    if plan.skip_damaged:
         return
     release, names = plan.release, plan.split.index
     paths = [release.image_paths[name] for name in names if name in release.image_paths]
@@ -203,7 +217,9 @@ def _generate(
             shuffle_memory(_SHUFFLE_BYTES),
             tempfile.TemporaryDirectory() as downloads,
         ):
-            config = ChestXray14Config(name=variant.name, image_size=variant.image_size)
+            config = ChestXray14Config(
+                name=variant.name, image_size=variant.image_size, square=variant.square
+            )
             root = os.fspath(Path(data_dir).expanduser())
             builder = Builder(plan=plan, data_dir=root, config=config)
             builder.download_and_prepare(
@@ -217,7 +233,8 @@ def _generate(
         if reason is None:
             raise
         raise UserError(
-            f"{folder} cannot be written: {reason}; free space or choose another --data_dir"
+            f"{folder} cannot be written: {reason}; free space or choose another folder",
+            argument="data_dir",
         ) from error
 
 
@@ -232,23 +249,27 @@ def _storage_failure(error: BaseException | None) -> str | None:
 
 @contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
-    """Makes a folder and keeps other processes out of it; removes it again if it stays empty."""
+    """Makes a folder and keeps other processes out of it; removes it again if it stays empty.
+
+    The lock of a process that was killed is free again: the operating system releases it.
+    """
     made = [place for place in (folder, *folder.parents) if not place.exists()]
+    make_folder(folder)
+    path = folder / ".lock"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be made: {error.strerror}") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
+        lock = filelock.FileLock(path).acquire(blocking=False)
+    except filelock.Timeout as error:
         raise UserError(f"{folder}: another process is preparing this dataset") from error
-    finally:
-        os.close(handle)
-        with suppress(OSError):
-            for place in made:
-                place.rmdir()
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from error
+    with lock:
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()
+                for place in made:
+                    place.rmdir()
 
 
 def _write_left_out(path: Path, left_out: Mapping[str, str]) -> None:

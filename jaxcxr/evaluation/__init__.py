@@ -3,7 +3,7 @@
 One finding, arrays: `classification` (AUC, ROC, operating points), `calibration`, `statistics`
 (bootstrap over patients, DeLong, Holm). Boxes: `boxes` (heat map to boxes, overlaps),
 `localization` (correct and published protocol), `published_protocol`, `outcome` (accuracies and
-intervals). Tables: `tables` (reading and writing CSV), `summary` (all findings and groups),
+intervals). Tables: `tables` (reading and writing CSV), `finding_scores` (all findings and groups),
 `comparison` (two systems), `published` (the paper's figures). The definitions: docs/scoring.md.
 """
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
         calibration,
         classification,
         comparison,
+        finding_scores,
         localization,
         outcome,
         published,
         published_protocol,
         statistics,
-        summary,
         tables,
     )
 
@@ -33,12 +33,12 @@ __all__ = [
     "calibration",
     "classification",
     "comparison",
+    "finding_scores",
     "localization",
     "outcome",
     "published",
     "published_protocol",
     "statistics",
-    "summary",
     "tables",
 ]
 

@@ -82,7 +82,7 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
     Fit it on validation. NaN when only one class is there. It spreads or flattens probabilities
     about one half and cannot move them: those of a loss that weighs findings up, like the paper's,
-    stay too high on average. `fit_platt` mends that.
+    stay too high on average. `fit_platt` corrects that.
     """
     if not has_both_classes(labels):
         return float("nan")

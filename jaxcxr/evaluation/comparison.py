@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from jaxcxr.evaluation import classification, statistics
-from jaxcxr.evaluation.summary import auc_replicates, per_finding, with_mean
+from jaxcxr.evaluation.finding_scores import auc_replicates, per_finding, with_mean
 from jaxcxr.evaluation.tables import PATIENT
 from jaxcxr.findings import FINDINGS
 
@@ -24,8 +24,8 @@ def paired_table(
     Returns:
         finding, auc_a, auc_b, difference (a - b), ci_low, ci_high (bootstrap over patients),
         p_value (DeLong's test with patients as clusters), p_holm (corrected for the number of
-        findings), positives. The last row, "Mean", has no p-values. Findings that a model lacks or
-        that have one class only are NaN.
+        findings), positives. The last row, "Mean", has no p-values. Findings that a model does not
+        have, or that have one class only, are NaN.
     """
     patients = labels[PATIENT].to_numpy()
     aucs = [
@@ -59,26 +59,3 @@ def paired_table(
             "positives": [*positives, positives[scored].sum()],
         }
     )
-
-
-def paired_text(table: pd.DataFrame) -> str:
-    """Returns a `paired_table` as lines for the terminal."""
-    head = f"{'finding':<20}{'A':>6}{'B':>7}{'A - B':>8}  {'95 % interval':<18}"
-    lines = [f"{head}{'p':>8}{'p (Holm)':>10}"]
-    for row in table.to_dict("records"):
-        if np.isnan(row["difference"]):
-            lines.append(f"{row['finding']:<20}{'–':>6}{'–':>7}{'–':>8}  not in both, or one class")
-            continue
-        interval = f"[{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
-        tests = f"{_p_text(row['p_value']):>8}{_p_text(row['p_holm']):>10}"
-        lines.append(
-            f"{row['finding']:<20}{row['auc_a']:>6.3f}{row['auc_b']:>7.3f}"
-            f"{row['difference']:>+8.3f}  {interval:<18}{tests}".rstrip()
-        )
-    return "\n".join(lines)
-
-
-def _p_text(p_value: float) -> str:
-    if np.isnan(p_value):
-        return ""
-    return f"{p_value:.4f}" if p_value >= 1e-4 else "<0.0001"

@@ -7,8 +7,7 @@ findings F along their axes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -136,28 +135,3 @@ def _with_mean(values: np.ndarray) -> np.ndarray:
     """Appends to (..., F, C) values their means over the findings."""
     means = mean_of_known(np.moveaxis(values, -2, -1))
     return np.concatenate([values, means[..., None, :]], axis=-2)
-
-
-def localization_text(table: pd.DataFrame, intervals: pd.DataFrame) -> str:
-    """Returns the accuracies at the paper's two thresholds as lines for the terminal.
-
-    Args:
-        table: Of `localization_table`.
-        intervals: Of `localization_intervals`.
-    """
-    rows = table.merge(intervals, on=["finding", "metric", "threshold"])
-    shown: list[Level] = [("IoU", 0.3), ("IoBB", 0.25)]
-    heads = "".join(f"  {f'{metric} > {threshold:g}':<21}{'AFP':>5}" for metric, threshold in shown)
-    lines = [f"{'finding':<14}{'boxes':>6}{heads}"]
-    for finding, own in rows.groupby("finding", sort=False):
-        at = {(row["metric"], row["threshold"]): row for row in own.to_dict("records")}
-        cells = "".join(_accuracy_text(at[level]) for level in shown)
-        lines.append(f"{finding:<14}{own['boxes'].iloc[0]:>6}{cells}".rstrip())
-    return "\n".join(lines)
-
-
-def _accuracy_text(row: dict[Hashable, Any]) -> str:
-    if np.isnan(row["accuracy"]):
-        return f"  {'–':<26}"
-    interval = f"[{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
-    return f"  {row['accuracy']:.3f} {interval:<15}{row['afp']:>5.2f}"

@@ -1,1 +1,1 @@
-"""Figures, and the page that tells what runs were and how well they did."""
+"""Figures, terminal tables, and the HTML report about runs and their scores."""

@@ -12,7 +12,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from jaxcxr.evaluation import calibration, summary
+from jaxcxr.evaluation import calibration, finding_scores
 from jaxcxr.evaluation.outcome import LEVELS, THRESHOLDS, Level
 from jaxcxr.evaluation.tables import IMAGE, PATIENT
 from jaxcxr.files import write_text
@@ -129,7 +129,7 @@ def _classification(runs: Sequence[RunFiles]) -> dict[str, Any]:
 def _roc_panels(runs: Sequence[RunFiles]) -> dict[str, str]:
     """Returns the ROC curves of every finding that has some."""
     curves = [
-        summary.roc_curves(run.classification.labels, run.classification.predictions)
+        finding_scores.roc_curves(run.classification.labels, run.classification.predictions)
         if run.classification is not None
         else {}
         for run in runs
@@ -157,7 +157,7 @@ def _reliability(runs: Sequence[RunFiles]) -> dict[str, Any]:
         )
         errors.append(
             [
-                summary.with_mean(summary.per_finding(error, labels, predictions))[-1]
+                finding_scores.with_mean(finding_scores.per_finding(error, labels, predictions))[-1]
                 for error in (calibration.expected_calibration_error, calibration.brier_score)
             ]
         )

@@ -42,8 +42,8 @@ _HOME = re.compile(
 )
 
 _RESTORE = "restore it or train again"
-_AUC_AGAIN = "run launch/evaluate_auc.py again"
-_BOXES_AGAIN = "run launch/evaluate_boxes.py again"
+_AUC_AGAIN = "run evaluate_auc again"
+_BOXES_AGAIN = "run evaluate_boxes again"
 
 _MEAN = "Mean"
 _INTERVAL: Columns = {"ci_low": SCORE, "ci_high": SCORE}
@@ -73,7 +73,7 @@ _DAMAGE = (
 
 @dataclasses.dataclass(frozen=True)
 class Classification:
-    """What launch/evaluate_auc.py found.
+    """What evaluate_auc computed.
 
     Attributes:
         auc: finding, auc, ci_low, ci_high, positives, negatives; the last finding is "Mean".
@@ -88,7 +88,7 @@ class Classification:
 
 @dataclasses.dataclass(frozen=True)
 class Localization:
-    """What launch/evaluate_boxes.py found.
+    """What evaluate_boxes computed.
 
     Attributes:
         scores: finding, metric, threshold, accuracy, boxes, afp, ci_low, ci_high.
@@ -141,7 +141,7 @@ class Cases:
 
 @dataclasses.dataclass(frozen=True)
 class RunFiles:
-    """A run as its folder tells it; what it has not been through yet is None.
+    """A run as its folder describes it; what is not there yet is None.
 
     Attributes:
         name: What the report calls it.
@@ -178,8 +178,8 @@ class RunFiles:
             return None
         return (
             f"{self.name} was scored at epoch {', '.join(map(str, sorted(filter(None, others))))} "
-            f"and its best epoch is {self.best_epoch} now; run launch/evaluate_auc.py and "
-            "launch/evaluate_boxes.py again"
+            f"and its best epoch is {self.best_epoch} now; run evaluate_auc and "
+            "evaluate_boxes again"
         )
 
 
@@ -192,7 +192,7 @@ def read_runs(workdirs: Sequence[str | os.PathLike[str]]) -> list[RunFiles]:
     """Reads runs, each under the name of its folder, or its whole path where names coincide.
 
     Raises:
-        UserError: There is none, one is named twice, is no folder of a run or has a damaged file.
+        UserError: There is none, or one is given twice, is not a run or has a damaged file.
     """
     paths = [Path(workdir) for workdir in workdirs]
     if not paths:
@@ -212,7 +212,7 @@ def _read_run(workdir: Path, name: str) -> RunFiles:
     if not (workdir / "config.json").is_file():
         raise UserError(
             f"{workdir} is not the folder of a run: it has no config.json; "
-            "name the --workdir of launch/train.py"
+            "give the folder of a training"
         )
     evaluation = workdir / "evaluation"
     facts, history = workdir / "run.json", workdir / "history.csv"

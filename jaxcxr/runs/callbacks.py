@@ -62,7 +62,7 @@ class _RunFolder(Callback):
         self._acquire()
         if is_primary_process():
             claim_workdir(self.workdir, settings)
-            checkpoints.remove_remains(opened)
+            checkpoints.remove_leftovers(opened)
         self._checkpoints = opened
         return opened
 

@@ -4,7 +4,7 @@ A checkpoint is named by its position: `3` is the end of epoch 3, `3+120` lies 1
 epoch 4. Each holds two Orbax items, `evaluated` (the parameters and batch norm statistics to
 predict with) and `training` (all else that the next step starts from), and `manifest.json`: the
 history, the unfinished epoch, the shapes of all arrays, and the SHA-256 of every file and of
-itself. It is written aside, flushed to the disk and renamed when it is whole.
+itself. It is written to a temporary folder, flushed to the disk and renamed when it is complete.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Position:
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
-    """What `restore_latest` found.
+    """A checkpoint that was read.
 
     Attributes:
         state: What the next step starts from.
@@ -109,7 +109,7 @@ class Checkpoints:
         self.close()
 
     def positions(self) -> list[Position]:
-        """Returns where there are checkpoints, whole or damaged, the earliest first."""
+        """Returns the positions of all checkpoints, damaged ones included, the earliest first."""
         return _positions(self.folder)
 
     def start(self, write: Callable[[], None]) -> None:
@@ -145,8 +145,8 @@ def open_checkpoints(workdir: str | Path, keep: int = KEEP_LATEST) -> Checkpoint
     return Checkpoints(Path(workdir).absolute() / "checkpoints", keep)
 
 
-def remove_remains(checkpoints: Checkpoints) -> None:
-    """Removes what a process left half written; only who holds the lock of the run may."""
+def remove_leftovers(checkpoints: Checkpoints) -> None:
+    """Removes temporary folders of killed processes; only the holder of the run's lock may."""
     for path in checkpoints.folder.glob(f"{_ASIDE}*"):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -207,23 +207,23 @@ def _write(
         require_space(checkpoints.folder, size + _SPACE_BESIDE_ARRAYS)
         with _aside(checkpoints.folder) as aside:
             _write_items(aside / "items", items)
-            os.rename(aside / "items", aside / "whole")
-            _write_manifest(aside / "whole", manifest)
+            os.rename(aside / "items", aside / "complete")
+            _write_manifest(aside / "complete", manifest)
             if path.exists():
                 os.rename(path, aside / "replaced")
-            os.rename(aside / "whole", path)
+            os.rename(aside / "complete", path)
             _flush(checkpoints.folder)
             latest = [p for p in checkpoints.positions() if p <= position][-checkpoints.keep :]
             for old in set(checkpoints.positions()) - {best, *latest}:
                 with contextlib.suppress(FileNotFoundError):
                     os.rename(checkpoints.folder / str(old), aside / str(old))
-    except (OSError, ValueError) as error:  # TensorStore tells a full disk as a ValueError
+    except (OSError, ValueError) as error:  # TensorStore reports a full disk as a ValueError
         raise UserError(_cannot_be_written(path, error)) from error
 
 
 @contextlib.contextmanager
 def _aside(folder: Path) -> Iterator[Path]:
-    """Yields a folder that is gone in the end, with all that is still in it."""
+    """Yields a folder that is removed in the end, with its content."""
     aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=folder))
     try:
         yield aside
@@ -241,7 +241,7 @@ def _write_items(path: Path, items: Mapping[str, Any]) -> None:
 
 
 def _checkpointer() -> ocp.Checkpointer:
-    """Returns Orbax's writer and reader for this process alone: it waits for no other."""
+    """Returns Orbax' writer and reader for this process alone, which waits for no other."""
     own = jax.process_index()
     alone = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
     options = ocp.CompositeOptions(multiprocessing_options=alone)
@@ -253,7 +253,7 @@ def _checkpointer() -> ocp.Checkpointer:
 def _orbax_errors_only_raised() -> Iterator[None]:
     """Keeps Orbax from printing the traceback of an error that it raises as well.
 
-    After a failure that goes on: its threads and tasks tell of it whenever they end.
+    After a failure the filter stays: threads and tasks print when they end.
     """
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
 
@@ -269,13 +269,13 @@ def _orbax_errors_only_raised() -> Iterator[None]:
 
 def _cannot_be_written(path: Path, error: Exception) -> str:
     return (
-        f"{path} cannot be written: {reason_of(error)}; mend that (free space, permission, "
-        "the folder) and start the run again, it goes on after the checkpoint before"
+        f"{path} cannot be written: {reason_of(error)}; fix that (free space, permission, "
+        "the folder) and start the run again, which resumes after the checkpoint before"
     )
 
 
 def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Writes the manifest; when it returns, the whole checkpoint is on the disk."""
+    """Writes the manifest; when it returns, the complete checkpoint is on the disk."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     body = {**manifest, "files": {str(path.relative_to(folder)): _sha256(path) for path in files}}
     (folder / _MANIFEST).write_text(json.dumps({"sha256": _sha256_of(body), "manifest": body}))
@@ -284,7 +284,7 @@ def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Has the operating system write a file or a folder to the disk."""
+    """Makes the operating system write a file or a folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -305,7 +305,7 @@ def _sha256_of(body: Mapping[str, Any]) -> str:
 
 
 class _DamagedError(Exception):
-    """A checkpoint is not as it was written."""
+    """A checkpoint differs from what was written."""
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -352,9 +352,9 @@ def _verified_manifest(folder: Path) -> dict[str, Any]:
 
 
 def restore_latest(checkpoints: Checkpoints, state: TrainState) -> Restored | None:
-    """Returns the latest whole checkpoint, or None where there is none at all.
+    """Returns the latest undamaged checkpoint, or None where there is none at all.
 
-    A damaged one is named in one line, and the one before it is taken.
+    A damaged one is named in one line, and the one before it is used.
 
     Args:
         checkpoints: See `open_checkpoints`.
@@ -383,8 +383,8 @@ def restore_latest(checkpoints: Checkpoints, state: TrainState) -> Restored | No
         )
     if damaged:
         raise UserError(
-            f"{'; '.join(damaged)}; none is whole (or an early version of jaxcxr wrote them). Copy "
-            f"them back from elsewhere, or remove {checkpoints.folder} to train from the start"
+            f"{'; '.join(damaged)}; none is usable (or an early version of jaxcxr wrote them). "
+            f"Copy them back from elsewhere, or remove {checkpoints.folder} to train from the start"
         )
     return None
 
@@ -449,18 +449,18 @@ def restore_best(
     Args:
         workdir: Folder of the run.
         like: Variables (or their shapes and dtypes) of the run's network.
-        settings: The network and image size that config.json tells; not every mistake in them
-            shows in shapes.
+        settings: The network and image size of config.json; not every error in them changes a
+            shape.
 
     Raises:
         UserError: The run has no finished epoch; the best one is damaged or of other settings.
     """
     folder = Path(workdir).absolute() / "checkpoints"
     if not folder.is_dir():
-        raise UserError(f"{workdir} holds no checkpoints; train it first with launch/train.py")
+        raise UserError(f"{workdir} holds no checkpoints; train it first", argument="workdir")
     finished = [p for p in _positions(folder) if not p.steps and p.epochs]
     if not finished:
-        raise UserError(f"{folder} holds no finished epoch; go on training with launch/train.py")
+        raise UserError(f"{folder} holds no finished epoch; train one first", argument="workdir")
     scores = dict(enumerate(_longest_history(folder).scores(), start=1))
     best = max(finished, key=lambda p: scores.get(p.epochs, -np.inf))
     if scores and not np.isfinite(scores.get(best.epochs, -np.inf)):
@@ -510,7 +510,7 @@ def _positions(folder: Path) -> list[Position]:
 
 
 def _items(state: TrainState) -> dict[str, Any]:
-    """Returns the variables to predict with, and all that `state` holds beside them."""
+    """Returns the variables to predict with, and the rest of `state`."""
     training: dict[str, Any] = {"step": state.step, "opt_state": state.opt_state}
     if state.average is not None:
         training["variables"] = state.variables

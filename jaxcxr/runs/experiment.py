@@ -18,6 +18,7 @@ from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, backbones, build_classifier, classifier_config, heads
 from jaxcxr.models.fields import field_types, plain_type
 from jaxcxr.runs.callbacks import BackupAndRestore, StopOnSignals
+from jaxcxr.runs.trained import starting_weights
 from jaxcxr.runs.workdir import Config, claim_workdir, trained_on_other_data, write_run_facts
 from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.callbacks import (
@@ -65,7 +66,7 @@ _OF_FIT = (
 
 
 class PreparedData(Protocol):
-    """What an experiment needs of a prepared dataset; see `jaxcxr.data.load`."""
+    """The part of a prepared dataset that an experiment uses; see `jaxcxr.data.load`."""
 
     @property
     def train(self) -> DataSource:
@@ -79,7 +80,7 @@ class PreparedData(Protocol):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What run.json tells about the data: its source, sizes of the splits."""
+        """What run.json says about the data: its source, sizes of the splits."""
         ...
 
 
@@ -97,9 +98,9 @@ def default_config() -> Config:
                 "head": {"name": "Baseline", **_unset_fields(heads())},
                 "sizes": (),  # of a MultiSize
             },
-            "initial_weights": "imagenet",  # or "random", or a path (launch/convert_weights.py)
+            "initial_weights": "imagenet",  # or "random", or the path of a file or folder
             "frozen": (),  # parts that are not trained: ("backbone",), ("backbone/stage1",) …
-            "data": {"image_size": 256, "split": "by_patient", "split_seed": 0},
+            "data": {"image_size": 256, "split": "by_patient", "split_seed": 0, "square": "squash"},
             "loss": "weighted_cross_entropy",  # or one of `LOSSES`
             "label_smoothing": 0.0,
             "metrics": ("auc",),  # of the validation split, after each epoch
@@ -158,7 +159,7 @@ class Experiment:
         """Reads the settings of a file of configs/; `default_config` lists them all.
 
         Raises:
-            UserError: A setting is unknown, missing or of another type; a value is unfit.
+            UserError: A setting is unknown, missing or of another type; a value is invalid.
         """
         _check_settings(config, default_config())
         if not 0 <= config.label_smoothing < 1:
@@ -182,9 +183,9 @@ class Experiment:
         )
 
     def train(self, data: PreparedData, workdir: Path) -> Run:
-        """Trains in `workdir`, or goes on where an earlier call was stopped.
+        """Trains in `workdir`, or resumes where an earlier call was stopped.
 
-        SIGTERM or SIGINT ends the step under way and saves; `Run.interrupted` tells of it.
+        SIGTERM or SIGINT ends the step under way and saves; `Run.interrupted` names it.
 
         Args:
             data: The prepared dataset that `config.data` names.
@@ -206,7 +207,7 @@ class Experiment:
         settings = {**self.config.to_dict(), "model": classifier_config(self.model)}
         claim_workdir(workdir, settings)
         if (other := trained_on_other_data(workdir, data.facts)) is not None:
-            raise UserError(f"{other}; name a new --workdir, or that --data_dir")
+            raise UserError(f"{other}; name a new folder, or that dataset", argument="workdir")
         if not (workdir / "run.json").exists():
             parameters = count_parameters(self.model, self.config.data.image_size)
             write_run_facts(workdir, data=dict(data.facts), parameters=parameters)
@@ -220,7 +221,7 @@ class Experiment:
             optimizer=self.optimizer,
             loss=self.loss,
             metrics=self.config.metrics,
-            initial_weights=self.initial_weights,
+            initial_weights=starting_weights(self.initial_weights),
             frozen=self.config.frozen,
             augmentation=self.augmentation,
             debug_nonfinite=self.config.debug_nonfinite,
@@ -255,7 +256,7 @@ def _set_fields(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_settings(config: Any, known: Config, place: str = "config") -> None:
-    """Refuses what is no setting, or of another type than in `known`."""
+    """Refuses unknown settings, and values of another type than in `known`."""
     if not isinstance(config, Mapping | ml_collections.ConfigDict):
         raise UserError(f"{place} is {config!r}; it must hold {', '.join(known)}")
     if place in ("config.model.backbone", "config.model.head"):
@@ -263,7 +264,7 @@ def _check_settings(config: Any, known: Config, place: str = "config") -> None:
     for name, value in config.items():
         if name not in known:
             close = difflib.get_close_matches(name, known, 1) or [f"one of {', '.join(known)}"]
-            raise UserError(f"{place}.{name} is no setting; did you mean {close[0]}?")
+            raise UserError(f"{place}.{name} is not a setting; did you mean {close[0]}?")
         kind = known.get_type(name)
         if issubclass(kind, ml_collections.ConfigDict):
             _check_settings(value, known[name], f"{place}.{name}")
@@ -271,11 +272,13 @@ def _check_settings(config: Any, known: Config, place: str = "config") -> None:
             raise UserError(f"{place}.{name} is {value!r}; expected {kind.__name__}")
     missing = set(known) - set(config)
     if missing and not place.startswith("config.model"):  # whose parts have values of their own
-        raise UserError(f"{place} lacks {', '.join(sorted(missing))}; start from default_config()")
+        raise UserError(
+            f"{place} is missing {', '.join(sorted(missing))}; start from default_config()"
+        )
 
 
 def _fits(value: Any, kind: type) -> bool:
-    """Tells whether a value can stand for one of a type, as JSON may hold it."""
+    """Returns whether a value, as JSON may hold it, is one of a type."""
     if isinstance(value, bool):
         return kind is bool
     return isinstance(value, {float: int | float, tuple: list | tuple}.get(kind, kind))
@@ -285,7 +288,7 @@ def _initial_weights(value: str) -> str:
     if value not in ("imagenet", "random") and not (value and os.path.exists(value)):
         raise UserError(
             f"config.initial_weights is {value!r}, which does not exist; use imagenet, random, "
-            "a file of PyTorch's, or a folder of launch/convert_weights.py"
+            "or the path of a file or folder of weights"
         )
     return value
 

@@ -1,12 +1,13 @@
-"""A lock on the folder of a run: two runs that write to one would ruin each other's files."""
+"""A lock on the folder of a run: two runs that write to one would ruin each other's files.
+
+The lock itself is `filelock`'s on `.lock`; `lock.json` beside it names the holder.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import datetime
-import errno
-import fcntl
 import json
 import os
 import socket
@@ -14,8 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import filelock
+
 from jaxcxr.errors import UserError
-from jaxcxr.files import is_alive, make_folder
+from jaxcxr.files import make_folder, write_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,12 +27,13 @@ class Lock:
 
     Attributes:
         path: The file `lock.json`, which names host and process.
-        descriptor: Of that file; the operating system lets go of the lock when the process ends,
-            however it ends.
+        content: What this process wrote there.
+        file: The lock; the operating system releases it when the process ends, however it ends.
     """
 
     path: Path
-    descriptor: int
+    content: str
+    file: filelock.BaseFileLock
 
     def check(self) -> None:
         """Makes sure that the folder is still the one that was locked.
@@ -37,105 +41,73 @@ class Lock:
         Raises:
             UserError: The folder or its lock is gone, or another run has it now.
         """
-        if not _is_file_of(self.path, self.descriptor):
+        if not self._is_ours():
             raise UserError(
                 f"{self.path} is gone: the folder was removed, moved, or taken over by another run "
                 "while this one was writing to it; put it back, or start again in another folder"
             )
 
     def release(self) -> None:
-        """Lets go; the file is removed."""
+        """Releases the lock and removes `lock.json`."""
         with contextlib.suppress(OSError):
-            if _is_file_of(self.path, self.descriptor):
+            if self._is_ours():
                 self.path.unlink()
-        os.close(self.descriptor)
+        self.file.release()
+
+    def _is_ours(self) -> bool:
+        with contextlib.suppress(OSError):
+            return self.path.read_text(encoding="utf-8") == self.content
+        return False
 
 
 def acquire(workdir: str | Path) -> Lock:
     """Locks the folder of a run for this process; the folder is made where it is missing.
 
-    The lock of a process of this machine that is dead is taken over.
+    The lock of a dead process of this machine is taken over.
 
     Raises:
         UserError: Another run has the folder, or it cannot be written to.
     """
     make_folder(workdir)
     path = Path(workdir) / "lock.json"
-    while True:
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
+    file = filelock.FileLock(path.with_name(".lock"), thread_local=False)
+    try:
+        file.acquire(blocking=False)
+    except filelock.Timeout:
+        raise UserError(
+            f"{path.parent} is in use by another run: {_words(_read(path))}; wait until it ends, "
+            "stop it, or name another folder",
+            argument="workdir",
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written: {error.strerror}; name another folder", argument="workdir"
+        ) from error
+    try:
+        holder = _read(path)
+        if holder.get("host") not in (None, socket.gethostname()):  # file systems may lock locally
             raise UserError(
-                f"{path} cannot be written: {error.strerror}; name another --workdir"
-            ) from error
-        holder = _read(descriptor)
-        problem = _problem(path, holder, free=_try_to_lock(descriptor, holder))
-        if problem:
-            os.close(descriptor)
-            raise UserError(problem)
-        if _is_file_of(path, descriptor):
-            break
-        os.close(descriptor)  # its run ended, and removed it, after we had opened it
-    try:
-        _write(descriptor)
-    except OSError as error:
-        Lock(path, descriptor).release()
-        raise UserError(f"{path} cannot be written: {error.strerror}; free space") from error
-    return Lock(path, descriptor)
+                f"{path.parent} is in use by a run of another machine: {_words(holder)}; "
+                f"if that run is dead, delete {path} and start again"
+            )
+        since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        ours = {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
+        write_text(path, json.dumps(ours) + "\n")
+    except UserError:
+        file.release()
+        raise
+    return Lock(path, json.dumps(ours) + "\n", file)
 
 
-def _try_to_lock(descriptor: int, holder: Mapping[str, Any]) -> bool:
-    """Locks the file; where the file system has no locks, a living holder is one who has it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
-            raise
-        return not is_alive(holder.get("pid", 0))
-    return True
-
-
-def _problem(path: Path, holder: Mapping[str, Any], *, free: bool) -> str | None:
-    host = holder.get("host")
-    if free and host in (None, socket.gethostname()):
-        return None
-    who = f"process {holder.get('pid', '?')} on {host or 'this machine'}"
+def _words(holder: Mapping[str, Any]) -> str:
     since = f", since {holder['since']}" if "since" in holder else ""
-    if host in (None, socket.gethostname()):
-        return (
-            f"{path.parent} is in use by another run: {who}{since}; "
-            "wait until it ends, stop it, or name another --workdir"
-        )
-    return (
-        f"{path.parent} is in use by a run of another machine: {who}{since}; "
-        f"if that run is dead, delete {path} and start again"
-    )
+    return f"process {holder.get('pid', '?')} on {holder.get('host', 'this machine')}{since}"
 
 
-def _is_file_of(path: Path, descriptor: int) -> bool:
+def _read(path: Path) -> dict[str, Any]:
+    """Returns who holds the lock; nothing where that is not known."""
     try:
-        there = os.stat(path)
-    except OSError:
-        return False
-    ours = os.fstat(descriptor)
-    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
-
-
-def _read(descriptor: int) -> dict[str, Any]:
-    """Returns who holds the lock; nothing where a process died before it had written that."""
-    try:
-        holder = json.loads(os.pread(descriptor, 4096, 0))
-    except ValueError:
+        holder = json.loads(path.read_bytes())
+    except (OSError, ValueError):
         return {}
     return holder if isinstance(holder, dict) else {}
-
-
-def _write(descriptor: int) -> None:
-    since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
-    content = json.dumps(holder).encode() + b"\n"
-    os.ftruncate(descriptor, 0)
-    if os.pwrite(descriptor, content, 0) < len(content):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as a wish to stop that can be asked about."""
+"""SIGTERM and SIGINT as a request to stop, to be polled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class SignalWatch:
     """Remembers the first SIGTERM or SIGINT; a second one of either ends the process at once.
 
-    Outside the main thread, where Python handles no signals, it watches nothing.
+    Outside the main thread, where Python handles no signals, it does nothing.
     """
 
     def __init__(self) -> None:
@@ -21,12 +21,12 @@ class SignalWatch:
         self._before: dict[signal.Signals, Any] = {}
 
     def start(self) -> None:
-        """Takes the signals over."""
+        """Installs the handlers."""
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
 
     def stop(self) -> None:
-        """Gives the signals back to whoever handled them before."""
+        """Restores the earlier handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}

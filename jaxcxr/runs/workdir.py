@@ -1,4 +1,4 @@
-"""The folder of one run: what was asked for (config.json) and what it ran on (run.json)."""
+"""The folder of one run: its settings (config.json) and where it ran (run.json)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import jax
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
 from jaxcxr.files import remove_file, write_text
+from jaxcxr.models.weights.weight_folder import STUDY_IMAGE_SIZE, is_weight_folder
 
 Config = Any
 """An `ml_collections.ConfigDict`; type checkers cannot know its attributes."""
@@ -32,7 +33,7 @@ _MAY_CHANGE = frozenset(
         "steps_per_dispatch",
     }
 )
-"""What a run may be resumed with although its config.json says otherwise."""
+"""Settings that may differ when a run is resumed."""
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -41,7 +42,7 @@ def read_config(workdir: str | Path) -> Config:
     """Reads `config.json` of a run.
 
     Raises:
-        UserError: `workdir` is no folder of a run, or the file is damaged.
+        UserError: `workdir` is not the folder of a run, or the file is damaged.
     """
     import ml_collections  # lazy: `fit` and `Predictor` serve where it is not installed
 
@@ -54,7 +55,8 @@ def read_config(workdir: str | Path) -> Config:
     except OSError as error:
         raise UserError(
             f"{workdir} is not the folder of a run: {path} cannot be read "
-            f"({error.strerror}); name the --workdir of launch/train.py"
+            f"({error.strerror}); name the folder of a training",
+            argument="workdir",
         ) from error
     except (ValueError, TypeError, RecursionError) as error:
         raise UserError(
@@ -63,17 +65,19 @@ def read_config(workdir: str | Path) -> Config:
 
 
 def read_variant(workdir: str | Path) -> Variant:
-    """Reads which prepared dataset launch/train.py was to train a run on.
+    """Reads which prepared dataset a run was trained on.
 
     Raises:
-        UserError: The errors of `read_config`; another program or hand wrote the file.
+        UserError: The file cannot be read, or does not name a dataset.
     """
+    if is_weight_folder(workdir):
+        return Variant(image_size=STUDY_IMAGE_SIZE)
     try:
         return Variant(**read_config(workdir).data)
     except (AttributeError, TypeError) as error:
         raise UserError(
-            f"{workdir}/config.json does not say what launch/train.py writes of the dataset "
-            f"({error}); restore it or train anew"
+            f"{workdir}/config.json does not name the prepared dataset ({error}); restore it or "
+            "train again in another folder"
         ) from error
 
 
@@ -81,7 +85,7 @@ def claim_workdir(workdir: str | Path, config: Mapping[str, Any]) -> None:
     """Makes `workdir` the folder of the run that `config` describes, or checks that it is.
 
     A new folder gets `config.json`, as does one in which no epoch was finished. In the folder of an
-    earlier run every setting that both know must be equal, but for the number of epochs.
+    earlier run every setting that both have must be equal, except those that may change.
 
     Raises:
         UserError: The folder belongs to another run; the message names each difference.
@@ -92,7 +96,8 @@ def claim_workdir(workdir: str | Path, config: Mapping[str, Any]) -> None:
         if different and any((Path(workdir) / "checkpoints").glob("[0-9]*")):
             raise UserError(
                 f"{workdir} holds another run: {'; '.join(different)}. "
-                "Name a new --workdir, or the settings of that run to go on with it"
+                "Name a new folder, or use the settings of that run to resume it",
+                argument="workdir",
             )
         if not different:
             return
@@ -105,7 +110,7 @@ def different_settings(there: Mapping[str, Any], config: Mapping[str, Any]) -> l
 
     Args:
         there: Settings of an earlier run.
-        config: The settings asked for. What only one of both knows may be anything, but for the
+        config: The settings asked for. Those that only one of both has are not compared, except the
             network's.
     """
     asked = dict(_flatten(json.loads(json.dumps(dict(config)))))
@@ -134,7 +139,7 @@ def _data_facts(workdir: str | Path) -> Mapping[str, Any]:
 
 
 def trained_on_other_data(workdir: str | Path, facts: Mapping[str, Any]) -> str | None:
-    """Returns a remark where run.json tells of another dataset than `facts`, None otherwise."""
+    """Returns a remark where run.json names another dataset than `facts`, None otherwise."""
     there = _data_facts(workdir)
     if not there or there.get("fingerprint") == facts.get("fingerprint"):
         return None

@@ -19,7 +19,7 @@ class Augmentation:
     Attributes:
         horizontal_flip: Mirror it left to right, every second time (CheXNet).
         crop_scale: Smallest share of the area that a random square crop keeps; it is resized to the
-            whole image. 1 keeps all.
+            image's size. 1 keeps all.
         rotation: Largest angle of a random rotation about the center, in degrees.
         translation: Largest random shift along each axis, as a share of the image's size.
         intensity_shift: Largest random change of brightness, as a share of the gray range, and of

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from jaxcxr.data import load, preparation, prepare, read_release, split_by_patient
 from jaxcxr.data.quiet_tensorflow import tfds
@@ -114,7 +115,7 @@ def test_the_dataset_of_another_release_is_not_reused(prepared, make_release):
         prepare(read_release(other.root), data_dir, image_size=32)
     relabeled = make_release("labels", patients=50)
     relabeled.edit(relabeled.metadata, "Hernia,0,3,", "Mass,0,3,")
-    with pytest.raises(UserError, match="remove it or choose another --data_dir"):
+    with pytest.raises(UserError, match="remove it or choose another folder"):
         prepare(read_release(relabeled.root), data_dir, image_size=32)
 
 
@@ -122,7 +123,7 @@ def test_a_damaged_dataset_is_not_reused(prepared, tmp_path):
     folder, data_dir = prepared
     shutil.copytree(data_dir, tmp_path / "copy")
     (tmp_path / "copy/chest_xray14/32/1.0.0/dataset_info.json").unlink()
-    with pytest.raises(UserError, match=r"1\.0\.0: no readable dataset; remove this folder"):
+    with pytest.raises(UserError, match=r"1\.0\.0: not a readable dataset; remove this folder"):
         prepare(read_release(folder.root), tmp_path / "copy", image_size=32)
 
 
@@ -144,6 +145,32 @@ def test_variants_lie_side_by_side(make_release, tmp_path):
     assert names == set(release.images["image_name"][authors_split(release.images) == "validation"])
 
 
+@pytest.mark.parametrize("square", ["squash", "pad"])
+def test_radiographs_that_are_not_square(make_release, tmp_path, square):
+    """The reference resizes with Pillow and places by hand; boxes stay in the file's pixels."""
+    folder = make_release(patients=10)
+    path, pixels = folder.image("00000005_000.png"), np.zeros((50, 100), np.uint8)
+    pixels[:, 60:] = 200
+    Image.fromarray(pixels).save(path)
+    release = read_release(folder.root)
+    prepare(release, tmp_path, image_size=16, square=square)
+    data = load(tmp_path, 16, square=square)
+    assert data.facts["square"] == square
+    held = data.test.in_memory().fields
+    image = held["image"][list(held["image_name"]).index("00000005_000.png"), ..., 0]
+    expected = np.zeros((16, 16), np.uint8)
+    rows = slice(4, 12) if square == "pad" else slice(16)
+    size = (16, rows.stop - rows.start) if square == "pad" else (16, 16)
+    bilinear = Image.Resampling.BILINEAR
+    expected[rows] = np.asarray(Image.fromarray(pixels).resize(size, bilinear))
+    np.testing.assert_array_equal(image, expected)
+    boxes = data.test.boxes().set_index("image_name").loc["00000005_000.png"]
+    in_file = np.array([38.4, 64, 256, 211.2]) * [100 / 1024, 50 / 1024, 100 / 1024, 50 / 1024]
+    np.testing.assert_allclose(boxes[["x", "y", "w", "h"]].to_numpy(float), in_file, rtol=1e-6)
+    with pytest.raises(UserError, match="no such dataset"):
+        load(tmp_path, 16, square="pad" if square == "squash" else "squash")
+
+
 def damage(folder) -> None:
     """Cuts one file short, and spoils another one in a way that only decoding shows."""
     short = folder.image("00000001_000.png")
@@ -157,7 +184,7 @@ def damage(folder) -> None:
 def test_damaged_radiographs_are_refused(make_release, tmp_path):
     folder = make_release()
     damage(folder)
-    with pytest.raises(UserError, match="--on_bad_image=skip") as caught:
+    with pytest.raises(UserError, match="on_bad_image=skip") as caught:
         prepare(read_release(folder.root), tmp_path / "datasets", image_size=16)
     assert "00000001_000.png: " in str(caught.value)  # found before anything is decoded
     shutil.copy(folder.image("00000001_001.png"), folder.image("00000001_000.png"))
@@ -176,7 +203,7 @@ def test_damaged_radiographs_are_left_out_when_asked(make_release, tmp_path):
     folder.image("00000008_000.png").unlink()
     release = read_release(folder.root, allow_missing=True)
     for reused in (False, True):
-        done = prepare(release, tmp_path, image_size=16, skip_bad_images=True)
+        done = prepare(release, tmp_path, image_size=16, on_bad_image="skip")
         assert done.reused == reused
         assert sum(done.images.values()) == 37
         assert done.left_out["00000008_000.png"] == "no file"
@@ -192,7 +219,7 @@ def test_a_split_without_usable_radiographs_is_refused(make_release, tmp_path):
     for name in folder.test.read_text().split():
         folder.image(name).write_bytes(b"")
     with pytest.raises(UserError, match="no usable radiograph for the test split: all 2"):
-        prepare(read_release(folder.root), tmp_path / "out", image_size=16, skip_bad_images=True)
+        prepare(read_release(folder.root), tmp_path / "out", image_size=16, on_bad_image="skip")
     for name in folder.test.read_text().split():
         folder.image(name).unlink()
     with pytest.raises(UserError, match="the test split would be empty"):
@@ -202,8 +229,8 @@ def test_a_split_without_usable_radiographs_is_refused(make_release, tmp_path):
 
 def test_patients_stay_in_their_split_in_a_partial_download(make_release, tmp_path):
     folder = make_release()
-    whole = read_release(folder.root)
-    split = dict(zip(whole.images["image_name"], split_by_patient(whole.images), strict=True))
+    complete = read_release(folder.root)
+    split = dict(zip(complete.images["image_name"], split_by_patient(complete.images), strict=True))
     for patient in range(1, 20, 3):
         folder.image(f"{patient:08d}_000.png").unlink()
     done = prepare(read_release(folder.root, allow_missing=True), tmp_path, image_size=16)
@@ -216,18 +243,19 @@ def test_two_preparations_do_not_meet(make_release, tmp_path):
     release = read_release(make_release(patients=10).root)
     place = tmp_path / "chest_xray14/16"
     place.mkdir(parents=True)
-    handle = os.open(place, os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(UserError, match="another process is preparing this dataset"):
-        prepare(release, tmp_path, image_size=16)
-    os.close(handle)
+    with open(place / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="another process is preparing this dataset"):
+            prepare(release, tmp_path, image_size=16)
+    assert (place / ".lock").exists()  # as a process leaves it that is killed
     assert not prepare(release, tmp_path, image_size=16).reused
+    assert [path.name for path in place.iterdir()] == ["1.0.0"]
 
 
 def test_a_place_that_cannot_be_written(make_release, tmp_path):
     release = read_release(make_release(patients=10).root)
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(UserError, match="file/chest_xray14/16 cannot be made: Not a directory"):
+    with pytest.raises(UserError, match="file/chest_xray14/16 cannot be written: "):
         prepare(release, tmp_path / "file", image_size=16)
 
 
@@ -265,7 +293,7 @@ def test_a_killed_preparation_leaves_no_dataset(make_release, tmp_path):
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    assert [path.name.split(".")[0] for path in place.iterdir()] == ["incomplete"]
+    assert {path.name.split(".")[0] for path in place.iterdir()} == {"", "incomplete"}
     with pytest.raises(UserError, match="no such dataset"):
         load(tmp_path / "out", 512)
     assert not prepare(read_release(folder.root), tmp_path / "out", image_size=512).reused

@@ -10,10 +10,10 @@ from jaxcxr.errors import UserError
 
 def test_a_wrong_pair_of_flags(prepared, tmp_path):
     release = read_release(prepared[0].root)
-    with pytest.raises(UserError, match="--beam_runner"):
+    with pytest.raises(UserError, match="beam_options need a runner"):
         prepare(release, tmp_path, image_size=32, beam_options=["--direct_num_workers=2"])
-    with pytest.raises(UserError, match="--on_bad_image=skip does not go with"):
-        prepare(release, tmp_path, image_size=32, beam_runner="DirectRunner", skip_bad_images=True)
+    with pytest.raises(UserError, match="Beam cannot leave out damaged files"):
+        prepare(release, tmp_path, image_size=32, beam_runner="DirectRunner", on_bad_image="skip")
     assert not list(tmp_path.iterdir())
 
 
@@ -41,12 +41,12 @@ def test_the_same_records(prepared, tmp_path):
 def test_a_damaged_file_is_named(prepared, tmp_path):
     release = read_release(prepared[0].root)
     path = next(iter(release.image_paths.values()))
-    whole = path.read_bytes()
-    middle = len(whole) // 2
+    complete = path.read_bytes()
+    middle = len(complete) // 2
     try:
-        path.write_bytes(whole[:middle] + bytes(8) + whole[middle + 8 :])
+        path.write_bytes(complete[:middle] + bytes(8) + complete[middle + 8 :])
         with pytest.raises(UserError, match=path.name):
             prepare(release, tmp_path, image_size=32, beam_runner="DirectRunner")
     finally:
-        path.write_bytes(whole)
+        path.write_bytes(complete)
     assert not list(tmp_path.rglob("*.tfrecord*"))

@@ -104,17 +104,17 @@ def test_the_authors_split_follows_the_list_and_not_the_table():
     assert split.tolist() == ["validation"] * 2 + ["train"] * 14 + ["test"]
 
 
-@pytest.mark.parametrize("way", ["by_patient", "authors"])
-def test_an_empty_split_is_refused(way):
+@pytest.mark.parametrize("method", ["by_patient", "authors"])
+def test_an_empty_split_is_refused(method):
     with pytest.raises(UserError, match=r"the train split would be empty .*validation 1, test 2"):
-        split_images(radiographs([1, 2]), way)
+        split_images(radiographs([1, 2]), method)
     with pytest.raises(UserError, match="the test split would be empty"):
-        split_images(radiographs([8, 8], test_patients=0), way)
+        split_images(radiographs([8, 8], test_patients=0), method)
     with pytest.raises(UserError, match="the train and validation split would be empty"):
-        split_images(radiographs([3, 2], test_patients=2), way)
+        split_images(radiographs([3, 2], test_patients=2), method)
 
 
-def test_an_unknown_way_is_refused():
+def test_an_unknown_method_is_refused():
     with pytest.raises(UserError, match="split is 'random'; use one of by_patient, authors"):
         split_images(radiographs([3, 2]), "random")
 
@@ -124,8 +124,9 @@ def test_variants_have_the_names_of_their_folders():
     assert Variant(96, "by_patient", 3).name == "96_seed3"
     assert Variant(256, "authors").name == "256_authors"
     assert Variant(64).folder("data").parts[-4:] == ("data", "chest_xray14", "64", "1.0.0")
-    assert Variant(96, split_seed=3).flags == "--image_size=96 --split_seed=3"
-    assert Variant(96, "authors").flags == "--image_size=96 --split=authors"
+    assert Variant(96, "by_patient", 3, "pad").name == "96_seed3_pad"
+    assert str(Variant(96, split_seed=3)) == "image_size=96, split_seed=3"
+    assert str(Variant(96, "authors", square="pad")) == "image_size=96, split=authors, square=pad"
 
 
 @pytest.mark.parametrize(
@@ -134,6 +135,7 @@ def test_variants_have_the_names_of_their_folders():
         ({"image_size": 4}, "image_size is 4; it must lie from 16 to 2048 pixels"),
         ({"image_size": 4096}, "image_size is 4096"),
         ({"split": "mine"}, "split is 'mine'; use one of by_patient, authors"),
+        ({"square": "crop"}, "square is 'crop'; use one of squash, pad"),
         ({"split_seed": -1}, "split_seed is -1; it must be 0 or more"),
     ],
 )

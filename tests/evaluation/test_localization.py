@@ -11,11 +11,11 @@ from jaxcxr.evaluation.outcome import (
     LEVELS,
     localization_intervals,
     localization_table,
-    localization_text,
 )
 from jaxcxr.evaluation.published_protocol import NO_FAULTS, Faults, published_outcome
 from jaxcxr.evaluation.statistics import draw_patients
 from jaxcxr.findings import BOXED_FINDINGS, canonical_finding
+from jaxcxr.reporting.score_text import localization_text
 
 REAL_BOXES = Path(__file__).parents[3] / "shared" / "nih_metadata" / "BBox_List_2017.csv"
 needs_real_boxes = pytest.mark.skipif(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxcxr.evaluation import summary, tables
+from jaxcxr.evaluation import finding_scores, tables
 from jaxcxr.evaluation.boxes import heatmap_boxes, peak_point
 from jaxcxr.evaluation.localization import pointing_game, score_boxes
 from jaxcxr.evaluation.outcome import localization_intervals, localization_table
@@ -65,8 +65,8 @@ def write_classification(folder: Path, seed: int, images: list[str]) -> None:
     labels.insert(0, tables.IMAGE, images)
     predictions = pd.DataFrame(probabilities, columns=list(FINDINGS))
     predictions.insert(0, tables.IMAGE, images)
-    scores = summary.score_table(labels, predictions, bootstraps=20, seed=0)
-    tables.write(scores.loc[:, summary.AUC_COLUMNS], folder / "auc.csv")
+    scores = finding_scores.score_table(labels, predictions, bootstraps=20, seed=0)
+    tables.write(scores.loc[:, finding_scores.AUC_COLUMNS], folder / "auc.csv")
     tables.write(labels, folder / "labels.csv")
     tables.write(predictions, folder / "predictions.csv")
 

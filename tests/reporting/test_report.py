@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import subprocess
@@ -9,12 +10,30 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from jaxcxr.evaluation.published import MODELS, published_auc
 from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
 from jaxcxr.reporting import report
 from jaxcxr.reporting.runs import read_runs
 
 REPOSITORY = Path(__file__).parents[2]
 VOID = {"meta", "img", "input", "br", "wbr", "link"}
+
+
+@dataclasses.dataclass
+class Cell:
+    """A cell of a table: its attributes, its text, and the small print below."""
+
+    attributes: dict[str, str | None]
+    text: str = ""
+    interval: str = ""
+
+
+@dataclasses.dataclass
+class Table:
+    """A table of a page, row by row."""
+
+    caption: str
+    rows: list[list[Cell]]
 
 
 class Page(HTMLParser):
@@ -25,18 +44,33 @@ class Page(HTMLParser):
         self.elements: list[tuple[str, dict[str, str]]] = []
         self.words: list[str] = []
         self.open: list[str] = []
+        self.tables: list[Table] = []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         self.elements.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
+        if tag == "table":
+            self.tables.append(Table("", []))
+        elif tag == "tr":
+            self.tables[-1].rows.append([])
+        elif tag in ("td", "th"):
+            self.tables[-1].rows[-1].append(Cell(dict(attrs)))
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
         self.words.append(data)
+        if "caption" in self.open:
+            self.tables[-1].caption += data
+        elif {"td", "th"} & {*self.open}:
+            cell = self.tables[-1].rows[-1][-1]
+            if "small" in self.open:
+                cell.interval += data
+            else:
+                cell.text += data.strip()
 
     @property
     def text(self) -> str:
@@ -80,25 +114,51 @@ def test_every_picture_has_words(page):
 
 
 def test_table_rows_are_equally_long(page):
-    for table in re.findall(r"<table.*?</table>", page, re.DOTALL):
-        lengths = set()
-        for row in re.findall(r"<tr.*?</tr>", table, re.DOTALL):
-            spans = re.findall(r"<t[hd]\b[^>]*?(?:colspan=\"(\d+)\")?>", row)
-            lengths.add(sum(int(span or 1) for span in spans))
-        assert len(lengths) == 1
+    for table in Page(page).tables:
+        lengths = {
+            sum(int(cell.attributes.get("colspan") or 1) for cell in row) for row in table.rows
+        }
+        assert len(lengths) == 1, table.caption
 
 
-def test_it_tells_the_scores(page, three_runs):
-    text = Page(page).text
-    for workdir in three_runs:
-        scores = pd.read_csv(workdir / "evaluation" / "auc.csv")
-        assert all(f"{auc:.3f}" in text for auc in scores["auc"])
-        assert all(f"{low:.3f}–" in text for low in scores["ci_low"])
-        boxes = pd.read_csv(workdir / "evaluation" / "localization.csv")
-        assert all(f"{accuracy:.3f}" in text for accuracy in boxes["accuracy"])
-    assert "Pleural thickening" in text
-    assert "0.9268" not in text  # published figures are rounded as ours are
-    assert "0.927" in text
+def shown(number: float) -> str:
+    return "–" if np.isnan(number) else f"{number:.3f}"
+
+
+def test_aucs_stand_in_their_row_and_column(page, three_runs):
+    (table,) = [table for table in Page(page).tables if table.caption.startswith("AUC per finding")]
+    _, header, *rows = table.rows
+    assert [cell.text for cell in header[2:5]] == [workdir.name for workdir in three_runs]
+    published = published_auc().pivot(index="finding", columns="model", values="auc")
+    for workdir, column in zip(three_runs, (2, 3, 4), strict=True):
+        scores = pd.read_csv(workdir / "evaluation" / "auc.csv").to_dict("records")
+        assert len(rows) == len(scores) == 15
+        for row, score in zip(rows, scores, strict=True):
+            assert row[0].text.lower().replace(" ", "_") == score["finding"].lower()
+            if score["finding"] != "Mean":
+                assert row[1].text == str(score["positives"])
+            assert row[column].text == shown(score["auc"])
+            assert row[column].interval == f"{score['ci_low']:.3f}–{score['ci_high']:.3f}"
+    for row, finding in zip(rows, FINDINGS, strict=False):
+        expected = [shown(published.loc[finding, model]) for model in MODELS]
+        assert [cell.text for cell in row[5:]] == expected
+
+
+def test_accuracies_stand_in_their_row_and_column(page, three_runs):
+    names = [workdir.name for workdir in three_runs]
+    for metric in ("IoU", "IoBB", "IoGT"):
+        caption = f"Part of the annotated boxes found at every threshold of {metric}"
+        (table,) = [table for table in Page(page).tables if table.caption.startswith(caption)]
+        rows = {(row[0].text, row[1].text): row[2:] for row in table.rows[1:]}
+        for kind, suffix in {"": "", "_published": ", published scoring"}.items():
+            for workdir, name in zip(three_runs, names, strict=True):
+                scores = pd.read_csv(workdir / "evaluation" / f"localization{kind}.csv")
+                scores = scores[scores["metric"] == metric]
+                for threshold, of_findings in scores.groupby("threshold"):
+                    row = rows[f"{threshold:g}", name + suffix]
+                    expected = [shown(accuracy) for accuracy in of_findings["accuracy"]]
+                    assert [cell.text for cell in row[:-1]] == expected
+                    assert row[-1].text == shown(of_findings["afp"].iloc[-1])
 
 
 def test_it_tells_what_was_run(page):
@@ -120,17 +180,12 @@ def test_findings_can_be_filtered(page):
 
 
 def test_the_best_of_a_row_is_marked(page, three_runs):
-    aucs = {
-        workdir.name: pd.read_csv(workdir / "evaluation" / "auc.csv").set_index("finding")["auc"]
-        for workdir in three_runs
-    }
-    table = next(t for t in re.findall(r"<table.*?</table>", page, re.DOTALL) if "Positives" in t)
-    row = re.search(r'<tr data-finding="Edema">.*?</tr>', table, re.DOTALL)
-    assert row is not None
-    cells = re.findall(r"<td([^>]*)>([\d.]+)", row.group())[1:4]
-    best = max(aucs, key=lambda run: aucs[run]["Edema"])
-    marked = [run for run, (classes, _) in zip(aucs, cells, strict=True) if "best" in classes]
-    assert marked == [best]
+    aucs = [pd.read_csv(run / "evaluation/auc.csv").set_index("finding") for run in three_runs]
+    (table,) = [table for table in Page(page).tables if table.caption.startswith("AUC per finding")]
+    row = table.rows[2 + FINDINGS.index("Edema")]
+    marked = [cell.attributes.get("class") == "best" for cell in row[2:5]]
+    best = int(np.argmax([scores.loc["Edema", "auc"] for scores in aucs]))
+    assert marked == [index == best for index in range(3)]
 
 
 def test_names_cannot_break_the_page(make_run):
@@ -168,7 +223,7 @@ def test_metadata_cannot_break_the_page(make_run):
 
 
 @pytest.mark.parametrize("home", ["/home/someone", "/Users/someone", "/root", str(Path.home())])
-def test_home_folders_are_not_told(make_run, home):
+def test_home_folders_are_not_shown(make_run, home):
     workdir = make_run("run")
     config = json.loads((workdir / "config.json").read_text())
     config["initial_weights"] = f"{home}/weights/a.pt"
@@ -186,7 +241,7 @@ def test_missing_scores_name_the_program_that_makes_them(make_run, file):
     (workdir / "evaluation" / file).unlink()
     text = Page(page_of([workdir])).text
     program = "evaluate_auc" if file == "auc.csv" else "evaluate_boxes"
-    assert f"python launch/{program}.py --workdir {workdir} --data_dir DIR" in text
+    assert f"jaxcxr {program} --workdir={workdir} --data_dir=DIR" in text
 
 
 def test_a_run_without_anything_but_its_config_is_reported(make_run, three_runs):
@@ -195,9 +250,9 @@ def test_a_run_without_anything_but_its_config_is_reported(make_run, three_runs)
         (workdir / name).unlink()
     text = Page(page_of([workdir])).text
     for program in ("train", "evaluate_auc", "evaluate_boxes"):
-        assert f"python launch/{program}.py" in text
+        assert f"jaxcxr {program}" in text
     beside = Page(page_of([workdir, three_runs[1]])).text
-    assert "python launch/evaluate_boxes.py" in beside
+    assert "jaxcxr evaluate_boxes" in beside
     assert "not recorded" in beside
 
 
@@ -258,7 +313,7 @@ def test_a_page_is_written_over_no_file_of_a_run(three_runs):
     before = config.read_bytes()
     done = launch(f"--workdirs={three_runs[0]}", f"--out={config}")
     assert done.returncode == 1
-    assert done.stderr == f"error: --out={config}: the name of a page ends in .html\n"
+    assert done.stderr == f"error: --out={config}: expected a name that ends in .html\n"
     assert config.read_bytes() == before
 
 

@@ -201,17 +201,15 @@ def write(text):
 def test_damaged_files_are_named(make_run, name, damage):
     workdir = make_run()
     damage(workdir / name)
-    way_out = (
-        r"run launch/evaluate_\w+\.py.* again$" if "/" in name else "restore it or train again$"
-    )
-    with pytest.raises(UserError, match=way_out) as told:
+    remedy = r"run evaluate_\w+.* again$" if "/" in name else "restore it or train again$"
+    with pytest.raises(UserError, match=remedy) as caught:
         read_runs([workdir])
-    assert name.rpartition("/")[2] in str(told.value)
-    assert str(workdir) in str(told.value)
-    assert "\n" not in str(told.value)
+    assert name.rpartition("/")[2] in str(caught.value)
+    assert str(workdir) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_scores_of_another_epoch_are_told(make_run):
+def test_scores_of_another_epoch_are_reported(make_run):
     workdir = make_run("run")
     evaluation = workdir / "evaluation"
     (evaluation / "epochs.json").write_text('{"auc": 2, "boxes": 2}')

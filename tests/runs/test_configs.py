@@ -1,4 +1,4 @@
-"""Each file of configs/ is a whole experiment and opens with the command that runs it."""
+"""Each file of configs/ is a complete experiment and opens with the command that runs it."""
 
 import importlib.util
 import math
@@ -89,10 +89,10 @@ def test_networks_that_cannot_be_are_refused(model, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epoch": 3}, r"config\.epoch is no setting; did you mean epochs\?"),
-        ({"optimizer": {"rate": 3}}, r"config\.optimizer\.rate is no setting.*learning_rate"),
-        ({"data": {"size": 3}}, r"config\.data\.size is no setting"),
-        ({"model": {"dropout": 0.5}}, r"config\.model\.dropout is no setting"),
+        ({"epoch": 3}, r"config\.epoch is not a setting; did you mean epochs\?"),
+        ({"optimizer": {"rate": 3}}, r"config\.optimizer\.rate is not a setting.*learning_rate"),
+        ({"data": {"size": 3}}, r"config\.data\.size is not a setting"),
+        ({"model": {"dropout": 0.5}}, r"config\.model\.dropout is not a setting"),
     ],
 )
 def test_names_that_are_no_settings_are_refused(change, message):
@@ -142,7 +142,9 @@ def test_whole_numbers_lists_and_parts_of_a_network_will_do():
 def test_settings_that_are_missing_are_named():
     config = default_config()
     config.optimizer = {"learning_rate": 1e-3}
-    with pytest.raises(UserError, match=r"config\.optimizer lacks .*weight_decay.*default_config"):
+    with pytest.raises(
+        UserError, match=r"config\.optimizer is missing .*weight_decay.*default_config"
+    ):
         Experiment.from_config(config)
 
 

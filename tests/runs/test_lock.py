@@ -32,7 +32,7 @@ def holder(tmp_path):
         process.kill()
 
 
-def test_a_second_run_is_kept_out_and_told_of_the_first(tiny_model, tmp_path, holder):
+def test_a_second_run_is_refused_and_the_first_named(tiny_model, tmp_path, holder):
     with pytest.raises(cxr.UserError, match=rf"in use by another run: process {holder.pid} on"):
         acquire(tmp_path)
     with pytest.raises(cxr.UserError, match=rf"in use by another run: process {holder.pid} on"):
@@ -44,7 +44,7 @@ def test_a_second_run_is_kept_out_and_told_of_the_first(tiny_model, tmp_path, ho
             verbose=False,
             callbacks=[cxr.BackupAndRestore(tmp_path)],
         )
-    assert os.listdir(tmp_path) == ["lock.json"]
+    assert sorted(os.listdir(tmp_path)) == [".lock", "lock.json"]
 
 
 def test_the_lock_of_a_dead_process_is_taken_over(tmp_path, holder):
@@ -54,7 +54,7 @@ def test_the_lock_of_a_dead_process_is_taken_over(tmp_path, holder):
     lock = acquire(tmp_path)
     assert json.loads((tmp_path / "lock.json").read_text())["pid"] == os.getpid()
     lock.release()
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == [".lock"]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", '{"pid": 1'])

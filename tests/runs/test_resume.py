@@ -64,7 +64,7 @@ def whole(tiny_model):
 def test_left_anywhere_it_ends_with_the_same_bits(tiny_model, whole, tmp_path, count):
     """Before the first step, within an epoch, after its last step, while it is validated …"""
     csv_file = tmp_path / "history.csv"
-    interrupted = 0  # later each time: a validation that is left begins anew
+    interrupted = 0  # later each time: an interrupted validation starts again
     while True:
         saved = [cxr.BackupAndRestore(tmp_path), cxr.CSVLogger(csv_file)]
         run = train(tiny_model, *saved, LeaveAt(count + interrupted))
@@ -228,7 +228,7 @@ def test_a_run_without_a_finite_validation_loss_has_no_usable_epoch(tiny_model, 
     ("arguments", "message"),
     [({"every": -1}, "checkpoint_every is -1"), ({"keep": 0}, "keep_checkpoints is 0")],
 )
-def test_unfit_intervals_are_named(tmp_path, arguments, message):
+def test_invalid_intervals_are_named(tmp_path, arguments, message):
     with pytest.raises(cxr.UserError, match=message):
         cxr.BackupAndRestore(tmp_path, **arguments)
 

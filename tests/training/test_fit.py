@@ -4,14 +4,18 @@ import csv
 import functools
 import gc
 import math
+import subprocess
+import sys
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 import jaxcxr as cxr
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.runs.workdir import claim_workdir, read_config, read_variant, trained_on_other_data
+from jaxcxr.training.fit import starting_variables
 from jaxcxr.training.history import History
 from tests.tiny import make_split
 
@@ -33,10 +37,8 @@ def train(model, epochs, *callbacks, images=48, **settings):
         validation_data=make_split(20, seed=1),
         epochs=epochs,
         batch_size=16,
-        optimizer=cxr.adam(1e-2),
         callbacks=callbacks,
-        verbose=False,
-        **settings,
+        **{"optimizer": cxr.adam(1e-2), "verbose": False, **settings},
     )
 
 
@@ -268,7 +270,140 @@ def test_starts_from_a_file_of_weights(tiny_model, tmp_path):
         train(tiny_model, 1, initial_weights=tmp_path / "nothing.safetensors")
 
 
-def test_learning_rate_is_told_when_it_changes(tiny_model, capsys):
+def by_epochs(steps_per_epoch, epochs):
+    return optax.sgd(optax.linear_schedule(0.1, 0.0, steps_per_epoch * epochs))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rates"),
+    [
+        (optax.sgd(0.1), None),
+        (by_epochs, None),
+        (optax.inject_hyperparams(optax.sgd)(learning_rate=0.1), [0.1, 0.1]),
+        (cxr.adam(0.1, drop_every=1), [0.1, 0.01]),
+    ],
+    ids=["transformation", "function", "injected", "Adam"],
+)
+def test_any_optimizer_trains_and_is_resumed(tiny_model, tmp_path, optimizer, rates):
+    def epochs(number, *callbacks, **settings):
+        return cxr.fit(
+            tiny_model,
+            make_split(32),
+            epochs=number,
+            batch_size=16,
+            **{"optimizer": optimizer, "verbose": False, **settings},
+            callbacks=callbacks,
+        )
+
+    run = epochs(2)
+    if rates is not None:
+        np.testing.assert_allclose(run.history["learning_rate"], rates, rtol=1e-6)
+    else:
+        assert "learning_rate" not in run.history.epochs[0]
+    if optimizer is not by_epochs:  # whose schedule depends on the number of epochs
+        epochs(1, cxr.BackupAndRestore(tmp_path))
+        assert_same(epochs(2, cxr.BackupAndRestore(tmp_path)).variables, run.variables)
+        with pytest.raises(cxr.UserError, match=r"optimizer|another network"):
+            epochs(2, cxr.BackupAndRestore(tmp_path), optimizer=optax.rmsprop(0.1))
+
+
+def test_sgd_of_optax_is_the_gradient_step_of_an_own_loss(tiny_model):
+    """One step of a loss that is the mean of the logits: its gradient for their bias is known."""
+
+    def mean_logit(logits, labels, mask):
+        return logits.mean()
+
+    start = starting_variables(tiny_model, 16, None, seed=0)
+    run = cxr.fit(
+        tiny_model,
+        make_split(16),
+        epochs=1,
+        batch_size=16,
+        optimizer=optax.sgd(0.7),
+        loss=mean_logit,
+        verbose=False,
+    )
+    before, after = (v["params"]["head"]["classifier"]["bias"] for v in (start, run.variables))
+    np.testing.assert_allclose(after, before - 0.7 / 14, rtol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", lambda steps, epochs: "adam"])
+def test_other_optimizers_are_refused(tiny_model, optimizer):
+    with pytest.raises(cxr.UserError, match=r"optimizer is .*expected jaxcxr\.Adam, an Optax"):
+        cxr.fit(tiny_model, make_split(16), epochs=1, batch_size=16, optimizer=optimizer)
+
+
+@pytest.mark.parametrize("optimizer", [None, optax.sgd(0.1)])
+def test_the_second_of_two_equal_trainings_compiles_nothing(tiny_model, optimizer):
+    traced = []
+
+    def counted(logits, labels, mask):
+        traced.append(logits.shape)
+        return (logits**2).mean()
+
+    for _ in range(3):
+        train(tiny_model, 1, loss=counted, **({"optimizer": optimizer} if optimizer else {}))
+    assert traced == [(16, 14), (20, 14)]  # a step and the validation, once each
+
+
+def test_hooks_are_called_in_keras_order(tiny_model):
+    calls = []
+
+    class Note(cxr.Callback):
+        def on_train_begin(self):
+            calls.append("train")
+
+        def on_train_end(self):
+            calls.append("end")
+
+        def on_epoch_begin(self, epoch):
+            calls.append(f"epoch {epoch}")
+
+        def on_epoch_end(self, epoch, logs):
+            assert logs == self.progress.history.epochs[-1]
+            assert logs["epoch"] == epoch == len(self.progress.history)
+            calls.append(f"end of {epoch}")
+            losses = [loss for loss in calls if isinstance(loss, float)][-3:]
+            np.testing.assert_allclose(logs["loss"], np.mean(losses))
+
+        def on_train_batch_end(self, batch, logs):
+            calls.extend([batch, logs["loss"]])
+
+    train(tiny_model, 2, Note())
+    named = [call for call in calls if not isinstance(call, float)]
+    epochs = [[f"epoch {n}", 1, 2, 3, f"end of {n}"] for n in (1, 2)]
+    assert named == ["train", *epochs[0], *epochs[1], "end"]
+
+
+def test_a_run_shows_itself_in_one_line_and_as_a_table(tiny_model):
+    run = train(tiny_model, 2)
+    best = run.history.best_epoch()
+    loss = run.history["val_loss"][best - 1]
+    assert repr(run) == (
+        f"<Run: ResNet18 with Baseline, 2 epochs, best epoch {best}: val_loss {loss:.4f}>"
+    )
+    assert run._repr_html_().count("<tr") == 3
+    assert "<p>ResNet18 with Baseline, 2 epochs, best" in run._repr_html_()
+
+
+def test_random_initial_weights_may_be_named(tiny_model):
+    assert_same(
+        train(tiny_model, 1, initial_weights="random").variables, train(tiny_model, 1).variables
+    )
+
+
+def test_training_imports_where_unix_modules_are_missing():
+    program = """
+import signal, sys
+sys.modules["fcntl"] = sys.modules["resource"] = None
+before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+import jaxcxr.training.fit, jaxcxr.runs.callbacks, jaxcxr.runs.experiment
+assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_learning_rate_is_printed_when_it_changes(tiny_model, capsys):
     cxr.fit(
         tiny_model,
         make_split(16),
@@ -284,7 +419,7 @@ def test_learning_rate_is_told_when_it_changes(tiny_model, capsys):
     ]
 
 
-def test_a_folder_without_a_finished_epoch_can_be_claimed_anew(tiny_model, tmp_path):
+def test_a_folder_without_a_finished_epoch_can_be_claimed_again(tiny_model, tmp_path):
     with pytest.raises(cxr.UserError, match="less than one batch"):
         train(tiny_model, 1, cxr.BackupAndRestore(tmp_path), images=8)
     claim_workdir(tmp_path, {"batch_size": 9999})
@@ -294,7 +429,7 @@ def test_a_folder_without_a_finished_epoch_can_be_claimed_anew(tiny_model, tmp_p
     assert not (tmp_path / "run.json").exists()
 
 
-def test_another_dataset_is_told(tmp_path):
+def test_another_dataset_is_named(tmp_path):
     facts = {"release": "ward", "fingerprint": "a"}
     assert trained_on_other_data(tmp_path, facts) is None
     (tmp_path / "run.json").write_text('{"data": {"release": "ward", "fingerprint": "a"}}')
@@ -312,9 +447,9 @@ def test_a_config_json_that_is_none_is_named(tmp_path, content):
 
 
 @pytest.mark.parametrize("data", ["5", '{"size": 5}', '{"image_size": "5"}'])
-def test_a_config_json_that_names_no_dataset_is_told(tmp_path, data):
+def test_a_config_json_that_names_no_dataset_is_refused(tmp_path, data):
     (tmp_path / "config.json").write_text(f'{{"data": {data}}}')
-    with pytest.raises(cxr.UserError, match=r"config\.json does not say what launch/train"):
+    with pytest.raises(cxr.UserError, match=r"config\.json does not name the prepared"):
         read_variant(tmp_path)
     (tmp_path / "config.json").write_text('{"data": {"image_size": 64}}')
     assert read_variant(tmp_path).image_size == 64
@@ -331,14 +466,14 @@ def test_a_config_json_that_names_no_dataset_is_told(tmp_path, data):
     ],
     ids=lambda value: value if isinstance(value, str) else next(iter(value)),
 )
-def test_values_that_cannot_be_meant(tiny_model, settings, message):
+def test_invalid_arguments_are_named(tiny_model, settings, message):
     with pytest.raises(cxr.UserError, match=message):
         cxr.fit(tiny_model, make_split(32), **{"epochs": 1, "batch_size": 16, **settings})
 
 
-def test_a_folder_that_no_checkpoint_would_come_back_from_is_refused(tiny_model, tmp_path):
+def test_a_folder_with_brackets_is_refused(tiny_model, tmp_path):
     for folder in (tmp_path / "run[1]", tmp_path / "[a]" / "run"):
-        with pytest.raises(cxr.UserError, match="has a bracket"):
+        with pytest.raises(cxr.UserError, match="contains a bracket"):
             cxr.BackupAndRestore(folder)
     strange = tmp_path / "a * ? {b} %20 'ü\n"
     train(tiny_model, 1, cxr.BackupAndRestore(strange))

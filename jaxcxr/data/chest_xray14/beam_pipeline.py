@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from jaxcxr.data.chest_xray14.records import ArchiveSource, Record, Source, read_record
+from jaxcxr.data.chest_xray14.records import ArchiveSource, Record, Source
 from jaxcxr.errors import UserError
 
 try:
@@ -16,16 +16,16 @@ except ImportError:
     beam = PipelineOptions = None
 
 
-def examples(sources: Iterable[Source | ArchiveSource], image_size: int) -> Any:
+def examples(sources: Iterable[Source | ArchiveSource], read: Callable[[Source], Record]) -> Any:
     """Returns the transform that gives each radiograph's name and record.
 
     Args:
         sources: Whose files every worker can read; one worker reads an archive.
-        image_size: Height and width to store, in pixels.
+        read: Gives the record of one radiograph; workers get a copy of it.
     """
     assert beam, "options_of has checked it"
     return beam.Create(list(sources), reshuffle=True) | beam.FlatMap(
-        functools.partial(_examples, image_size=image_size)
+        functools.partial(_examples, read=read)
     )
 
 
@@ -40,6 +40,8 @@ def options_of(words: Sequence[str]) -> Any:
     return PipelineOptions(list(words))
 
 
-def _examples(source: Source | ArchiveSource, image_size: int) -> Iterator[tuple[str, Record]]:
+def _examples(
+    source: Source | ArchiveSource, read: Callable[[Source], Record]
+) -> Iterator[tuple[str, Record]]:
     for opened in source.opened():
-        yield opened.image_name, read_record(opened, image_size)
+        yield opened.image_name, read(opened)

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,8 +30,7 @@ from jaxcxr.data.variant import SMALLEST, VERSION
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
 from jaxcxr.images.radiograph import DamagedImageError
-
-T = TypeVar("T")
+from jaxcxr.images.square import SquareRule
 
 _DESCRIPTION = (
     "112,120 frontal chest radiographs of 30,805 patients with 14 findings, taken from the reports "
@@ -50,9 +49,10 @@ _CITATION = """\
 
 @dataclasses.dataclass
 class ChestXray14Config(tfds.core.BuilderConfig):
-    """Height and width of the prepared radiographs, in pixels."""
+    """Height and width of the prepared radiographs in pixels, and how they become square."""
 
     image_size: int = 256
+    square: SquareRule = "squash"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,16 +63,16 @@ class Plan:
         release: The release to read from.
         split: "train", "validation" or "test" for each row of `release.images` that has a file,
             by image name.
-        skip_bad_images: Whether to leave out damaged files rather than to refuse them.
+        skip_damaged: Whether to leave out damaged files rather than to refuse them.
         with_beam: Whether an Apache Beam pipeline does the work.
-        facts: Kept with the dataset, readable as `builder.info.metadata`.
+        metadata: Kept with the dataset, readable as `builder.info.metadata`.
     """
 
     release: Release
     split: pd.Series
-    skip_bad_images: bool = False
+    skip_damaged: bool = False
     with_beam: bool = False
-    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def sources(self, split: str) -> tuple[int, Iterator[Source | ArchiveSource]]:
         """Returns the number of radiographs of a split, and where they are."""
@@ -109,17 +109,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             **kwargs: `data_dir` and `config`, as every TFDS builder takes them.
         """
         self._plan = plan
-        self._facts = tfds.core.MetadataDict(plan.facts if plan else {})
+        self._metadata = tfds.core.MetadataDict(plan.metadata if plan else {})
         self._damaged: list[DamagedImageError] = []
         super().__init__(**kwargs)
 
     @property
-    def _image_size(self) -> int:
+    def _config(self) -> ChestXray14Config:
         assert isinstance(self.builder_config, ChestXray14Config)
-        return self.builder_config.image_size
+        return self.builder_config
 
     def _info(self) -> tfds.core.DatasetInfo:
-        size = self._image_size
+        size = self._config.image_size
         features = tfds.features.FeaturesDict(
             {
                 "image": tfds.features.Tensor(
@@ -147,54 +147,60 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             citation=_CITATION,
             homepage="https://nihcc.app.box.com/v/ChestXray-NIHCC",
             features=features,
-            metadata=self._facts,
+            metadata=self._metadata,
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         del dl_manager  # nothing is downloaded: NIH asks to be visited in person
         if self._plan is None:
-            raise UserError("nothing to prepare from: run launch/prepare.py --release DIR")
+            raise UserError("nothing to prepare from; call jaxcxr.data.prepare")
         if self._plan.with_beam:
             return {
-                split: beam_pipeline.examples(self._plan.sources(split)[1], self._image_size)
+                split: beam_pipeline.examples(self._plan.sources(split)[1], self._read)
                 for split in SPLITS
             }
         return {split: self._generate_examples(split) for split in SPLITS}
 
+    @property
+    def _read(self) -> Callable[[Source], Record]:
+        config = self._config
+        return functools.partial(read_record, image_size=config.image_size, square=config.square)
+
     def _generate_examples(self, split: str) -> Iterator[tuple[str, Record]]:
         assert self._plan is not None
         count, todo = self._plan.sources(split)
-        read = functools.partial(_attempt, image_size=self._image_size)
         made = 0
         with tqdm(total=count, desc=f"{split:>10}", unit=" images", disable=None) as bar:
-            for source, record in _in_parallel(read, _opened(todo)):
+            for source, record in _in_parallel(self._read, todo):
                 bar.update()
-                if isinstance(record, DamagedImageError):
-                    self._damaged.append(record)
-                else:
+                try:
+                    yield source.image_name, record.result()
                     made += 1
-                    yield source.image_name, record
+                except DamagedImageError as error:
+                    self._damaged.append(error)
         self._judge(split, made)
 
     def _judge(self, split: str, made: int) -> None:
         """Refuses damaged files after the last split, so that all of them are named at once."""
         assert self._plan is not None
-        if not self._plan.skip_bad_images and (split == SPLITS[-1] or not made):
+        if not self._plan.skip_damaged and (split == SPLITS[-1] or not made):
             refuse_damaged(self._damaged)
         if not made:
             raise UserError(
                 f"{self._plan.release.root} has no usable radiograph for the {split} split: all "
                 f"{len(self._damaged)} that were tried are damaged"
             )
-        self._facts["skipped"] = [[damaged.path.name, damaged.reason] for damaged in self._damaged]
+        self._metadata["skipped"] = [
+            [damaged.path.name, damaged.reason] for damaged in self._damaged
+        ]
 
 
 def find_damaged(plan: Plan) -> list[DamagedImageError]:
     """Decodes all radiographs of a plan and returns what is wrong with those that are damaged."""
-    read = functools.partial(_attempt, image_size=SMALLEST)
+    read = functools.partial(read_record, image_size=SMALLEST)
     todo = itertools.chain.from_iterable(plan.sources(split)[1] for split in SPLITS)
-    answers = (answer for _, answer in _in_parallel(read, _opened(todo)))
-    return [answer for answer in answers if isinstance(answer, DamagedImageError)]
+    errors = (record.exception() for _, record in _in_parallel(read, todo))
+    return [error for error in errors if isinstance(error, DamagedImageError)]
 
 
 def refuse_damaged(damaged: Sequence[DamagedImageError]) -> None:
@@ -202,41 +208,27 @@ def refuse_damaged(damaged: Sequence[DamagedImageError]) -> None:
     if damaged:
         lines = [
             f"damaged radiographs: {len(damaged)}; download them again, or leave them out with "
-            "--on_bad_image=skip",
+            "on_bad_image=skip",
             *map(str, damaged),
         ]
         raise UserError("\n  ".join(lines))
 
 
-def _opened(sources: Iterable[Source | ArchiveSource]) -> Iterator[Source]:
-    return itertools.chain.from_iterable(source.opened() for source in sources)
-
-
-def _attempt(source: Source, image_size: int) -> Record | DamagedImageError:
-    try:
-        return read_record(source, image_size)
-    except DamagedImageError as error:
-        return error
-
-
 def _in_parallel(
-    function: Callable[[Source], T], items: Iterable[Source]
-) -> Iterator[tuple[Source, T]]:
-    """Yields each item and the function's result in order, computed in threads of all cores.
+    read: Callable[[Source], Record], sources: Iterable[Source | ArchiveSource]
+) -> Iterator[tuple[Source, Future[Record]]]:
+    """Yields each radiograph and its record in order, read in threads of all cores.
 
-    Pillow works outside Python's global lock. A bounded number of results is waiting at any time.
+    Pillow works outside Python's global lock. A bounded number of records is waiting at any time.
     """
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    waiting: deque[tuple[Source, Future[T]]] = deque()
+    waiting: deque[tuple[Source, Future[Record]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
-            for item in items:
-                waiting.append((item, pool.submit(function, item)))
+            for source in itertools.chain.from_iterable(source.opened() for source in sources):
+                waiting.append((source, pool.submit(read, source)))
                 if len(waiting) > 4 * (workers or 1):
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
+                    yield waiting.popleft()
+            yield from waiting
         finally:
             pool.shutdown(cancel_futures=True)

@@ -130,8 +130,9 @@ def write_release(
         if _facts_of(out) == facts:
             return False
         raise UserError(
-            f"{out} is there and holds no phantom release of {images} images, {image_size} pixels, "
-            f"seed {seed}; remove it or name another --out"
+            f"{out} exists and is not a phantom release of {images} images, {image_size} pixels, "
+            f"seed {seed}; remove it or name another folder",
+            argument="out",
         )
     aside = temporary_path(out)
     try:

@@ -231,23 +231,3 @@ def roc_curves(
         if name in predictions
     }
     return {name: curve for name, curve in curves.items() if len(curve[0])}
-
-
-def auc_text(scores: pd.DataFrame, predictions: pd.DataFrame) -> str:
-    """Returns the AUCs of a `score_table` as lines for the terminal.
-
-    A finding without a number says why.
-    """
-    lines = [f"{'finding':<20}{'AUC':>6}  {'95 % interval':<16}{'positives':>9}{'negatives':>10}"]
-    for row in scores.to_dict("records"):
-        finding = str(row["finding"])
-        if not np.isnan(row["auc"]):
-            interval = f"[{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
-            score = f"{row['auc']:>6.3f}  {interval:<16}"
-        elif finding in predictions or finding == "Mean":
-            score = f"{'–':>6}  {'one class only':<16}"
-        else:
-            score = f"{'–':>6}  {'not in the file':<16}"
-        counts = f"{row['positives']:>9}{row['negatives']:>10}" if finding != "Mean" else ""
-        lines.append(f"{finding:<20}{score}{counts}".rstrip())
-    return "\n".join(lines)

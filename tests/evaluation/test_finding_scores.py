@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from jaxcxr.evaluation import summary
-from jaxcxr.evaluation.comparison import paired_table, paired_text
+from jaxcxr.evaluation import finding_scores
+from jaxcxr.evaluation.comparison import paired_table
 from jaxcxr.evaluation.statistics import bootstrap_aucs, delong_test
 from jaxcxr.findings import FINDINGS
+from jaxcxr.reporting.score_text import auc_text
 
 
 def study(seed=0, count=400):
@@ -35,7 +36,7 @@ SCORED = [finding for finding in FINDINGS if finding not in ("Hernia", "Fibrosis
 
 def test_scores_and_their_means():
     labels, predictions = study()
-    table = summary.score_table(labels, predictions, bootstraps=30).set_index("finding")
+    table = finding_scores.score_table(labels, predictions, bootstraps=30).set_index("finding")
     assert list(table.index) == [*FINDINGS, "Mean"]
     for finding in SCORED:
         truth, scores = labels[finding], predictions[finding]
@@ -57,7 +58,7 @@ def test_scores_and_their_means():
     ).mean(axis=1)
     interval = table.loc["Mean", ["ci_low", "ci_high"]].to_numpy(float)
     np.testing.assert_allclose(interval, np.quantile(replicates, [0.025, 0.975]))
-    text = summary.auc_text(table.reset_index(), predictions)
+    text = auc_text(table.reset_index(), predictions)
     assert "one class only" in text.splitlines()[1 + FINDINGS.index("Hernia")]
     assert "not in the file" in text.splitlines()[1 + FINDINGS.index("Fibrosis")]
 
@@ -65,17 +66,17 @@ def test_scores_and_their_means():
 def test_nothing_to_score_has_no_number():
     labels, predictions = study()
     nobody = labels.assign(**dict.fromkeys(FINDINGS, 0))
-    table = summary.score_table(nobody, predictions, bootstraps=10)
+    table = finding_scores.score_table(nobody, predictions, bootstraps=10)
     assert table["auc"].isna().all()
-    assert "one class only" in summary.auc_text(table, predictions).splitlines()[-1]
+    assert "one class only" in auc_text(table, predictions).splitlines()[-1]
 
 
 def test_groups_hold_everybody_once_per_kind():
     labels, _ = study()
-    kinds = pd.DataFrame([(kind, members) for kind, _, members in summary.groups(labels)])
+    kinds = pd.DataFrame([(kind, members) for kind, _, members in finding_scores.groups(labels)])
     for _, members in kinds.groupby(0)[1]:
         np.testing.assert_array_equal(np.sum(list(members), axis=0), 1)
-    named = {name: members for _, name, members in summary.groups(labels)}
+    named = {name: members for _, name, members in finding_scores.groups(labels)}
     assert list(named) == ["All", "AP", "PA", "F", "M", "0-17", "18-39", "40-59", "60-79", "80+"]
     assert set(labels["Patient Age"][named["18-39"]]) == {18, 39}
     assert set(labels["Patient Age"][named["80+"]]) == {80, 414}
@@ -83,8 +84,8 @@ def test_groups_hold_everybody_once_per_kind():
 
 def test_a_groups_scores_are_those_of_its_radiographs():
     labels, predictions = study()
-    score = partial(summary.score_table, bootstraps=10)
-    table = summary.by_group(score, labels, predictions)
+    score = partial(finding_scores.score_table, bootstraps=10)
+    table = finding_scores.by_group(score, labels, predictions)
     women = (labels["Patient Gender"] == "F").to_numpy()
     expected = score(labels[women], predictions[women])
     found = table[table["value"] == "F"].drop(columns=["group", "value"]).reset_index(drop=True)
@@ -92,13 +93,13 @@ def test_a_groups_scores_are_those_of_its_radiographs():
 
 
 def test_operating_points_come_from_validation():
-    points = summary.operating_points(*study(seed=1))
+    points = finding_scores.operating_points(*study(seed=1))
     assert list(points["rule"].unique()) == ["youden", "specificity 0.9"]
     assert len(points) == 28
-    on_validation = summary.rates_table(*study(seed=1), points)
+    on_validation = finding_scores.rates_table(*study(seed=1), points)
     fixed = on_validation[on_validation["rule"] == "specificity 0.9"].set_index("finding")
     assert fixed.loc[SCORED, "specificity"].between(0.9, 0.92).all()
-    on_test = summary.rates_table(*study(seed=2), points)
+    on_test = finding_scores.rates_table(*study(seed=2), points)
     pd.testing.assert_series_equal(on_test["threshold"], on_validation["threshold"])
     assert (on_test["sensitivity"] != on_validation["sensitivity"]).any()
     assert on_test.set_index("finding").loc["Fibrosis", "sensitivity"].isna().all()
@@ -106,8 +107,8 @@ def test_operating_points_come_from_validation():
 
 def test_scaling_improves_calibration_where_it_was_fitted():
     labels, predictions = study()
-    fitted = summary.fit_calibration(labels, predictions)
-    table = summary.calibration_table(labels, predictions, fitted).set_index("finding")
+    fitted = finding_scores.fit_calibration(labels, predictions)
+    table = finding_scores.calibration_table(labels, predictions, fitted).set_index("finding")
     fitted = fitted.set_index("finding")
     assert list(fitted) == ["temperature", "slope", "intercept"]
     assert fitted.loc[["Hernia", "Fibrosis"]].isna().all(axis=None)
@@ -121,7 +122,7 @@ def test_scaling_improves_calibration_where_it_was_fitted():
 
 
 def test_curves_are_of_findings_that_have_one():
-    curves = summary.roc_curves(*study())
+    curves = finding_scores.roc_curves(*study())
     assert list(curves) == SCORED
 
 
@@ -148,4 +149,3 @@ def test_pairs_are_compared_finding_by_finding():
     assert known["p_holm"].min() == pytest.approx(min(1, smallest * len(SCORED)))
     assert table.loc[["Hernia", "Fibrosis", "Mean"], "p_value"].isna().all()
     assert table.loc["Mean", "difference"] == pytest.approx(known["difference"].mean())
-    assert len(paired_text(table.reset_index()).splitlines()) == 16
