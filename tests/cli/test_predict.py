@@ -139,7 +139,7 @@ def test_no_radiograph_among_the_files(workdir, folder):
     ("arguments", "message"),
     [
         ([], "no radiographs are named"),
-        (["nothing/*.png"], "no PNG, JPEG or DICOM file there"),
+        (["nothing/*.png"], "no PNG, JPEG, TIFF, BMP or DICOM file there"),
         (["a.png", "--findings=Cough"], "--findings has 'Cough'; use all, or some of Atelectasis"),
         (["a.png"], "is not the folder of a run"),
     ],
