@@ -107,6 +107,7 @@ def _training(runs: Sequence[RunFiles]) -> dict[str, Any]:
     return {
         "learning_curves": figure_uri(curves) if trained else None,
         "best_epochs": {run.name: run.best_epoch for run in trained},
+        "validation_aucs": {run.name: run.validation_auc for run in runs},
     }
 
 

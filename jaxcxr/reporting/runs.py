@@ -51,7 +51,7 @@ _LEVEL: Columns = {"finding": None, "metric": None, "threshold": PROBABILITY}
 _LOCALIZATION: Columns = {**_LEVEL, "accuracy": SCORE, "boxes": COUNT, "afp": ANY}
 _POINTING: Columns = {"finding": None, "accuracy": SCORE, **_INTERVAL}
 _PUBLISHED_LEVELS = [level for level in LEVELS if level[0] != "IoGT"]
-_HISTORY: Columns = {"epoch": COUNT, "loss": ANY, "val_loss": ANY}
+_HISTORY: Columns = {"epoch": COUNT, "loss": ANY, "val_loss": ANY, "val_auc": SCORE}
 _LABELS: Columns = {IMAGE: None, PATIENT: None, **dict.fromkeys(FINDINGS, PROBABILITY)}
 _PREDICTIONS: Columns = {IMAGE: None, **dict.fromkeys(FINDINGS, PROBABILITY)}
 _DAMAGE = (
@@ -152,6 +152,13 @@ class RunFiles:
         return History(tuple(self.history.to_dict("records"))).best_epoch()
 
     @property
+    def validation_auc(self) -> float | None:
+        """Mean AUC on the validation split after the best epoch, None where it is not recorded."""
+        if self.best_epoch is None or "val_auc" not in self.history:
+            return None
+        return float(self.history["val_auc"].iloc[self.best_epoch - 1])
+
+    @property
     def outdated(self) -> str | None:
         """What is wrong when scores are of another epoch than the best, None when they are not."""
         others = {epoch for epoch in self.scored_epochs.values() if epoch != self.best_epoch}
@@ -232,7 +239,7 @@ def _read_facts(path: Path) -> dict[str, Any]:
 
 
 def _read_history(path: Path) -> pd.DataFrame:
-    history = read_table(path, _HISTORY, _RESTORE, optional=["val_loss"])
+    history = read_table(path, _HISTORY, _RESTORE, optional=["val_loss", "val_auc"])
     epochs = range(1, max(len(history), 1) + 1)
     require_rows(path, history, ["epoch"], [(epoch,) for epoch in epochs], _RESTORE)
     return history

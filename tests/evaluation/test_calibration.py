@@ -25,6 +25,8 @@ def test_calibration_error_bin_by_bin(seed, bins):
             expected += in_bin.mean() * distance
     found = calibration.expected_calibration_error(labels, probabilities, bins)
     assert found == pytest.approx(expected, abs=1e-12)
+    in_15 = calibration.expected_calibration_error(labels, probabilities, 15)
+    assert calibration.expected_calibration_error(labels, probabilities) == in_15
 
 
 def test_calibration_error_by_hand():
