@@ -1,4 +1,4 @@
-"""Two models on the same radiographs: by how much one is better, and how sure that is."""
+"""Comparison of two models on the same radiographs: difference, interval and test."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def paired_table(
     Returns:
         finding, auc_a, auc_b, difference (a - b), ci_low, ci_high (bootstrap over patients),
         p_value (DeLong's test with patients as clusters), p_holm (corrected for the number of
-        findings), positives. The last row, "Mean", has no p-values. Findings that a model lacks or
-        that have one class only are NaN.
+        findings), positives. The last row, "Mean", has no p-values. Findings that a model does not
+        have, or that have one class only, are NaN.
     """
     patients = labels[PATIENT].to_numpy()
     aucs = [

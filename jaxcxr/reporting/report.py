@@ -208,7 +208,7 @@ def interval_text(ends: Sequence[float] | None) -> str:
 
 
 def count_text(count: float | None) -> str:
-    """Returns a whole number with its thousands set apart."""
+    """Returns a whole number with a comma between thousands."""
     return _MISSING if count is None or pd.isna(count) else f"{int(count):,}"
 
 

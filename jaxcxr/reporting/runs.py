@@ -40,8 +40,8 @@ _HOME = re.compile(
 )
 
 _RESTORE = "restore it or train again"
-_AUC_AGAIN = "run launch/evaluate_auc.py again"
-_BOXES_AGAIN = "run launch/evaluate_boxes.py again"
+_AUC_AGAIN = "score the run's probabilities again"
+_BOXES_AGAIN = "score the run's boxes again"
 
 _MEAN = "Mean"
 _INTERVAL: Columns = {"ci_low": SCORE, "ci_high": SCORE}
@@ -71,7 +71,7 @@ _DAMAGE = (
 
 @dataclasses.dataclass(frozen=True)
 class Classification:
-    """What launch/evaluate_auc.py found.
+    """The scores of a run's probabilities.
 
     Attributes:
         auc: finding, auc, ci_low, ci_high, positives, negatives; the last finding is "Mean".
@@ -86,7 +86,7 @@ class Classification:
 
 @dataclasses.dataclass(frozen=True)
 class Localization:
-    """What launch/evaluate_boxes.py found.
+    """The scores of a run's boxes.
 
     Attributes:
         scores: finding, metric, threshold, accuracy, boxes, afp, ci_low, ci_high.
@@ -122,7 +122,7 @@ class Cases:
 
 @dataclasses.dataclass(frozen=True)
 class RunFiles:
-    """A run as its folder tells it; what it has not been through yet is None.
+    """The files of a run; what has not been made yet is None.
 
     Attributes:
         name: What the report calls it.
@@ -166,8 +166,8 @@ class RunFiles:
             return None
         return (
             f"{self.name} was scored at epoch {', '.join(map(str, sorted(filter(None, others))))} "
-            f"and its best epoch is {self.best_epoch} now; run launch/evaluate_auc.py and "
-            "launch/evaluate_boxes.py again"
+            f"and its best epoch is {self.best_epoch} now; score its "
+            "probabilities and boxes again"
         )
 
 
@@ -177,14 +177,17 @@ def without_home(text: str) -> str:
 
 
 def read_runs(workdirs: Sequence[str | os.PathLike[str]]) -> list[RunFiles]:
-    """Reads runs, each under the name of its folder, or its whole path where names coincide.
+    """Reads runs, each under the name of its folder, or its full path where names coincide.
 
     Raises:
-        UserError: There is none, one is named twice, is no folder of a run or has a damaged file.
+        UserError: There is none, or one is given twice, is not the folder of a run or has a
+            damaged file.
     """
     paths = [Path(workdir) for workdir in workdirs]
     if not paths:
-        raise UserError("no run is named; give --workdirs the folders of one or several runs")
+        raise UserError(
+            "no run is given; expected the folders of one or several runs", argument="workdirs"
+        )
     folders = [path.resolve() for path in paths]
     for path, folder in zip(paths, folders, strict=True):
         if folders.count(folder) > 1:
@@ -200,7 +203,7 @@ def _read_run(workdir: Path, name: str) -> RunFiles:
     if not (workdir / "config.json").is_file():
         raise UserError(
             f"{workdir} is not the folder of a run: it has no config.json; "
-            "name the --workdir of launch/train.py"
+            "expected the folder that a training wrote"
         )
     evaluation = workdir / "evaluation"
     facts, history = workdir / "run.json", workdir / "history.csv"
@@ -265,9 +268,9 @@ def _read_localization(folder: Path) -> Localization | None:
     if not path.exists():
         return None
     scores = _read_levels(path, _LOCALIZATION, LEVELS)
-    sureness = _read_levels(folder / "localization_intervals.csv", {**_LEVEL, **_INTERVAL}, LEVELS)
+    intervals = _read_levels(folder / "localization_intervals.csv", {**_LEVEL, **_INTERVAL}, LEVELS)
     return Localization(
-        scores=scores.merge(sureness, on=list(_LEVEL), how="left"),
+        scores=scores.merge(intervals, on=list(_LEVEL), how="left"),
         published=_read_levels(
             folder / "localization_published.csv", _LOCALIZATION, _PUBLISHED_LEVELS
         ),
@@ -342,5 +345,5 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}); {_RESTORE}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path} is no JSON object; {_RESTORE}")
+        raise UserError(f"{path} is not a JSON object; {_RESTORE}")
     return content

@@ -110,8 +110,8 @@ def localization_table(
     """Returns the accuracies of runs and published networks at one threshold.
 
     The runs come twice: scored as `jaxcxr.evaluation.localization` does, and by the arithmetic of
-    the published tables, to stand beside those. A published network that two sources tell alike is
-    given once.
+    the published tables, to stand beside those. A published network that two sources report alike
+    is given once.
 
     Args:
         runs: Those without localization are left out.
@@ -149,12 +149,12 @@ def _scored_network(name: str, group: str, rows: pd.DataFrame, run: int) -> Netw
 def _published_networks(level: Level, sources: Sequence[str]) -> Iterator[Network]:
     published = _at(published_localization(), level)
     for model, title in MODELS.items():
-        told: list[dict[str, float]] = []
+        reported: list[dict[str, float]] = []
         for source in sources:
             chosen = (published["model"] == model) & (published["source"] == source)
             values = _column(published.loc[chosen], "accuracy")
-            if values and not any(_alike(values, other) for other in told):
-                told.append(values)
+            if values and not any(_alike(values, other) for other in reported):
+                reported.append(values)
                 name = title.removesuffix(_PAPER)
                 name += f" ({source})" if source != "paper" and name != title else ""
                 yield Network(name, PUBLISHED, _with_mean(values))

@@ -11,7 +11,7 @@ from jaxcxr.reporting.runs import RunFiles
 UNKNOWN = "not recorded"
 
 Row = tuple[str, Sequence[str]]
-"""What is told, and what each run says to it."""
+"""The name of a setting, and its value in each run."""
 
 
 def main_settings(runs: Sequence[RunFiles]) -> list[Row]:
@@ -118,5 +118,5 @@ def _versions(run: RunFiles) -> str:
     packages = _find(run.facts, "packages")
     named = {"jaxcxr": _find(run.facts, "jaxcxr"), "Python": _find(run.facts, "python")}
     named |= packages if isinstance(packages, Mapping) else {}
-    told = [f"{name} {version}" for name, version in named.items() if version is not None]
-    return ", ".join(told) or UNKNOWN
+    versions = [f"{name} {version}" for name, version in named.items() if version is not None]
+    return ", ".join(versions) or UNKNOWN
