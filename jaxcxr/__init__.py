@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         Baseline,
         Classifier,
         DenseNet121,
+        Head,
+        Mode,
         MultiSize,
         Prediction,
         ResNet18,
@@ -35,9 +37,12 @@ if TYPE_CHECKING:
         ResNet50,
         SpaceAttention,
         SqueezeExcitation,
+        register_backbone,
+        register_head,
     )
     from jaxcxr.models.layer_table import summary
     from jaxcxr.runs.callbacks import BackupAndRestore, ModelCheckpoint
+    from jaxcxr.training import losses
     from jaxcxr.training.augmentation import Augmentation
     from jaxcxr.training.callbacks import (
         Callback,
@@ -46,7 +51,7 @@ if TYPE_CHECKING:
         LearningRateLogger,
         TensorBoard,
     )
-    from jaxcxr.training.fit import Run, fit
+    from jaxcxr.training.fit import Run, fit  # `runs.trained.fit` has its signature
     from jaxcxr.training.losses import weighted_cross_entropy
     from jaxcxr.training.optimizers import Adam, adam
 
@@ -56,6 +61,10 @@ _HOMES = {
     "ArraySplit": "data.arrays",
     "Predictor": "inference.predictor",
     "AttentionGated": "models",
+    "Head": "models",
+    "Mode": "models",
+    "register_backbone": "models",
+    "register_head": "models",
     "BackupAndRestore": "runs.callbacks",
     "Baseline": "models",
     "Classifier": "models",
@@ -76,7 +85,7 @@ _HOMES = {
     "ModelCheckpoint": "runs.callbacks",
     "TensorBoard": "training.callbacks",
     "Run": "training.fit",
-    "fit": "training.fit",
+    "fit": "runs.trained",
     "weighted_cross_entropy": "training.losses",
     "Adam": "training.optimizers",
     "adam": "training.optimizers",
@@ -96,7 +105,9 @@ __all__ = [
     "Classifier",
     "DenseNet121",
     "EarlyStopping",
+    "Head",
     "LearningRateLogger",
+    "Mode",
     "ModelCheckpoint",
     "MultiSize",
     "Prediction",
@@ -113,6 +124,9 @@ __all__ = [
     "data",
     "evaluation",
     "fit",
+    "losses",
+    "register_backbone",
+    "register_head",
     "summary",
     "weighted_cross_entropy",
 ]
@@ -121,6 +135,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in ("data", "evaluation"):
         return importlib.import_module(f"jaxcxr.{name}")
+    if name == "losses":
+        return importlib.import_module("jaxcxr.training.losses")
     if name in _HOMES:
         return getattr(importlib.import_module(f"jaxcxr.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'jaxcxr' has no attribute {name!r}")

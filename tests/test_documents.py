@@ -14,8 +14,8 @@ from jaxcxr.cli import VERBS
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/*.md")]
 SMALLER = {
-    "IMAGES = 1200": "IMAGES = 160",
-    "EPOCHS = 6": "EPOCHS = 1",
+    "IMAGES = 1600": "IMAGES = 160",
+    "EPOCHS = 8": "EPOCHS = 1",
     "width=32, blocks=(2, 2, 2)": "width=4, blocks=(1, 1, 1)",
 }
 
@@ -122,3 +122,30 @@ def test_pages_and_messages_install_extras_in_one_way():
 def test_citation_is_of_this_version():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     assert f"\nversion: {project['version']}\n" in (REPOSITORY / "CITATION.cff").read_text()
+
+
+def test_page_on_own_heads_losses_callbacks_and_data(monkeypatch, tmp_path, capsys):
+    blocks = re.findall(
+        r"```python\n(.*?)```", (REPOSITORY / "docs/extending.md").read_text(), re.S
+    )
+    monkeypatch.chdir(tmp_path)
+    changes = {"cxr.ResNet34()": "cxr.ResNet18(width=4, blocks=(1, 1, 1))"}
+    left = run("\n".join(blocks), changes, {"__name__": "own"})
+    assert len(left["run"].history) == 1
+    assert str(left["run"].history["loss"][0]) in capsys.readouterr().out
+    assert left["probabilities"].shape == (2, 14)
+    config = json.loads((tmp_path / "runs/own_head/config.json").read_text())
+    assert config["model"]["head"] == {
+        "name": "WeightedMean", "num_classes": 14, "use_bias": False, "dropout": 0.1,
+    }  # fmt: skip
+    predictor = left["cxr"].Predictor.from_run("runs/own_head")
+    assert predictor.model == left["model"]
+    assert predictor.model.heatmap_grid == (0.0, 16.0)
+    started = left["cxr"].fit(
+        left["model"], left["data"], epochs=1, batch_size=16, verbose=False,
+        initial_weights="runs/own_head", frozen=("backbone", "head"),
+    )  # fmt: skip
+    mine, theirs = started.variables["params"], predictor.variables["params"]
+    np.testing.assert_array_equal(
+        mine["backbone"]["conv1"]["kernel"], theirs["backbone"]["conv1"]["kernel"]
+    )

@@ -1,6 +1,6 @@
 """Compares the AUCs of two systems on the same radiographs.
 
-python launch/compare.py A/predictions.csv B/predictions.csv --release DIR
+jaxcxr compare A/predictions.csv B/predictions.csv --release DIR
 
 Prints for every finding both AUCs, their difference with its 95 % interval (bootstrap over
 patients) and the p-value of DeLong's test (patients as clusters), plain and corrected by Holm for

@@ -98,6 +98,8 @@ def score_file(path: str, release_folder: str, out: Path) -> None:
     """Scores the probabilities in a CSV file against the release's labels."""
     refuse_overwriting_inputs([out / "predictions.csv", out / "labels.csv"], [path])
     release = read_release(release_folder, require_images=False)
+    for note in release.notes:
+        print(f"note: {note}")
     predictions = tables.read_predictions(path, release.images["image_name"])
     official = tables.on_test_list(predictions, release.images)
     print(

@@ -149,6 +149,8 @@ def score_file(path: str, release_folder: str, out: Path) -> None:
     """Scores the boxes in a CSV file against the annotated boxes of a release."""
     refuse_overwriting_inputs([out / "boxes.csv", out / "annotated_boxes.csv"], [path])
     release = read_release(release_folder, require_images=False)
+    for note in release.notes:
+        print(f"note: {note}")
     predicted = tables.read_boxes(path, release.images["image_name"])
     people = release.images.loc[:, ["image_name", "patient", "official_split"]]
     annotated = release.boxes.merge(people, on="image_name", how="left")

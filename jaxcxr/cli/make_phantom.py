@@ -1,6 +1,6 @@
 """Draws a synthetic release in the layout of NIH ChestX-ray14, for work without the data.
 
-python launch/make_phantom.py --out phantom --images 3000 --image_size 256 --seed 0
+jaxcxr make_phantom --out phantom --images 3000 --image_size 256 --seed 0
 
 Writes images/*.png and the four metadata files. The radiographs are drawings: no score on them
 says anything about patients.

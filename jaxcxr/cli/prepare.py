@@ -1,9 +1,9 @@
 """Turns a release (NIH ChestX-ray14 or a phantom) into a dataset that training reads at full speed.
 
-python launch/prepare.py --release ~/nih --data_dir ~/tensorflow_datasets --image_size 256
+jaxcxr prepare --release ~/nih --data_dir ~/tensorflow_datasets --image_size 256
 
-Writes a TFDS folder, DATA_DIR/chest_xray14/256/1.0.0, in one piece; called again, it says that the
-dataset is there. What was left out is listed in skipped.csv beside the records.
+Writes a TFDS folder, DATA_DIR/chest_xray14/256/1.0.0, which appears when it is complete; called
+again, it reports that the dataset exists. skipped.csv beside the records lists what was left out.
 """
 
 # isort: split

@@ -1,9 +1,9 @@
 """Writes one self-contained page about one or several runs, to read in a browser or on paper.
 
-python launch/report.py --workdirs runs/baseline,runs/space_attention --out report.html
+jaxcxr report --workdirs runs/baseline,runs/space_attention --out report.html
 
-Reads config.json, run.json and history.csv of each run, and what launch/evaluate_auc.py and
-launch/evaluate_boxes.py wrote under its evaluation/. What is not there yet the page asks for.
+Reads config.json, run.json and history.csv of each run, and what jaxcxr evaluate_auc and
+jaxcxr evaluate_boxes wrote under its evaluation/. The page asks for what is missing.
 Prints the main scores, too.
 """
 
@@ -22,7 +22,7 @@ _OUT = flags.DEFINE_string("out", None, "The HTML file to write.", required=True
 def main() -> None:
     """Writes the page and prints the main scores."""
     if not _OUT.value.endswith((".html", ".htm")):
-        raise UserError(f"--out={_OUT.value}: the name of a page ends in .html")
+        raise UserError(f"--out={_OUT.value}: expected a name that ends in .html")
     runs = read_runs([workdir for workdir in _WORKDIRS.value if workdir])
     size = write_report(runs, _OUT.value)
     print(scores_text(runs))

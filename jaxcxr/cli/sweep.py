@@ -2,9 +2,9 @@ r"""Trains and scores many runs: a search over one setting, repeats with other s
 
 The paper's search for a learning rate, and three networks with five seeds each:
 
-    python launch/sweep.py --configs configs/baseline.py --data_dir DIR --out sweeps/rate \
+    jaxcxr sweep --configs baseline --data_dir DIR --out sweeps/rate \
         --key optimizer.learning_rate
-    python launch/sweep.py --configs configs/baseline.py,configs/space_attention.py \
+    jaxcxr sweep --configs baseline,space_attention \
         --data_dir DIR --out sweeps/networks --seeds 5
 
 Called again, it resumes where it was stopped. On several machines with a shared folder start it
@@ -47,7 +47,7 @@ from jaxcxr.files import atomic_write, make_folder
 from jaxcxr.runs.signals import SignalWatch
 
 _CONFIGS = flags.DEFINE_list("configs", None, "Config files, with commas.", required=True)
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where launch/prepare.py wrote.", required=True)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where jaxcxr prepare wrote.", required=True)
 _OUT = flags.DEFINE_string("out", None, "Folder of the sweep.", required=True)
 _KEY = flags.DEFINE_string("key", "", "The setting to search over, as optimizer.learning_rate.")
 _VALUES = flags.DEFINE_string(

@@ -39,7 +39,7 @@ from jaxcxr.images.radiograph import DamagedImageError, find_damage
 from jaxcxr.images.square import SquareRule
 
 _READERS = 16
-"""Threads that look at files; disks and networks answer many questions at once."""
+"""Threads that check files; disks and networks answer many requests at once."""
 
 _SHUFFLE_BYTES = 256 * 1024**2
 """Memory for the records that TFDS shuffles; its own limit is four times that."""
@@ -115,8 +115,8 @@ def prepare(
         _refuse_damaged_files(plan)
         with _claimed(folder.parent):
             _generate(folder, data_dir, variant, plan, engine)
-    info, facts = open_dataset(folder)
-    left_out = dict.fromkeys(release.missing, "no file") | dict(facts["skipped"])
+    info, metadata = open_dataset(folder)
+    left_out = dict.fromkeys(release.missing, "no file") | dict(metadata["skipped"])
     if left_out:
         _write_left_out(folder / "skipped.csv", left_out)
     images = {name: part.num_examples for name, part in info.splits.items()}
@@ -128,7 +128,7 @@ def _plan(release: Release, variant: Variant, skip_damaged: bool, with_beam: boo
     split.index = pd.Index(release.images["image_name"])
     split = split.drop(list(release.missing))
     refuse_empty(split.value_counts())
-    facts = {
+    metadata = {
         "release": release.root.resolve().name,
         "synthetic": (release.root / phantom.MARKER).is_file(),
         "fingerprint": _fingerprint(release, split),
@@ -137,7 +137,7 @@ def _plan(release: Release, variant: Variant, skip_damaged: bool, with_beam: boo
         "square": variant.square,
         "skipped": [],
     }
-    return Plan(release, split, skip_damaged, with_beam, facts)
+    return Plan(release, split, skip_damaged, with_beam, metadata)
 
 
 def _beam_settings(
@@ -167,15 +167,15 @@ def _fingerprint(release: Release, split: pd.Series) -> str:
 
 def _refuse_other(folder: Path, plan: Plan) -> None:
     try:
-        _, facts = open_dataset(folder)
-        same = facts["fingerprint"] == plan.facts["fingerprint"]
+        _, metadata = open_dataset(folder)
+        same = metadata["fingerprint"] == plan.metadata["fingerprint"]
     except Exception as error:
         raise UserError(
             f"{folder}: not a readable dataset; remove this folder ({error})"
         ) from error
     if not same:
         raise UserError(
-            f"{folder} was prepared from other lists or files (release {facts['release']!r}) "
+            f"{folder} was prepared from other lists or files (release {metadata['release']!r}) "
             f"than {plan.release.root} has; remove it or choose another folder",
             argument="data_dir",
         )

@@ -63,10 +63,10 @@ def shuffle_memory(limit: int) -> Iterator[None]:
 
 
 def open_dataset(folder: Path) -> tuple[tfds.core.DatasetInfo, dict[str, Any]]:
-    """Opens a prepared dataset; any exception means that it is none, or that it is damaged.
+    """Opens a prepared dataset; any exception means that it is not one, or that it is damaged.
 
     Returns:
-        What TFDS knows about it, and the facts that `prepare` kept with it.
+        The description by TFDS, and the metadata that `prepare` stored with it.
     """
     check_checksums(folder)
     with silence():

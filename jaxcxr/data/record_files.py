@@ -33,7 +33,7 @@ _SHUFFLED = 8192
 """Radiographs in the shuffle buffer: of a batch of 128, neighbors on disk share 0.8 %."""
 
 _SHUFFLED_BYTES = 1024**3
-"""Memory of the shuffle buffer at most; 8,192 radiographs of 256×256 take half of it."""
+"""Largest shuffle buffer in bytes; 8,192 radiographs of 256×256 take half of it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,14 +146,14 @@ class RecordFiles:
         return table
 
     def _decode(self, records: tf.Tensor) -> dict[str, Any]:
-        whole = tf.io.FixedLenFeature([], tf.int64)
+        integer = tf.io.FixedLenFeature([], tf.int64)
         text = tf.io.FixedLenFeature([], tf.string)
         fields = {
             "image": text,
             "image_name": text,
             "labels": tf.io.FixedLenFeature([len(FINDINGS)], tf.int64),
             "png_size": tf.io.FixedLenFeature([2], tf.int64),
-            **dict.fromkeys(("patient", "age", "sex", "view", "follow_up"), whole),
+            **dict.fromkeys(("patient", "age", "sex", "view", "follow_up"), integer),
         }
         batch = tf.io.parse_example(records, fields)
         image = tf.io.decode_raw(batch.pop("image"), tf.uint8)

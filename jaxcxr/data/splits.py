@@ -22,30 +22,30 @@ SPLIT_METHODS = ("by_patient", "authors")
 VALIDATION_FRACTION = 0.10
 
 
-def split_images(images: pd.DataFrame, way: str = "by_patient", seed: int = 0) -> pd.Series:
-    """Returns the split of each row of `Release.images`, drawn in one of `SPLIT_METHODS`.
+def split_images(images: pd.DataFrame, method: str = "by_patient", seed: int = 0) -> pd.Series:
+    """Returns the split of each row of `Release.images`, drawn by one of `SPLIT_METHODS`.
 
     Raises:
-        UserError: `way` is unknown, or a split is empty.
+        UserError: `method` is unknown, or a split is empty.
     """
-    if way == "authors":
+    if method == "authors":
         return authors_split(images)
-    if way != "by_patient":
-        raise UserError(f"split is {way!r}; use one of {', '.join(SPLIT_METHODS)}")
+    if method != "by_patient":
+        raise UserError(f"split is {method!r}; use one of {', '.join(SPLIT_METHODS)}")
     return split_by_patient(images, seed)
 
 
 def split_by_patient(
     images: pd.DataFrame, seed: int = 0, validation_fraction: float = VALIDATION_FRACTION
 ) -> pd.Series:
-    """Draws whole patients for validation from those that are not on the test list.
+    """Draws patients with all their images for validation from those that are not on the test list.
 
     Patients are shuffled by the seed and taken until they have `validation_fraction` of all images.
     The draw depends on the seed and the release's patients only, not on the order of its rows.
 
     Args:
         images: `Release.images`.
-        seed: Of the draw.
+        seed: Seed of the draw.
         validation_fraction: Wanted share of all images, the test list's among them.
 
     Returns:

@@ -11,7 +11,7 @@ from jaxcxr.evaluation.calibration import with_platt
 from jaxcxr.evaluation.tables import Columns, Numbers, read_table, require_rows
 from jaxcxr.findings import FINDINGS
 
-_AGAIN = "run launch/evaluate_auc.py again"
+_AGAIN = "run evaluate_auc again"
 _HIGHEST = float(np.nextafter(np.float32(1), np.float32(2)))
 """The threshold of a fixed specificity is the next float32 above a probability, which may be 1."""
 
@@ -31,7 +31,7 @@ class OperatingPoints:
     """Thresholds and calibration, chosen on validation; NaN where a run has none.
 
     Calibration is Platt's: a loss that weighs findings up, like the paper's, makes probabilities
-    too high, which temperature scaling cannot mend.
+    too high, which temperature scaling cannot correct.
 
     Attributes:
         thresholds: (14,) probabilities from which a finding counts as present (Youden's).
@@ -50,7 +50,7 @@ class OperatingPoints:
 
 
 def read_operating_points(workdir: str | Path) -> OperatingPoints:
-    """Reads what launch/evaluate_auc.py wrote for a run; a run that it did not score has none.
+    """Reads what evaluate_auc wrote for a run; a run that was not scored has none.
 
     Raises:
         UserError: A file of the evaluation is damaged.

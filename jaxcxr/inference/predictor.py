@@ -23,6 +23,11 @@ from jaxcxr.models import (
 )
 from jaxcxr.models.geometry import tile_image
 from jaxcxr.models.ops.compilation import compiler_options
+from jaxcxr.models.weights.weight_folder import (
+    is_weight_folder,
+    load_weight_folder,
+    weight_folder_image_size,
+)
 from jaxcxr.runs.checkpoints import restore_best
 from jaxcxr.runs.workdir import read_config
 from jaxcxr.training.state import Variables
@@ -67,12 +72,14 @@ class Predictor:
 
     @classmethod
     def from_run(cls, workdir: str | Path) -> Predictor:
-        """Loads the best epoch of the run in `workdir`.
+        """Loads the best epoch of the run in `workdir`, or a folder of weights.
 
         Raises:
             UserError: The folder holds no run or no finished epoch.
         """
         workdir = Path(workdir).expanduser()
+        if is_weight_folder(workdir):
+            return cls(*load_weight_folder(workdir), weight_folder_image_size(workdir))
         config = read_config(workdir)
         try:
             model = build_classifier(config.model.to_dict())

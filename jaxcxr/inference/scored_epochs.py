@@ -8,13 +8,13 @@ from pathlib import Path
 from jaxcxr.errors import UserError
 from jaxcxr.files import write_text
 
-_AGAIN = "run launch/evaluate_auc.py and launch/evaluate_boxes.py again"
+_AGAIN = "run evaluate_auc and evaluate_boxes again"
 
 
 def record_epoch(workdir: Path, scores: str, epoch: int | None) -> None:
     """Notes the epoch of the run's scores ("auc" or "boxes"), for the report to compare.
 
-    A damaged file is written anew: to score the run again is the way out of it.
+    A damaged file is replaced: the remedy is to score the run again.
     """
     try:
         known = scored_epochs(workdir)

@@ -1,5 +1,6 @@
 """The networks: backbones, heads and the classifiers that they make together."""
 
+from jaxcxr.models.backbones.backbone import Backbone
 from jaxcxr.models.backbones.densenet import DenseNet121
 from jaxcxr.models.backbones.resnet import ResNet18, ResNet34, ResNet50
 from jaxcxr.models.classifier import Classifier
@@ -26,6 +27,7 @@ from jaxcxr.models.registry import (
 __all__ = [
     "INFERENCE",
     "AttentionGated",
+    "Backbone",
     "Baseline",
     "BatchNorm",
     "Classifier",

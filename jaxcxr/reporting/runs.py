@@ -40,8 +40,8 @@ _HOME = re.compile(
 )
 
 _RESTORE = "restore it or train again"
-_AUC_AGAIN = "score the run's probabilities again"
-_BOXES_AGAIN = "score the run's boxes again"
+_AUC_AGAIN = "run evaluate_auc again"
+_BOXES_AGAIN = "run evaluate_boxes again"
 
 _MEAN = "Mean"
 _INTERVAL: Columns = {"ci_low": SCORE, "ci_high": SCORE}
@@ -71,7 +71,7 @@ _DAMAGE = (
 
 @dataclasses.dataclass(frozen=True)
 class Classification:
-    """The scores of a run's probabilities.
+    """What evaluate_auc computed.
 
     Attributes:
         auc: finding, auc, ci_low, ci_high, positives, negatives; the last finding is "Mean".
@@ -86,7 +86,7 @@ class Classification:
 
 @dataclasses.dataclass(frozen=True)
 class Localization:
-    """The scores of a run's boxes.
+    """What evaluate_boxes computed.
 
     Attributes:
         scores: finding, metric, threshold, accuracy, boxes, afp, ci_low, ci_high.
@@ -122,7 +122,7 @@ class Cases:
 
 @dataclasses.dataclass(frozen=True)
 class RunFiles:
-    """The files of a run; what has not been made yet is None.
+    """A run as its folder describes it; what is not there yet is None.
 
     Attributes:
         name: What the report calls it.
@@ -166,8 +166,8 @@ class RunFiles:
             return None
         return (
             f"{self.name} was scored at epoch {', '.join(map(str, sorted(filter(None, others))))} "
-            f"and its best epoch is {self.best_epoch} now; score its "
-            "probabilities and boxes again"
+            f"and its best epoch is {self.best_epoch} now; run evaluate_auc and "
+            "evaluate_boxes again"
         )
 
 
@@ -180,8 +180,7 @@ def read_runs(workdirs: Sequence[str | os.PathLike[str]]) -> list[RunFiles]:
     """Reads runs, each under the name of its folder, or its full path where names coincide.
 
     Raises:
-        UserError: There is none, or one is given twice, is not the folder of a run or has a
-            damaged file.
+        UserError: There is none, or one is given twice, is not a run or has a damaged file.
     """
     paths = [Path(workdir) for workdir in workdirs]
     if not paths:
@@ -203,7 +202,7 @@ def _read_run(workdir: Path, name: str) -> RunFiles:
     if not (workdir / "config.json").is_file():
         raise UserError(
             f"{workdir} is not the folder of a run: it has no config.json; "
-            "expected the folder that a training wrote"
+            "give the folder of a training"
         )
     evaluation = workdir / "evaluation"
     facts, history = workdir / "run.json", workdir / "history.csv"

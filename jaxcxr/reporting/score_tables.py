@@ -149,12 +149,12 @@ def _scored_network(name: str, group: str, rows: pd.DataFrame, run: int) -> Netw
 def _published_networks(level: Level, sources: Sequence[str]) -> Iterator[Network]:
     published = _at(published_localization(), level)
     for model, title in MODELS.items():
-        reported: list[dict[str, float]] = []
+        shown: list[dict[str, float]] = []
         for source in sources:
             chosen = (published["model"] == model) & (published["source"] == source)
             values = _column(published.loc[chosen], "accuracy")
-            if values and not any(_alike(values, other) for other in reported):
-                reported.append(values)
+            if values and not any(_alike(values, other) for other in shown):
+                shown.append(values)
                 name = title.removesuffix(_PAPER)
                 name += f" ({source})" if source != "paper" and name != title else ""
                 yield Network(name, PUBLISHED, _with_mean(values))

@@ -11,7 +11,7 @@ from jaxcxr.reporting.runs import RunFiles
 UNKNOWN = "not recorded"
 
 Row = tuple[str, Sequence[str]]
-"""The name of a setting, and its value in each run."""
+"""Settings that are shown, and their value in each run."""
 
 
 def main_settings(runs: Sequence[RunFiles]) -> list[Row]:
@@ -118,5 +118,5 @@ def _versions(run: RunFiles) -> str:
     packages = _find(run.facts, "packages")
     named = {"jaxcxr": _find(run.facts, "jaxcxr"), "Python": _find(run.facts, "python")}
     named |= packages if isinstance(packages, Mapping) else {}
-    versions = [f"{name} {version}" for name, version in named.items() if version is not None]
-    return ", ".join(versions) or UNKNOWN
+    known = [f"{name} {version}" for name, version in named.items() if version is not None]
+    return ", ".join(known) or UNKNOWN

@@ -18,6 +18,7 @@ from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, backbones, build_classifier, classifier_config, heads
 from jaxcxr.models.fields import field_types, plain_type
 from jaxcxr.runs.callbacks import BackupAndRestore, StopOnSignals
+from jaxcxr.runs.trained import starting_weights
 from jaxcxr.runs.workdir import Config, claim_workdir, trained_on_other_data, write_run_facts
 from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.callbacks import (
@@ -220,7 +221,7 @@ class Experiment:
             optimizer=self.optimizer,
             loss=self.loss,
             metrics=self.config.metrics,
-            initial_weights=self.initial_weights,
+            initial_weights=starting_weights(self.initial_weights),
             frozen=self.config.frozen,
             augmentation=self.augmentation,
             debug_nonfinite=self.config.debug_nonfinite,

@@ -16,6 +16,7 @@ import jax
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
 from jaxcxr.files import remove_file, write_text
+from jaxcxr.models.weights.weight_folder import STUDY_IMAGE_SIZE, is_weight_folder
 
 Config = Any
 """An `ml_collections.ConfigDict`; type checkers cannot know its attributes."""
@@ -69,6 +70,8 @@ def read_variant(workdir: str | Path) -> Variant:
     Raises:
         UserError: The file cannot be read, or does not name a dataset.
     """
+    if is_weight_folder(workdir):
+        return Variant(image_size=STUDY_IMAGE_SIZE)
     try:
         return Variant(**read_config(workdir).data)
     except (AttributeError, TypeError) as error:

@@ -16,6 +16,7 @@ from jax.sharding import NamedSharding
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, classifier_config
 from jaxcxr.models.ops.normalization import in_part
+from jaxcxr.models.weights.pretrained import initialize
 from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.callbacks import Callback, EarlyStopping, Progress, ProgressLine
 from jaxcxr.training.devices import EVERYWHERE, device_mesh
@@ -204,23 +205,30 @@ def fit(
     keeps_best = any(isinstance(c, EarlyStopping) and c.restore_best_weights for c in callbacks)
     state = create_state(variables, transformation, averaged=ema_decay > 0, keeps_best=keeps_best)
     settings = {
-        "model": classifier_config(model),
-        "data": {"image_size": train_data.image_size, "train_images": train_data.num_images},
+        **_settings(objective, optimizer, train_data),
         "batch_size": batch_size,
-        "augmentation": dataclasses.asdict(augmentation or Augmentation()),
-        "compute_dtype": compute_dtype,
         "ema_decay": ema_decay,
         "epochs": epochs,
-        "frozen": list(frozen),
         "initial_variables": _weights_identity(initial_weights, variables),
-        "loss_function": loss_identity(loss),
-        "optimizer": optimizer_identity(optimizer),
-        "seed": seed,
     }
     state = jax.device_put(state, NamedSharding(mesh, EVERYWHERE))
     progress, interrupted = train(training, Progress(state, History(), epochs, settings))
     variables = progress.state.best or progress.state.evaluated
     return Run(model, variables, progress.history, interrupted, progress.unfinished)
+
+
+def _settings(objective: Objective, optimizer: Optimizer, data: DataSource) -> dict[str, Any]:
+    """Returns what config.json says about a training, as plain values."""
+    return {
+        "model": classifier_config(objective.model),
+        "data": {"image_size": data.image_size, "train_images": data.num_images},
+        "augmentation": dataclasses.asdict(objective.augmentation or Augmentation()),
+        "compute_dtype": objective.compute_dtype,
+        "frozen": list(objective.frozen),
+        "loss_function": loss_identity(objective.loss),
+        "optimizer": optimizer_identity(optimizer),
+        "seed": objective.seed,
+    }
 
 
 def check_settings(
@@ -296,13 +304,7 @@ def starting_variables(
 ) -> Variables:
     """Returns the variables that a training starts from; the arguments are those of `fit`."""
     variables = initial_variables(model, image_size, seed)
-    if initial_weights is None or initial_weights == "random":
-        return variables
-    if isinstance(initial_weights, str | Path):
-        from jaxcxr.models.weights.pretrained import initialize  # needs huggingface_hub
-
-        return initialize(model, variables, initial_weights)
-    return initial_weights
+    return initialize(model, variables, "random" if initial_weights is None else initial_weights)
 
 
 def _weights_identity(initial_weights: Variables | str | Path | None, variables: Variables) -> str:

@@ -20,6 +20,9 @@ from jaxcxr.training.state import TrainState
 Loss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 """(logits (B, K) float32, labels (B, K), mask (B,) bool) → scalar, of the global batch."""
 
+_DROPOUT = 2**31
+"""Sets the keys of dropout apart from those of the augmentation, which are made of steps."""
+
 ComputeDtype = Literal["float32", "bfloat16"]
 COMPUTE_DTYPES: tuple[ComputeDtype, ...] = ("float32", "bfloat16")
 
@@ -38,7 +41,7 @@ class Objective:
             statistics.
         augmentation: Random changes of the images, drawn from `seed`, step and row of the global
             batch, so the same on any number of devices; None for none.
-        seed: Of the augmentation.
+        seed: Of the augmentation and of dropout.
         compute_dtype: Of the network's layers; everything else is float32.
     """
 
@@ -70,13 +73,19 @@ class Objective:
             images,
             Mode(train=True, axis_name=DEVICES, frozen=self.frozen),
             mutable=["batch_stats", "side_logits"],
+            rngs={"dropout": self._dropout_key(state.step)},
         )
         labels, mask = gather((batch["labels"], batch["mask"]))
         losses = [
             self.loss(gather(checked_logits(logits, batch["labels"])), labels, mask)
             for logits in jax.tree.leaves(updated.get("side_logits")) or [prediction.logits]
         ]
-        return jnp.stack(losses).mean() / jax.lax.axis_size(DEVICES), updated["batch_stats"]
+        return jnp.stack(losses).mean() / jax.lax.axis_size(DEVICES), updated.get("batch_stats", {})
+
+    def _dropout_key(self, step: jax.Array) -> jax.Array:
+        """Returns a key for each step and device, other than those of the augmentation."""
+        key = jax.random.fold_in(jax.random.key(self.seed), _DROPOUT)
+        return jax.random.fold_in(jax.random.fold_in(key, step), jax.lax.axis_index(DEVICES))
 
     def with_gradients(self, state: TrainState, batch: Batch) -> tuple[jax.Array, Any, Any]:
         """Returns the loss of the global batch, its gradients, and the new statistics."""

@@ -135,7 +135,10 @@ def test_no_program_writes_over_what_it_scores(release, predictions, tmp_path):
     annotated = tmp_path / "annotated_boxes.csv"
     annotated.write_bytes(boxes.read_bytes())
     there = {path: path.read_bytes() for path in (boxes, annotated, here)}
-    release, words = f"--release={release}", "is read; name another --out"
+    release, words = (
+        f"--release={release}",
+        "would overwrite an input file; write elsewhere (--out)",
+    )
     refused(launch("evaluate_auc", f"--predictions={here}", release, f"--out={tmp_path}"), words)
     for path in (boxes, annotated):
         refused(launch("evaluate_boxes", f"--boxes={path}", release, f"--out={tmp_path}"), words)

@@ -166,7 +166,7 @@ def test_result_is_that_of_the_best_epoch(tmp_path):
 
 @pytest.fixture
 def finished(tmp_path):
-    """A trial with its result and what it depends on, and a function that asks for it anew."""
+    """A trial with its result and what it depends on, and a function that asks for it again."""
     config, workdir = tmp_path / "a.py", tmp_path / "run"
     prepared = tmp_path / "d/chest/64/1.0.0"
     config.write_text("epochs = 3\n")
@@ -209,7 +209,7 @@ def test_a_result_of_a_config_file_edited_since_is_refused(tmp_path, finished):
     assert is_finished(workdir, ask("loss=focal_loss"))
 
 
-def test_a_result_of_a_dataset_prepared_anew_is_refused(tmp_path, finished):
+def test_a_result_of_a_dataset_prepared_again_is_refused(tmp_path, finished):
     workdir, ask = finished
     metadata = tmp_path / "d/chest/64/1.0.0/metadata.json"
     metadata.write_text('{"release": "clinic", "fingerprint": "g"}')

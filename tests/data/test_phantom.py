@@ -146,7 +146,7 @@ def test_release_says_that_it_is_synthetic(release):
 
 
 def test_unknown_finding_is_named():
-    with pytest.raises(UserError, match="'Flu' is no finding"):
+    with pytest.raises(UserError, match="'Flu' is not a finding"):
         draw_radiograph(["Flu"], image_size=64, seed=0)
 
 

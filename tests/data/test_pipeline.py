@@ -138,12 +138,12 @@ def test_an_epoch_can_start_in_its_middle(cut_up, asked, start):
 @pytest.mark.parametrize("asked", [{"seed": 3, "epoch": 4}, {}])
 @pytest.mark.parametrize("processes", [2, 4])
 def test_processes_share_each_batch(cut_up, asked, processes):
-    whole = cut_up.batches(12, **asked)
+    complete = cut_up.batches(12, **asked)
     shares = [
         cut_up.batches(12, process_index=index, process_count=processes, **asked)
         for index in range(processes)
     ]
-    assert_equal_batches(whole, map(joined, zip(*shares, strict=True)))
+    assert_equal_batches(complete, map(joined, zip(*shares, strict=True)))
 
 
 def test_batches_that_do_not_divide_are_refused(data):
@@ -223,7 +223,7 @@ class TestDamage:
 
     @pytest.mark.parametrize("kept", [0, 1, 40, 65])
     def test_a_file_cut_between_records(self, copy, record_file, kept):
-        """Where whole windows or batches are gone, and TensorFlow sees nothing wrong."""
+        """Where complete windows or batches are gone, and TensorFlow sees nothing wrong."""
         keep_records(record_file, kept)
         train = load(copy, 32).train
         reads = {
@@ -237,25 +237,25 @@ class TestDamage:
             with pytest.raises(UserError, match=rf"{RECORD_FILE}: holds {kept} of 70 records"):
                 read()
 
-    def test_every_flipped_byte_of_a_record_file_is_told(self, copy, record_file):
+    def test_every_flipped_byte_of_a_record_file_is_reported(self, copy, record_file):
         keep_records(record_file, 3)
         files = RecordFiles((os.fspath(record_file),), (3,), 32)
-        whole = record_file.read_bytes()
+        complete = record_file.read_bytes()
         lengths = range(16)  # of a record: 8 bytes, their checksum, then data and its checksum
-        somewhere = np.random.default_rng(0).integers(0, len(whole), 20)
-        for position in (*lengths, *somewhere, len(whole) - 1):
-            damaged = bytearray(whole)
+        somewhere = np.random.default_rng(0).integers(0, len(complete), 20)
+        for position in (*lengths, *somewhere, len(complete) - 1):
+            damaged = bytearray(complete)
             damaged[position] ^= 0x10
             record_file.write_bytes(damaged)
             with pytest.raises(UserError, match=rf"{RECORD_FILE}: damaged record file"):
                 list(Split("train", files).batches(2))
 
     @pytest.mark.parametrize("name", ["dataset_info.json", "features.json", "metadata.json"])
-    def test_every_flipped_byte_of_a_description_is_told(self, prepared, copy, name):
+    def test_every_flipped_byte_of_a_description_is_reported(self, prepared, copy, name):
         folder = copy / "chest_xray14/32/1.0.0"
-        whole = (folder / name).read_bytes()
-        for position in np.random.default_rng(0).integers(0, len(whole), 30):
-            damaged = bytearray(whole)
+        complete = (folder / name).read_bytes()
+        for position in np.random.default_rng(0).integers(0, len(complete), 30):
+            damaged = bytearray(complete)
             damaged[position] ^= 0x10
             (folder / name).write_bytes(damaged)
             with pytest.raises(UserError, match=f"{name} does not have its checksum"):

@@ -229,8 +229,8 @@ def test_a_split_without_usable_radiographs_is_refused(make_release, tmp_path):
 
 def test_patients_stay_in_their_split_in_a_partial_download(make_release, tmp_path):
     folder = make_release()
-    whole = read_release(folder.root)
-    split = dict(zip(whole.images["image_name"], split_by_patient(whole.images), strict=True))
+    complete = read_release(folder.root)
+    split = dict(zip(complete.images["image_name"], split_by_patient(complete.images), strict=True))
     for patient in range(1, 20, 3):
         folder.image(f"{patient:08d}_000.png").unlink()
     done = prepare(read_release(folder.root, allow_missing=True), tmp_path, image_size=16)

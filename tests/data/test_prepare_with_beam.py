@@ -41,12 +41,12 @@ def test_the_same_records(prepared, tmp_path):
 def test_a_damaged_file_is_named(prepared, tmp_path):
     release = read_release(prepared[0].root)
     path = next(iter(release.image_paths.values()))
-    whole = path.read_bytes()
-    middle = len(whole) // 2
+    complete = path.read_bytes()
+    middle = len(complete) // 2
     try:
-        path.write_bytes(whole[:middle] + bytes(8) + whole[middle + 8 :])
+        path.write_bytes(complete[:middle] + bytes(8) + complete[middle + 8 :])
         with pytest.raises(UserError, match=path.name):
             prepare(release, tmp_path, image_size=32, beam_runner="DirectRunner")
     finally:
-        path.write_bytes(whole)
+        path.write_bytes(complete)
     assert not list(tmp_path.rglob("*.tfrecord*"))

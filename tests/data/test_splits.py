@@ -104,17 +104,17 @@ def test_the_authors_split_follows_the_list_and_not_the_table():
     assert split.tolist() == ["validation"] * 2 + ["train"] * 14 + ["test"]
 
 
-@pytest.mark.parametrize("way", ["by_patient", "authors"])
-def test_an_empty_split_is_refused(way):
+@pytest.mark.parametrize("method", ["by_patient", "authors"])
+def test_an_empty_split_is_refused(method):
     with pytest.raises(UserError, match=r"the train split would be empty .*validation 1, test 2"):
-        split_images(radiographs([1, 2]), way)
+        split_images(radiographs([1, 2]), method)
     with pytest.raises(UserError, match="the test split would be empty"):
-        split_images(radiographs([8, 8], test_patients=0), way)
+        split_images(radiographs([8, 8], test_patients=0), method)
     with pytest.raises(UserError, match="the train and validation split would be empty"):
-        split_images(radiographs([3, 2], test_patients=2), way)
+        split_images(radiographs([3, 2], test_patients=2), method)
 
 
-def test_an_unknown_way_is_refused():
+def test_an_unknown_method_is_refused():
     with pytest.raises(UserError, match="split is 'random'; use one of by_patient, authors"):
         split_images(radiographs([3, 2]), "random")
 

@@ -186,10 +186,10 @@ def test_damaged_operating_points_are_refused(tmp_path, name, header, row, old, 
     path.write_text(whole)
     read_operating_points(tmp_path)
     path.write_text(whole.replace(old, new))
-    with pytest.raises(UserError, match=r"run launch/evaluate_auc\.py again$") as told:
+    with pytest.raises(UserError, match=r"run evaluate_auc again$") as caught:
         read_operating_points(tmp_path)
-    assert str(told.value).startswith(str(path))
-    assert "\n" not in str(told.value)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

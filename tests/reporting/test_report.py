@@ -236,7 +236,7 @@ def test_metadata_cannot_break_the_page(make_run):
 
 
 @pytest.mark.parametrize("home", ["/home/someone", "/Users/someone", "/root", str(Path.home())])
-def test_home_folders_are_not_told(make_run, home):
+def test_home_folders_are_not_shown(make_run, home):
     workdir = make_run("run")
     config = json.loads((workdir / "config.json").read_text())
     config["initial_weights"] = f"{home}/weights/a.pt"
@@ -254,7 +254,7 @@ def test_missing_scores_name_the_program_that_makes_them(make_run, file):
     (workdir / "evaluation" / file).unlink()
     text = Page(page_of([workdir])).text
     program = "evaluate_auc" if file == "auc.csv" else "evaluate_boxes"
-    assert f"python launch/{program}.py --workdir {workdir} --data_dir DIR" in text
+    assert f"jaxcxr {program} --workdir={workdir} --data_dir=DIR" in text
 
 
 def test_a_run_without_anything_but_its_config_is_reported(make_run, three_runs):
@@ -263,9 +263,9 @@ def test_a_run_without_anything_but_its_config_is_reported(make_run, three_runs)
         (workdir / name).unlink()
     text = Page(page_of([workdir])).text
     for program in ("train", "evaluate_auc", "evaluate_boxes"):
-        assert f"python launch/{program}.py" in text
+        assert f"jaxcxr {program}" in text
     beside = Page(page_of([workdir, three_runs[1]])).text
-    assert "python launch/evaluate_boxes.py" in beside
+    assert "jaxcxr evaluate_boxes" in beside
     assert "not recorded" in beside
 
 
@@ -326,7 +326,7 @@ def test_a_page_is_written_over_no_file_of_a_run(three_runs):
     before = config.read_bytes()
     done = launch(f"--workdirs={three_runs[0]}", f"--out={config}")
     assert done.returncode == 1
-    assert done.stderr == f"error: --out={config}: the name of a page ends in .html\n"
+    assert done.stderr == f"error: --out={config}: expected a name that ends in .html\n"
     assert config.read_bytes() == before
 
 

@@ -201,17 +201,15 @@ def write(text):
 def test_damaged_files_are_named(make_run, name, damage):
     workdir = make_run()
     damage(workdir / name)
-    remedy = r"score the run's .* again$" if "/" in name else "restore it or train again$"
-    if name.endswith("epochs.json"):
-        remedy = "again$"
-    with pytest.raises(UserError, match=remedy) as refused:
+    remedy = r"run evaluate_\w+.* again$" if "/" in name else "restore it or train again$"
+    with pytest.raises(UserError, match=remedy) as caught:
         read_runs([workdir])
-    assert name.rpartition("/")[2] in str(refused.value)
-    assert str(workdir) in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert name.rpartition("/")[2] in str(caught.value)
+    assert str(workdir) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_scores_of_another_epoch_are_told(make_run):
+def test_scores_of_another_epoch_are_reported(make_run):
     workdir = make_run("run")
     evaluation = workdir / "evaluation"
     (evaluation / "epochs.json").write_text('{"auc": 2, "boxes": 2}')

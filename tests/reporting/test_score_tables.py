@@ -50,7 +50,7 @@ def test_every_threshold_has_the_runs_scored_both_ways(three_runs, level):
     assert table.findings == list(BOXED_FINDINGS)
 
 
-def test_published_networks_are_told_once_unless_sources_differ(three_runs):
+def test_published_networks_are_shown_once_unless_sources_differ(three_runs):
     table = localization_table(read_runs(three_runs), ("IoU", 0.3))
     names = [network.name for network in table.networks if network.group == "Published"]
     assert names == [

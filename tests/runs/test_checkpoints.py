@@ -87,7 +87,7 @@ def test_every_damage_to_the_newest_is_found(tiny_model, workdir, capsys):
     assert len(latest(workdir, like).history) == 5
 
 
-def test_where_none_is_whole_that_is_said(tiny_model, workdir):
+def test_a_run_of_damaged_checkpoints_alone_is_refused(tiny_model, workdir):
     for name in ("2", "4", "5"):
         (workdir / "checkpoints" / name / "manifest.json").write_text("{")
     with pytest.raises(cxr.UserError, match=r"5 is damaged .*2 is damaged .*none is usable"):
@@ -122,7 +122,7 @@ def test_a_damaged_best_epoch_is_not_predicted_with(tiny_model, workdir):
     ],
     ids=["findings", "width", "depth"],
 )
-def test_another_network_is_refused_and_the_difference_told(workdir, other, difference):
+def test_another_network_is_refused_and_the_difference_named(workdir, other, difference):
     with pytest.raises(cxr.UserError, match=rf"checkpoints/5 is of another network.*{difference}"):
         latest(workdir, state_of(other))
     with pytest.raises(cxr.UserError, match=r"checkpoints/2 is of another network"):
@@ -134,7 +134,7 @@ def test_a_moving_average_cannot_be_taken_up_from_a_run_without(tiny_model, work
         latest(workdir, state_of(tiny_model, averaged=True))
 
 
-def test_another_version_is_told_by_its_number(tiny_model, workdir):
+def test_another_version_is_named_by_its_number(tiny_model, workdir):
     path = workdir / "checkpoints/5/manifest.json"
     manifest = json.loads(path.read_bytes())["manifest"] | {"format": 0, "jaxcxr": "0.0.9"}
     checksum = checkpoints._sha256_of(manifest)
@@ -143,7 +143,7 @@ def test_another_version_is_told_by_its_number(tiny_model, workdir):
         latest(workdir, state_of(tiny_model))
 
 
-def test_all_that_matters_comes_back(tiny_model, tmp_path):
+def test_everything_saved_is_restored(tiny_model, tmp_path):
     """Parameters, statistics, optimizer, average, position, losses so far, history, settings."""
     rng = np.random.default_rng(0)
     drawn = jax.tree.map(

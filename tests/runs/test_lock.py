@@ -32,7 +32,7 @@ def holder(tmp_path):
         process.kill()
 
 
-def test_a_second_run_is_kept_out_and_told_of_the_first(tiny_model, tmp_path, holder):
+def test_a_second_run_is_refused_and_the_first_named(tiny_model, tmp_path, holder):
     with pytest.raises(cxr.UserError, match=rf"in use by another run: process {holder.pid} on"):
         acquire(tmp_path)
     with pytest.raises(cxr.UserError, match=rf"in use by another run: process {holder.pid} on"):

@@ -228,7 +228,7 @@ def test_a_run_without_a_finite_validation_loss_has_no_usable_epoch(tiny_model, 
     ("arguments", "message"),
     [({"every": -1}, "checkpoint_every is -1"), ({"keep": 0}, "keep_checkpoints is 0")],
 )
-def test_unfit_intervals_are_named(tmp_path, arguments, message):
+def test_invalid_intervals_are_named(tmp_path, arguments, message):
     with pytest.raises(cxr.UserError, match=message):
         cxr.BackupAndRestore(tmp_path, **arguments)
 

@@ -85,7 +85,7 @@ def wait_for(path, process):
         (signal.SIGTERM, ("--stopped_status=143",), 143),
     ],
 )
-def test_a_signal_saves_and_says_how_to_go_on(place, tmp_path, number, arguments, status):
+def test_a_signal_saves_and_prints_how_to_resume(place, tmp_path, number, arguments, status):
     process = start(place, tmp_path / "run", *arguments)
     wait_for(tmp_path / "run/history.csv", process)
     process.send_signal(number)

@@ -134,7 +134,7 @@ def test_two_processes_evaluate_as_one(place):
         np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
 
 
-def test_sigterm_to_one_of_two_stops_both_at_the_same_step_and_they_go_on(place):
+def test_sigterm_to_one_of_two_stops_both_at_the_same_step_and_they_resume(place):
     train, _ = programs(place, "stopped", "--config.epochs=100000")
     processes = start_both(train)
     history = place / "stopped/history.csv"

@@ -419,7 +419,7 @@ def test_learning_rate_is_printed_when_it_changes(tiny_model, capsys):
     ]
 
 
-def test_a_folder_without_a_finished_epoch_can_be_claimed_anew(tiny_model, tmp_path):
+def test_a_folder_without_a_finished_epoch_can_be_claimed_again(tiny_model, tmp_path):
     with pytest.raises(cxr.UserError, match="less than one batch"):
         train(tiny_model, 1, cxr.BackupAndRestore(tmp_path), images=8)
     claim_workdir(tmp_path, {"batch_size": 9999})
@@ -429,7 +429,7 @@ def test_a_folder_without_a_finished_epoch_can_be_claimed_anew(tiny_model, tmp_p
     assert not (tmp_path / "run.json").exists()
 
 
-def test_another_dataset_is_told(tmp_path):
+def test_another_dataset_is_named(tmp_path):
     facts = {"release": "ward", "fingerprint": "a"}
     assert trained_on_other_data(tmp_path, facts) is None
     (tmp_path / "run.json").write_text('{"data": {"release": "ward", "fingerprint": "a"}}')
@@ -447,7 +447,7 @@ def test_a_config_json_that_is_none_is_named(tmp_path, content):
 
 
 @pytest.mark.parametrize("data", ["5", '{"size": 5}', '{"image_size": "5"}'])
-def test_a_config_json_that_names_no_dataset_is_told(tmp_path, data):
+def test_a_config_json_that_names_no_dataset_is_refused(tmp_path, data):
     (tmp_path / "config.json").write_text(f'{{"data": {data}}}')
     with pytest.raises(cxr.UserError, match=r"config\.json does not name the prepared"):
         read_variant(tmp_path)
@@ -466,12 +466,12 @@ def test_a_config_json_that_names_no_dataset_is_told(tmp_path, data):
     ],
     ids=lambda value: value if isinstance(value, str) else next(iter(value)),
 )
-def test_values_that_cannot_be_meant(tiny_model, settings, message):
+def test_invalid_arguments_are_named(tiny_model, settings, message):
     with pytest.raises(cxr.UserError, match=message):
         cxr.fit(tiny_model, make_split(32), **{"epochs": 1, "batch_size": 16, **settings})
 
 
-def test_a_folder_that_no_checkpoint_would_come_back_from_is_refused(tiny_model, tmp_path):
+def test_a_folder_with_brackets_is_refused(tiny_model, tmp_path):
     for folder in (tmp_path / "run[1]", tmp_path / "[a]" / "run"):
         with pytest.raises(cxr.UserError, match="contains a bracket"):
             cxr.BackupAndRestore(folder)

@@ -65,14 +65,14 @@ class Plan:
             by image name.
         skip_damaged: Whether to leave out damaged files rather than to refuse them.
         with_beam: Whether an Apache Beam pipeline does the work.
-        facts: Kept with the dataset, readable as `builder.info.metadata`.
+        metadata: Kept with the dataset, readable as `builder.info.metadata`.
     """
 
     release: Release
     split: pd.Series
     skip_damaged: bool = False
     with_beam: bool = False
-    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def sources(self, split: str) -> tuple[int, Iterator[Source | ArchiveSource]]:
         """Returns the number of radiographs of a split, and where they are."""
@@ -109,7 +109,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             **kwargs: `data_dir` and `config`, as every TFDS builder takes them.
         """
         self._plan = plan
-        self._facts = tfds.core.MetadataDict(plan.facts if plan else {})
+        self._metadata = tfds.core.MetadataDict(plan.metadata if plan else {})
         self._damaged: list[DamagedImageError] = []
         super().__init__(**kwargs)
 
@@ -147,7 +147,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             citation=_CITATION,
             homepage="https://nihcc.app.box.com/v/ChestXray-NIHCC",
             features=features,
-            metadata=self._facts,
+            metadata=self._metadata,
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
@@ -190,7 +190,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 f"{self._plan.release.root} has no usable radiograph for the {split} split: all "
                 f"{len(self._damaged)} that were tried are damaged"
             )
-        self._facts["skipped"] = [[damaged.path.name, damaged.reason] for damaged in self._damaged]
+        self._metadata["skipped"] = [
+            [damaged.path.name, damaged.reason] for damaged in self._damaged
+        ]
 
 
 def find_damaged(plan: Plan) -> list[DamagedImageError]:

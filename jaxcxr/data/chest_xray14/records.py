@@ -30,18 +30,18 @@ class Source:
 
     Attributes:
         path: The PNG file, or the path of an archive and the file's name in it.
-        facts: Every field of the record that does not come from the file.
+        metadata: Every field of the record that does not come from the file.
         content: The bytes of a file in an archive; None where `path` is to be read.
     """
 
     path: Path
-    facts: Record
+    metadata: Record
     content: bytes | None = None
 
     @property
     def image_name(self) -> str:
         """Name of the radiograph, the key of its record."""
-        return self.facts["image_name"]
+        return self.metadata["image_name"]
 
     def opened(self) -> Iterator[Source]:
         """Yields the source itself, as an `ArchiveSource` yields those in it."""
@@ -54,11 +54,11 @@ class ArchiveSource:
 
     Attributes:
         path: The archive.
-        facts: As in `Source`, by the name of the file in the archive.
+        metadata: `Source.metadata` of each, by the name of the file in the archive.
     """
 
     path: Path
-    facts: Mapping[str, Record]
+    metadata: Mapping[str, Record]
 
     def opened(self) -> Iterator[Source]:
         """Reads the archive and yields the radiographs that are wanted, in its order.
@@ -68,10 +68,10 @@ class ArchiveSource:
         """
         found = 0
         for member, content in read_images(self.path):
-            if member in self.facts:
+            if member in self.metadata:
                 found += 1
-                yield Source(self.path / member, self.facts[member], content)
-        if found != len(self.facts):
+                yield Source(self.path / member, self.metadata[member], content)
+        if found != len(self.metadata):
             raise UserError(f"{self.path} was changed while it was being read; start again")
 
 
@@ -82,7 +82,7 @@ def sources(images: pd.DataFrame, release: Release) -> Iterator[Source | Archive
     in_archives: dict[Path, dict[str, Record]] = {}
     for row, vector in zip(images.itertuples(index=False), labels, strict=True):
         name = str(row.image_name)
-        facts = {
+        metadata = {
             "image_name": row.image_name,
             "labels": vector,
             "patient": row.patient,
@@ -93,10 +93,10 @@ def sources(images: pd.DataFrame, release: Release) -> Iterator[Source | Archive
             "boxes": _box_records(boxes_of.get(name)),
         }
         if name in release.image_paths:
-            yield Source(release.image_paths[name], facts)
+            yield Source(release.image_paths[name], metadata)
         else:
             image = release.archived[name]
-            in_archives.setdefault(image.archive, {})[image.member] = facts
+            in_archives.setdefault(image.archive, {})[image.member] = metadata
     for path, wanted in sorted(in_archives.items()):
         yield ArchiveSource(path, wanted)
 
@@ -122,7 +122,7 @@ def read_record(source: Source, image_size: int, square: SquareRule = "squash") 
     return {
         "image": image[:, :, None],
         "png_size": np.array([radiograph.width, radiograph.height], np.int32),
-        **source.facts,
+        **source.metadata,
     }
 
 

@@ -61,7 +61,7 @@ def draw_radiograph(
     try:
         present = frozenset(canonical_finding(finding) for finding in findings)
     except KeyError as error:
-        raise UserError(f"{error} is no finding; use names of {', '.join(FINDINGS)}") from error
+        raise UserError(f"{error} is not a finding; use names of {', '.join(FINDINGS)}") from error
     pose, lungs, signs, machine = np.random.default_rng(seed).spawn(4)
     anatomy = np.random.default_rng(seed if patient_seed is None else patient_seed)
     sides = {finding: int(signs.choice((-1, 1))) for finding in FINDINGS}

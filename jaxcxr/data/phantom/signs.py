@@ -18,7 +18,7 @@
 | Hernia | round opacity behind the heart with a fluid level and gas above | |
 
 The findings with a box are those of NIH's box list. Signs follow the textbooks' descriptions in
-outline only: they are meant to be told apart by shape and texture, not to look like a patient's.
+outline only: they differ in shape and texture, and need not resemble a patient's.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def alter_thorax(findings: frozenset[str], side: int, thorax: Thorax) -> Thorax:
 
     Args:
         findings: The radiograph's findings.
-        side: Of the atelectasis: −1 right lung, 1 left lung.
+        side: Side of the atelectasis: −1 right lung, 1 left lung.
         thorax: The healthy measures.
     """
     if "Emphysema" in findings:

@@ -22,11 +22,11 @@ from jaxcxr.data.releases.problems import Problem
 from jaxcxr.errors import UserError
 from jaxcxr.images.radiograph import DamagedImageError, find_damage, picture_size
 
-LARGEST = 64 * 1024**2
-"""Bytes of a member at most, and of its headers: a radiograph's file has half a million."""
+MAX_BYTES = 64 * 1024**2
+"""Largest member and headers that are read, in bytes; a radiograph's file has half a million."""
 
-MOST = 200_000
-"""Members of an archive at most: an official one has 10,000, the whole release 112,120."""
+MAX_MEMBERS = 200_000
+"""Most members of an archive; an official one has 10,000, the complete release 112,120."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +104,7 @@ def read_images(path: Path) -> Iterator[tuple[str, bytes]]:
 
     Raises:
         UserError: The archive cannot be read, is damaged, or holds what no release does: a member
-            with an absolute path or `..`, a link, a device, more than `LARGEST` bytes.
+            with an absolute path or `..`, a link, a device, more than `MAX_BYTES` bytes.
     """
     last = "its beginning"
     try:
@@ -119,9 +119,9 @@ def read_images(path: Path) -> Iterator[tuple[str, bytes]]:
                     if len(content) < member.size:
                         raise EOFError("cut off")
                     yield member.name, content
-                stream.allow(LARGEST)
+                stream.allow(MAX_BYTES)
             if stream.holds_more():
-                raise tarfile.ReadError("what follows is no member")
+                raise tarfile.ReadError("what follows is not a member")
     except gzip.BadGzipFile as error:
         raise UserError(
             f"{path}: {error}, after {last}: damaged, or not compressed by gzip; download it again"
@@ -141,7 +141,7 @@ class _Stream(gzip.GzipFile):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "rb")
-        self._allowed = LARGEST
+        self._allowed = MAX_BYTES
         self._latest = b""
 
     def allow(self, size: int) -> None:
@@ -151,13 +151,13 @@ class _Stream(gzip.GzipFile):
     def read(self, size: int | None = -1) -> bytes:
         """Reads as files do."""
         if size is None or not 0 <= size <= self._allowed:
-            raise tarfile.ReadError(f"headers of more than {LARGEST:,} bytes")
+            raise tarfile.ReadError(f"headers of more than {MAX_BYTES:,} bytes")
         self._allowed -= size
         self._latest = super().read(size)
         return self._latest
 
     def holds_more(self) -> bool:
-        """Reads to the end, so that the checksum is compared; tells whether there is anything.
+        """Reads to the end, so that the checksum is compared; returns whether there is data.
 
         At a header that it cannot read, tarfile stops as it does at the zeros that end an archive.
         """
@@ -176,14 +176,14 @@ def _check_member(path: Path, member: tarfile.TarInfo, count: int) -> None:
         problem = f"a link to {member.linkname!r}"
     elif not member.isdir() and member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
         problem = "a device, a pipe or another special file"
-    elif not 0 <= member.size <= LARGEST:
-        problem = f"{member.size:,} bytes; expected {LARGEST:,} at most"
-    elif count >= MOST:
-        problem = f"more than {MOST:,} members come before it"
+    elif not 0 <= member.size <= MAX_BYTES:
+        problem = f"{member.size:,} bytes; expected {MAX_BYTES:,} at most"
+    elif count >= MAX_MEMBERS:
+        problem = f"more than {MAX_MEMBERS:,} members come before it"
     else:
         return
     raise UserError(
-        f"{path} holds {member.name!r}: {problem}; that is no archive of NIH's, download it again"
+        f"{path} has {member.name!r}: {problem}; that is not an archive of NIH's, download it again"
     )
 
 

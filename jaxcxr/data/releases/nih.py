@@ -46,7 +46,8 @@ class Release:
         boxes: One row per annotated box in file order: image_name, finding, x, y, w, h (float,
             origin top left), in pixels of the PNG file; in those of the list where there is none.
         image_paths: File of each radiograph by name; empty where images were not asked for.
-        missing: Names of `images` without a file (a partial download); empty likewise.
+        missing: Names of `images` without a file (a partial download); empty where images were not
+            asked for.
         archived: Radiographs of which an archive has the file and no folder does, by name.
         notes: What was decided on the way that may surprise, one line each.
     """
@@ -210,7 +211,7 @@ def _png_names(folder: Path) -> Iterator[str]:
 
 
 def _contents(root: Path) -> str:
-    """Returns what a release's folder has beside lists, "images/ 40 .jpg", the most first."""
+    """Returns what a release's folder has beside lists, as "images/ 40 .jpg"."""
     counts = Counter(
         f"{os.path.relpath(folder, root)}/ {{}} {suffix or 'without suffix'}"
         for folder, _, names in os.walk(root)

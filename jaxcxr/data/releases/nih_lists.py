@@ -30,7 +30,7 @@ _NUMBERS = ("patient", "age", "follow_up")
 _CHOICES = {"sex": ("F", "M"), "view": ("PA", "AP")}
 _BOX_SIDES = ["x", "y", "w", "h"]
 _LONGEST_LINE = 10_000
-"""Characters that a line has at most; the release's own lines have some 100."""
+"""Longest line that is read, in characters; the release's own lines have some 100."""
 
 _FILE_NAME = re.compile(r"(?!\.)[^/\\:\x00-\x1f\x7f]{1,200}")
 
@@ -76,7 +76,7 @@ def read_metadata(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
 
 
 _BOX_HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,"
-"""Of the official list; alone, it is a list without boxes."""
+"""Header of the official list; a file of this line alone is a list without boxes."""
 
 
 def read_boxes(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
@@ -153,7 +153,7 @@ def _read_table(path: Path, text: str, header: str, columns: list[str]) -> pd.Da
     """Returns the first columns of a CSV file as stripped strings, "" where there is none."""
     first = text.partition("\n")[0].strip().replace('"', "")
     if not first.startswith(header):
-        raise UserError(f"{path}: begins with {first[:120]!r}; expected a header {header!r}…")
+        raise UserError(f"{path}: begins with {first[:120]!r}; expected the header {header!r}…")
     try:
         rows = pd.read_csv(
             io.StringIO(text),

@@ -6,6 +6,7 @@ The arrays have PyTorch's layout and names: torchvision's for the backbone, ``he
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -19,10 +20,23 @@ from jaxcxr.models.registry import build_classifier
 from jaxcxr.models.weights.pretrained import ARRAYS, Variables, load_classifier, to_torch
 from jaxcxr.models.weights.torch_files import safetensors_bytes
 
+STUDY_IMAGE_SIZE = 256
+
 
 def is_weight_folder(folder: str | Path) -> bool:
     """Returns whether a folder holds weights in this format; a run's folder does not."""
     return (Path(folder) / ARRAYS).is_file()
+
+
+def weight_folder_image_size(folder: str | Path) -> int:
+    """Returns the height and width in pixels of the radiographs for a folder of weights.
+
+    Such a folder does not give it: it is the study's, which a log message says.
+    """
+    logging.getLogger(__name__).warning(
+        "%s does not give an image size; the study's %d pixels are used", folder, STUDY_IMAGE_SIZE
+    )
+    return STUDY_IMAGE_SIZE
 
 
 def save_weight_folder(folder: str | Path, config: Mapping[str, Any], variables: Variables) -> None:
@@ -49,7 +63,7 @@ def save_weight_folder(folder: str | Path, config: Mapping[str, Any], variables:
         os.rename(partial, folder)
     except OSError as error:
         raise UserError(
-            f"{folder} cannot be written: {reason_of(error)}; free space or name another place"
+            f"{folder} cannot be written: {reason_of(error)}; free space or choose another place"
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

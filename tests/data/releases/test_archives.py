@@ -41,11 +41,11 @@ def packed(make_release):
 
 def tar(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
     """Returns an archive of whatever members."""
-    whole = io.BytesIO()
-    with tarfile.open(fileobj=whole, mode="w") as archive:
+    complete = io.BytesIO()
+    with tarfile.open(fileobj=complete, mode="w") as archive:
         for member, content in members:
             archive.addfile(member, io.BytesIO(content))
-    return whole.getvalue()
+    return complete.getvalue()
 
 
 def member(name: str, content: bytes = b"", **fields: object) -> tuple[tarfile.TarInfo, bytes]:
@@ -122,7 +122,7 @@ def test_a_partial_download_of_archives(packed):
     assert len(read_release(folder.root, allow_missing=True).missing) == 13
 
 
-def test_a_damaged_archive_lacks_only_what_follows_the_damage(packed):
+def test_a_damaged_archive_is_read_up_to_the_damage(packed):
     folder, paths = packed
     content = paths[0].read_bytes()
     paths[0].write_bytes(content[: len(content) // 2])
@@ -134,14 +134,14 @@ def test_a_damaged_archive_lacks_only_what_follows_the_damage(packed):
     assert 0 < lost < held
 
 
-def test_an_archive_that_is_not_compressed_is_told(packed):
+def test_an_archive_that_is_not_compressed_is_reported(packed):
     folder, paths = packed
     paths[0].write_bytes(gzip.decompress(paths[0].read_bytes()))
     with pytest.raises(UserError, match=r"images_001\.tar\.gz: .*not compressed by gzip"):
         read_release(folder.root)
 
 
-def test_a_radiograph_in_two_archives_is_told(packed):
+def test_a_radiograph_in_two_archives_is_reported(packed):
     folder, paths = packed
     shutil.copy(paths[0], folder.root / "images_004.tar.gz")
     with pytest.raises(
@@ -179,31 +179,31 @@ def says_the_same(one: bytes, other: bytes) -> bool:
         return False
 
 
-def test_every_cut_and_every_flip_of_an_archive_is_told(packed):
+def test_every_cut_and_every_flip_of_an_archive_is_reported(packed):
     folder, (path, *_) = packed
-    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    complete, rng = path.read_bytes(), np.random.default_rng(0)
     names = len(read_release(folder.root).archived)
-    for cut in rng.integers(0, len(whole) - 1, 15):
-        path.write_bytes(whole[:cut])
+    for cut in rng.integers(0, len(complete) - 1, 15):
+        path.write_bytes(complete[:cut])
         with pytest.raises(UserError, match=r"images_001.tar.gz: .*; download it again"):
             read_release(folder.root)
-    begin = whole.index(b"\0", 10) + 1  # before, gzip's header holds a time and a name
-    told = 0
-    for position in rng.integers(begin, len(whole), 40):
-        damaged = bytearray(whole)
+    begin = complete.index(b"\0", 10) + 1  # before, gzip's header holds a time and a name
+    reported = 0
+    for position in rng.integers(begin, len(complete), 40):
+        damaged = bytearray(complete)
         damaged[position] ^= 1 << rng.integers(8)
         path.write_bytes(damaged)
-        if says_the_same(damaged, whole):  # one of the few bits between blocks that mean nothing
+        if says_the_same(damaged, complete):  # one of the few bits between blocks that mean nothing
             continue
-        told += 1
+        reported += 1
         with pytest.raises(UserError, match=r"images_001.tar.gz: .*; download it again"):
             read_release(folder.root)
-    assert told > 35
-    path.write_bytes(whole)
+    assert reported > 35
+    path.write_bytes(complete)
     assert len(read_release(folder.root).archived) == names
 
 
-def test_a_header_that_cannot_be_read_is_no_end(packed):
+def test_a_header_that_cannot_be_read_is_not_the_end(packed):
     """Where tarfile stops without a word: within a gzip file whose own checksum is right."""
     folder, (path, *_) = packed
     content = bytearray(gzip.decompress(path.read_bytes()))
@@ -211,11 +211,11 @@ def test_a_header_that_cannot_be_read_is_no_end(packed):
         third = archive.getmembers()[3]
     content[third.offset + 1] ^= 1
     path.write_bytes(gzip.compress(content))
-    with pytest.raises(UserError, match=r"damaged after 'images/\d.*\.png' \(what follows is no"):
+    with pytest.raises(UserError, match=r"damaged after 'images/\d.*\.png' \(what follows is not"):
         read_release(folder.root)
 
 
-def test_all_archives_that_cannot_be_read_are_told_at_once(packed):
+def test_all_archives_that_cannot_be_read_are_reported_together(packed):
     folder, paths = packed
     paths[0].write_bytes(b"<html>not found</html>")
     paths[2].write_bytes(paths[2].read_bytes()[:-100])
@@ -250,11 +250,11 @@ HOSTILE = {
 def test_members_that_no_release_has_are_refused(packed, name):
     folder, (path, *_) = packed
     (info, content), problem = HOSTILE[name]
-    whole = info.tobuf(tarfile.GNU_FORMAT) + content.ljust(512, b"\0") + bytes(1024)
-    path.write_bytes(gzip.compress(whole))
-    with pytest.raises(UserError, match="that is no archive of NIH's") as caught:
+    complete = info.tobuf(tarfile.GNU_FORMAT) + content.ljust(512, b"\0") + bytes(1024)
+    path.write_bytes(gzip.compress(complete))
+    with pytest.raises(UserError, match="that is not an archive of NIH's") as caught:
         read_release(folder.root)
-    assert f"images_001.tar.gz holds {info.name!r}: {problem}" in str(caught.value)
+    assert f"images_001.tar.gz has {info.name!r}: {problem}" in str(caught.value)
     assert {place.name for place in folder.root.iterdir()} >= {path.name}
     assert not (folder.root / "images").exists()
 
@@ -269,7 +269,7 @@ def test_headers_of_any_length_are_not_read_into_memory(packed):
 
 
 def test_no_end_of_members_is_counted(packed, monkeypatch):
-    monkeypatch.setattr(archives, "MOST", 10)
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 10)
     with pytest.raises(UserError, match="more than 10 members come before it"):
         read_release(packed[0].root)
 
@@ -285,7 +285,7 @@ def test_other_members_are_passed_over(make_release):
     assert len(release.archived) == 10
 
 
-def test_an_archive_that_changes_meanwhile_is_told(packed, tmp_path):
+def test_an_archive_that_changes_meanwhile_is_reported(packed, tmp_path):
     folder, paths = packed
     release = read_release(folder.root)
     shutil.copy(paths[1], paths[0])

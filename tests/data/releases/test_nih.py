@@ -227,7 +227,7 @@ DAMAGES = {
 }
 
 
-def test_lists_that_cannot_be_read_are_told_with_all_else(make_release):
+def test_unreadable_lists_are_reported_with_all_else(make_release):
     folder = make_release()
     (folder.root / "test_list.txt").write_bytes(b"\xff\xfe")
     (folder.root / "BBox_List_2017.csv").write_bytes(b"\0")
@@ -242,7 +242,7 @@ def test_lists_that_cannot_be_read_are_told_with_all_else(make_release):
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_each_contradiction_is_told(make_release, name):
+def test_each_contradiction_is_reported(make_release, name):
     folder = make_release()
     damage, message = DAMAGES[name]
     damage(folder)
@@ -251,7 +251,7 @@ def test_each_contradiction_is_told(make_release, name):
     assert str(caught.value).startswith(f"{folder.root}: ")
 
 
-def test_all_contradictions_are_told_at_once(make_release):
+def test_all_contradictions_are_reported_together(make_release):
     folder = make_release()
     together = ("unknown finding", "flat box", "box outside", "wrong age", "missing file")
     for name in together:
@@ -319,7 +319,7 @@ def test_long_lists_of_names_are_cut(make_release):
         read_release(folder.root)
 
 
-def test_one_image_in_two_folders_is_told(make_release):
+def test_one_image_in_two_folders_is_reported(make_release):
     folder = make_release(kaggle=True)
     path = folder.image("00000001_000.png")
     (folder.root / "images").mkdir()
@@ -328,7 +328,7 @@ def test_one_image_in_two_folders_is_told(make_release):
         read_release(folder.root)
 
 
-def test_what_a_release_holds_is_told_where_it_is_none(make_release, tmp_path):
+def test_what_a_release_holds_is_reported_where_it_is_missing(make_release, tmp_path):
     with pytest.raises(UserError, match=r"nowhere: no such folder; a ChestX-ray14 release holds"):
         read_release(tmp_path / "nowhere")
     folder = make_release()
@@ -346,7 +346,7 @@ def test_what_a_release_holds_is_told_where_it_is_none(make_release, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"name,labels\n1.png,Mass\n", "begins with 'name,labels'; expected a header 'Image Index"),
+        (b"name,labels\n1.png,Mass\n", "begins with 'name,labels'; expected the header 'Image"),
         (b"", "begins with ''"),
         (b"\xff\xfe\x00I\x00m", "not UTF-8 text"),
         (HEADER.encode() + b"\n1.png,Mass\0,", "NUL bytes"),

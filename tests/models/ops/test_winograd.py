@@ -66,7 +66,7 @@ def test_equals_it_for_any_shape(shape, features, seed):
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5 * (1 + np.abs(theirs).max()))
 
 
-def test_rounding_is_of_the_size_that_is_told():
+def test_rounding_is_of_the_documented_size():
     """The root mean square of the error, against double precision, is 5.7e-7 of the result's."""
     x, kernel, _ = drawn((4, 16, 16, 256), 64)
     padded = np.pad(np.asarray(x, np.float64), [(0, 0), (1, 1), (1, 1), (0, 0)])
@@ -75,9 +75,9 @@ def test_rounding_is_of_the_size_that_is_told():
         for i in range(3)
         for j in range(3)
     )
-    for function, told in ((winograd.convolve_3x3, 5.7e-7), (plain, 2.8e-7)):
+    for function, documented in ((winograd.convolve_3x3, 5.7e-7), (plain, 2.8e-7)):
         error = np.sqrt(np.square(np.asarray(function(x, kernel), np.float64) - exact).mean())
-        assert error < 1.1 * told * exact.std()
+        assert error < 1.1 * documented * exact.std()
 
 
 def test_transforms_are_exact_in_rational_numbers():
