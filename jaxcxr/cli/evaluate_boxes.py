@@ -228,13 +228,19 @@ def write_scores(
     tables.write(tables.box_table(predicted), out / "boxes.csv")
     tables.write(tables.box_table(annotated), out / "annotated_boxes.csv")
     outcome = score_boxes(annotated, predicted)
+<<<<<<< HEAD
     table, sureness = localization_table(outcome), intervals(outcome, annotated)
     tables.write(sureness, out / "localization_intervals.csv")
     as_published = predicted if drawn_as_published is None else drawn_as_published
     published = localization_table(score_boxes(annotated, as_published, "published"))
+=======
+    table, ends = localization_table(outcome), intervals(outcome, annotated)
+    tables.write(ends, out / "localization_intervals.csv")
+    published = localization_table(score_boxes(annotated, predicted, "published"))
+>>>>>>> main
     tables.write(published, out / "localization_published.csv")
     tables.write(table, out / "localization.csv")  # last: all is there
-    print(localization_text(table, sureness))
+    print(localization_text(table, ends))
     silent = set(annotated["image_name"]) - set(predicted["image_name"])
     if silent:
         print(f"{len(silent)} radiographs with annotated boxes have no predicted box: all missed")

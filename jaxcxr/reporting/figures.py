@@ -1,6 +1,6 @@
 """Figures: ROC curves, learning curves, reliability, and heat maps over radiographs.
 
-Colors are Okabe and Ito's (2008), which color-blind readers can tell apart.
+Colors are Okabe and Ito's (2008), which color-blind readers can distinguish.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jaxcxr.images.grid import Grid
 Curve = tuple[np.ndarray, np.ndarray]
 """False and true positive rates, (P,) each."""
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 ANNOTATED = (86, 180, 233)
 PREDICTED = (40, 220, 130)
@@ -33,7 +33,7 @@ _HEAT = matplotlib.colormaps["inferno"]
 
 def run_color(index: int) -> str:
     """Returns the color of a report's run, the same in all figures; the eighth has the first's."""
-    return COLOURS[index % len(COLOURS)]
+    return COLORS[index % len(COLORS)]
 
 
 def roc_figure(curves: Mapping[str, Curve], aucs: Mapping[str, float]) -> Figure:

@@ -53,7 +53,7 @@ _LEVEL: Columns = {"finding": None, "metric": None, "threshold": PROBABILITY}
 _LOCALIZATION: Columns = {**_LEVEL, "accuracy": SCORE, "boxes": COUNT, "afp": ANY}
 _POINTING: Columns = {"finding": None, "accuracy": SCORE, **_INTERVAL}
 _PUBLISHED_LEVELS = [level for level in LEVELS if level[0] != "IoGT"]
-_HISTORY: Columns = {"epoch": COUNT, "loss": ANY, "val_loss": ANY}
+_HISTORY: Columns = {"epoch": COUNT, "loss": ANY, "val_loss": ANY, "val_auc": SCORE}
 _LABELS: Columns = {IMAGE: None, PATIENT: None, **dict.fromkeys(FINDINGS, PROBABILITY)}
 _PREDICTIONS: Columns = {IMAGE: None, **dict.fromkeys(FINDINGS, PROBABILITY)}
 _DAMAGE = (
@@ -171,6 +171,13 @@ class RunFiles:
         return History(tuple(self.history.to_dict("records"))).best_epoch()
 
     @property
+    def validation_auc(self) -> float | None:
+        """Mean AUC on the validation split after the best epoch, None where it is not recorded."""
+        if self.best_epoch is None or "val_auc" not in self.history:
+            return None
+        return float(self.history["val_auc"].iloc[self.best_epoch - 1])
+
+    @property
     def outdated(self) -> str | None:
         """What is wrong when scores are of another epoch than the best, None when they are not."""
         others = {epoch for epoch in self.scored_epochs.values() if epoch != self.best_epoch}
@@ -189,14 +196,16 @@ def without_home(text: str) -> str:
 
 
 def read_runs(workdirs: Sequence[str | os.PathLike[str]]) -> list[RunFiles]:
-    """Reads runs, each under the name of its folder, or its whole path where names coincide.
+    """Reads runs, each under the name of its folder, or its full path where names coincide.
 
     Raises:
         UserError: There is none, or one is given twice, is not a run or has a damaged file.
     """
     paths = [Path(workdir) for workdir in workdirs]
     if not paths:
-        raise UserError("no run is named; give --workdirs the folders of one or several runs")
+        raise UserError(
+            "no run is given; expected the folders of one or several runs", argument="workdirs"
+        )
     folders = [path.resolve() for path in paths]
     for path, folder in zip(paths, folders, strict=True):
         if folders.count(folder) > 1:
@@ -251,7 +260,7 @@ def _read_facts(path: Path) -> dict[str, Any]:
 
 
 def _read_history(path: Path) -> pd.DataFrame:
-    history = read_table(path, _HISTORY, _RESTORE, optional=["val_loss"])
+    history = read_table(path, _HISTORY, _RESTORE, optional=["val_loss", "val_auc"])
     epochs = range(1, max(len(history), 1) + 1)
     require_rows(path, history, ["epoch"], [(epoch,) for epoch in epochs], _RESTORE)
     return history
@@ -277,9 +286,9 @@ def _read_localization(folder: Path) -> Localization | None:
     if not path.exists():
         return None
     scores = _read_levels(path, _LOCALIZATION, LEVELS)
-    sureness = _read_levels(folder / "localization_intervals.csv", {**_LEVEL, **_INTERVAL}, LEVELS)
+    intervals = _read_levels(folder / "localization_intervals.csv", {**_LEVEL, **_INTERVAL}, LEVELS)
     return Localization(
-        scores=scores.merge(sureness, on=list(_LEVEL), how="left"),
+        scores=scores.merge(intervals, on=list(_LEVEL), how="left"),
         published=_read_levels(
             folder / "localization_published.csv", _LOCALIZATION, _PUBLISHED_LEVELS
         ),
@@ -360,5 +369,5 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}); {_RESTORE}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path} is no JSON object; {_RESTORE}")
+        raise UserError(f"{path} is not a JSON object; {_RESTORE}")
     return content

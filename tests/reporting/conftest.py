@@ -91,8 +91,8 @@ def write_localization(folder: Path, seed: int, images: list[str]) -> None:
     patients = known["image_name"].str[:8].to_numpy()
     tables.write(tables.box_table(annotated), folder / "annotated_boxes.csv")
     tables.write(tables.box_table(predicted), folder / "boxes.csv")
-    sureness = localization_intervals(outcome, patients, bootstraps=20)
-    tables.write(sureness, folder / "localization_intervals.csv")
+    ends = localization_intervals(outcome, patients, bootstraps=20)
+    tables.write(ends, folder / "localization_intervals.csv")
     published = localization_table(score_boxes(known, predicted, "published"))
     tables.write(published, folder / "localization_published.csv")
     peaks = np.stack([peak_point(heat, WIDTH, HEIGHT) for heat in heatmaps])
@@ -143,6 +143,6 @@ def make_run(tmp_path_factory) -> MakeRun:
 
 @pytest.fixture(scope="session")
 def three_runs(make_run) -> list[Path]:
-    """Three whole runs; not to be changed."""
+    """Three complete runs; do not change them."""
     names = ["baseline", "space_attention", "attention_gated"]
     return [make_run(name, seed=seed) for seed, name in enumerate(names)]
