@@ -228,16 +228,10 @@ def write_scores(
     tables.write(tables.box_table(predicted), out / "boxes.csv")
     tables.write(tables.box_table(annotated), out / "annotated_boxes.csv")
     outcome = score_boxes(annotated, predicted)
-<<<<<<< HEAD
-    table, sureness = localization_table(outcome), intervals(outcome, annotated)
-    tables.write(sureness, out / "localization_intervals.csv")
-    as_published = predicted if drawn_as_published is None else drawn_as_published
-    published = localization_table(score_boxes(annotated, as_published, "published"))
-=======
     table, ends = localization_table(outcome), intervals(outcome, annotated)
     tables.write(ends, out / "localization_intervals.csv")
-    published = localization_table(score_boxes(annotated, predicted, "published"))
->>>>>>> main
+    as_published = predicted if drawn_as_published is None else drawn_as_published
+    published = localization_table(score_boxes(annotated, as_published, "published"))
     tables.write(published, out / "localization_published.csv")
     tables.write(table, out / "localization.csv")  # last: all is there
     print(localization_text(table, ends))
