@@ -57,7 +57,7 @@ def initial_variables(model: Classifier, image_size: int, seed: int) -> Variable
 @made_once
 def _make_draw(model: Classifier, image_size: int) -> Callable[[jax.Array], Any]:
     radiograph = np.zeros((1, image_size, image_size, 1), np.uint8)  # kept, so not of a trace
-    return jax.jit(lambda key: model.init(key, normalize(radiograph)))
+    return jax.jit(lambda key: model.init(key, normalize(jnp.asarray(radiograph))))
 
 
 def count_parameters(model: Classifier, image_size: int) -> int:
