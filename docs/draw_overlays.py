@@ -11,6 +11,8 @@ import pandas as pd
 from PIL import Image
 
 from jaxcxr.evaluation.boxes import iou
+from jaxcxr.images.grid import Grid
+from jaxcxr.images.square import Square
 from jaxcxr.reporting.figures import overlay
 
 FINDINGS = ("Cardiomegaly", "Effusion", "Pneumothorax", "Pneumonia", "Infiltration")
@@ -34,8 +36,12 @@ def main(run: Path, out: Path) -> None:
         case = int(ranked.index[len(ranked) // 2])
         image = cases["case_image"][case]
         radiograph, size = cases["images"][image], cases["png_size"][image]
+        square = Square.fit(*size, len(radiograph), str(cases["square"]))
+        grid = square.in_original(Grid(*cases["grid"]), Grid(*cases["grid"]))
+        radiograph = square.crop(radiograph)
         plain = overlay(radiograph, None, truths[case], np.zeros((0, 4)), size)
-        drawn = overlay(radiograph, cases["heatmaps"][case], truths[case], guesses[case], size)
+        heat = cases["heatmaps"][case]
+        drawn = overlay(radiograph, heat, truths[case], guesses[case], size, grid)
         columns.append(np.concatenate([plain, drawn]))
     Image.fromarray(np.concatenate(columns, axis=1)).save(out, optimize=True)
 

@@ -277,7 +277,7 @@ def flip(path: Path) -> None:
 
 
 DATA_FAULTS = {
-    "deleted": (lambda shard: shutil.rmtree(shard.parent), "the record file is gone"),
+    "deleted": (lambda shard: shutil.rmtree(shard.parent), "the record file is missing"),
     "flipped": (flip, "damaged record file"),
     "emptied": (lambda shard: os.truncate(shard, 0), "holds 0 of 28 records"),
 }

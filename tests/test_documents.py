@@ -71,7 +71,7 @@ def test_python_of_the_readme(notebook, monkeypatch):
     images = np.zeros((2, 96, 96, 1), np.uint8)
     left = run(code, changes, {"images": images})
     assert left["probabilities"].shape == (2, 14)
-    assert left["heatmaps"].shape[-1] == 14
+    assert left["heatmaps"].values.shape[-1] == 14
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

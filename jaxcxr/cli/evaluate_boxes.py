@@ -19,6 +19,7 @@ WORKDIR/evaluation or --out; of a run also pointing_game.csv, and cases.npz for 
 
 # isort: split
 import dataclasses
+import functools
 import json
 import re
 import sys
@@ -35,13 +36,14 @@ from jaxcxr.data.releases.original_sizes import original_sizes
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.box_units import Extent, boxes_extent, scale_boxes
-from jaxcxr.evaluation.boxes import RegionChoice, check_thresholds, peak_points
+from jaxcxr.evaluation.boxes import RegionChoice, check_thresholds, heatmap_boxes
 from jaxcxr.evaluation.localization import pointing_game, score_boxes
 from jaxcxr.evaluation.outcome import (
     Outcome,
     localization_intervals,
     localization_table,
 )
+from jaxcxr.evaluation.published_protocol import published_boxes
 from jaxcxr.files import atomic_write, refuse_overwriting_inputs
 from jaxcxr.reporting.score_text import localization_text
 
@@ -130,18 +132,21 @@ def score_run(workdir: Path, data_dir: str) -> None:
         print(f"note: {remark}")
     cases = annotated_cases(predictor, prepared.test, _BATCH_SIZE.value)
     cuts = [float(text) for text in _THRESHOLDS.value]
-    predicted = draw_boxes(
-        cases, thresholds=cuts, regions=cast(RegionChoice, _REGIONS.value), min_area=_MIN_AREA.value
+    draw = functools.partial(
+        heatmap_boxes,
+        thresholds=cuts,
+        regions=cast(RegionChoice, _REGIONS.value),
+        min_area=_MIN_AREA.value,
     )
+    predicted = draw_boxes(cases, draw)
     out = workdir / "evaluation"
     with atomic_write(out / "cases.npz") as aside:
         np.savez_compressed(aside, allow_pickle=False, **cases.arrays())
-    points = peak_points(cases.heatmaps, *cases.png_sizes[cases.case_image].T)
-    pointing = pointing_game(cases.annotated, points)
+    pointing = pointing_game(cases.annotated, cases.peaks())
     table = localization_table(pointing).merge(intervals(pointing, cases.annotated))
     columns = ["finding", "accuracy", "ci_low", "ci_high", "boxes"]
     tables.write(table.loc[:, columns], out / "pointing_game.csv")
-    write_scores(cases.annotated, predicted, out)
+    write_scores(cases.annotated, predicted, out, draw_boxes(cases, published_boxes))
     record_epoch(workdir, "boxes", predictor.epoch)
 
 
@@ -210,17 +215,26 @@ def unit_warning(extent: Extent, side: int) -> str:
     )
 
 
-def write_scores(annotated: pd.DataFrame, predicted: pd.DataFrame, out: Path) -> None:
-    """Writes the boxes and their scores, and prints the scores."""
+def write_scores(
+    annotated: pd.DataFrame,
+    predicted: pd.DataFrame,
+    out: Path,
+    drawn_as_published: pd.DataFrame | None = None,
+) -> None:
+    """Writes the boxes and their scores, and prints the scores.
+
+    The published arithmetic scores boxes drawn as the authors drew them, if they are given.
+    """
     tables.write(tables.box_table(predicted), out / "boxes.csv")
     tables.write(tables.box_table(annotated), out / "annotated_boxes.csv")
     outcome = score_boxes(annotated, predicted)
-    table, sureness = localization_table(outcome), intervals(outcome, annotated)
-    tables.write(sureness, out / "localization_intervals.csv")
-    published = localization_table(score_boxes(annotated, predicted, "published"))
+    table, ends = localization_table(outcome), intervals(outcome, annotated)
+    tables.write(ends, out / "localization_intervals.csv")
+    as_published = predicted if drawn_as_published is None else drawn_as_published
+    published = localization_table(score_boxes(annotated, as_published, "published"))
     tables.write(published, out / "localization_published.csv")
     tables.write(table, out / "localization.csv")  # last: all is there
-    print(localization_text(table, sureness))
+    print(localization_text(table, ends))
     silent = set(annotated["image_name"]) - set(predicted["image_name"])
     if silent:
         print(f"{len(silent)} radiographs with annotated boxes have no predicted box: all missed")

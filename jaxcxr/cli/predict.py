@@ -1,4 +1,4 @@
-"""Looks at new radiographs: the probability of each finding, and where it is seen.
+"""Predicts new radiographs: the probability of each finding, and where it is seen.
 
 python launch/predict.py --workdir runs/baseline --out predictions a.png scans/ "more/*.dcm"
 
@@ -10,12 +10,14 @@ Takes PNG, JPEG and DICOM files (pip install 'jaxcxr[dicom]'), folders and patte
                      reaches it, calibrated probability and the overlay (empty where there is none)
     boxes.csv        boxes of the findings shown, pixels of the original, for evaluate_boxes.py
     overlays/        heat map and boxes over the radiograph, one PNG per image and finding shown
-    skipped.csv      the files that are no radiographs, and why
+    skipped.csv      the files that cannot be used, and why
+    about.json       the run, its network and epoch, notes on the files (lateral view, window left
+                     out, …), and whether the run was trained on synthetic radiographs
 
 Operating points and calibration are those that launch/evaluate_auc.py found for the run; without
 them these columns are empty. Shown are the findings that reach their operating point, or else the
-most probable one, or those of --findings. Files of one name in several folders are called by their
-folders, too.
+most probable one, or those of --findings. Files of one name in several folders are named with their
+folders.
 
 A file that cannot be read gets a line on standard error and does not stop the others; the exit
 status is 0 if any was read, 1 if none was.
@@ -23,10 +25,11 @@ status is 0 if any was read, 1 if none was.
 
 # isort: split
 import hashlib
+import json
 import logging
 import sys
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -37,15 +40,16 @@ from tqdm import tqdm
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.boxes import RegionChoice
-from jaxcxr.files import atomic_write, remove_file
+from jaxcxr.files import atomic_write, remove_file, write_text
 from jaxcxr.findings import FINDINGS, canonical_finding, finding_index
 from jaxcxr.images.search import find_radiographs, lies_in
-from jaxcxr.inference.examination import PredictionResult, examine
 from jaxcxr.inference.finding_table import finding_table, prediction_table, summary_text
-from jaxcxr.inference.flip_averaging import PredictFn, flip_averaged
 from jaxcxr.inference.gradcam import grad_cam, grad_cam_plus_plus
+from jaxcxr.inference.heatmaps import PredictFn, flip_averaged
 from jaxcxr.inference.operating_points import read_operating_points
+from jaxcxr.inference.prediction import PredictionResult, predict_files
 from jaxcxr.inference.predictor import Predictor, require_all_findings
+from jaxcxr.models import classifier_config
 from jaxcxr.reporting.figures import overlay
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.", required=True)
@@ -69,7 +73,10 @@ _TABLES = ("predictions.csv", "findings.csv", "boxes.csv", "skipped.csv")
 _LONGEST_NAME = 160
 """Bytes of a radiograph's name in the name of its overlay; file systems take 255 in all."""
 
-_DISCLAIMER = "Research software: no medical device, not for diagnosis."
+_DISCLAIMER = "Research software: not a medical device, not for diagnosis."
+
+SYNTHETIC = "Trained on synthetic radiographs: the numbers mean nothing for real ones."
+"""Warning of a network that has seen no real radiograph."""
 
 _OVERLAY_SIDE = 1024
 """Longer side of an overlay in pixels, at most: detectors have up to 5,000."""
@@ -79,7 +86,7 @@ POSITIONAL = "files"
 
 
 def main(arguments: list[str]) -> None:
-    """Examines the files that the arguments name."""
+    """Predicts the files that the arguments name."""
     out = Path(_OUT.value)
     chosen = findings_asked_for(_FINDINGS.value)
     if _STAGE.value is not None and _HEATMAP.value == "network":
@@ -91,8 +98,9 @@ def main(arguments: list[str]) -> None:
     require_all_findings(predictor)
     points = read_operating_points(_WORKDIR.value)
     regions = cast(RegionChoice, _REGIONS.value)
-    look = choose_predict_fn(predictor)
+    predict = choose_predict_fn(predictor)
     skipped: dict[str, str] = {}
+    notes: dict[str, list[str]] = {}
 
     def refuse(path: str, reason: str) -> None:
         tqdm.write(f"skipped: {path}: {reason}", file=sys.stderr)
@@ -101,26 +109,50 @@ def main(arguments: list[str]) -> None:
     remove_earlier(out)
     parts: list[tuple[pd.DataFrame, pd.DataFrame]] = []
     try:
-        for examination in examine(
-            look,
+        for prediction in predict_files(
+            predict,
             predictor.image_size,
+            predictor.square,
             paths,
             batch_size=_BATCH_SIZE.value,
             refuse=refuse,
         ):
-            shown = chosen or examination.notable_findings(points.thresholds)
-            boxes = examination.boxes(shown, threshold=_THRESHOLD.value, regions=regions)
-            overlays = {name: write_overlay(examination, name, boxes, out) for name in shown}
-            parts.append((finding_table(examination, points, overlays), boxes))
+            for note in prediction.radiograph.notes:
+                tqdm.write(f"note: {prediction.radiograph.path}: {note}", file=sys.stderr)
+                notes.setdefault(prediction.name, []).append(note)
+            shown = chosen or prediction.notable_findings(points.thresholds)
+            boxes = prediction.boxes(shown, threshold=_THRESHOLD.value, regions=regions)
+            strip = SYNTHETIC if predictor.synthetic else ""
+            overlays = {name: write_overlay(prediction, name, boxes, out, strip) for name in shown}
+            parts.append((finding_table(prediction, points, overlays), boxes))
             if _SAVE_HEATMAPS.value:
-                write_heatmaps(examination, out / "heatmaps")
-    finally:  # what is done when someone presses Ctrl-C is kept
+                write_heatmaps(prediction, predictor, out / "heatmaps")
+    finally:  # predictions made before Ctrl-C are kept
         write_tables(parts, skipped, out)
+        if parts:
+            write_text(out / "about.json", json.dumps(about(predictor, notes), indent=2) + "\n")
     if not parts:
         raise UserError(f"none of {len(paths)} files could be read; {out}/skipped.csv says why")
     print(summary_text(pd.concat([findings for findings, _ in parts], ignore_index=True)))
-    print(f"{len(parts)} radiographs examined, {len(skipped)} files skipped; written to {out}")
+    print(f"{len(parts)} radiographs predicted, {len(skipped)} files skipped; written to {out}")
+    if predictor.synthetic:
+        print(f"warning: {SYNTHETIC}")
     print(_DISCLAIMER)
+
+
+def about(predictor: Predictor, notes: dict[str, list[str]]) -> dict[str, Any]:
+    """Returns the content of about.json."""
+    return {
+        "run": str(_WORKDIR.value),
+        "epoch": predictor.epoch,
+        "model": classifier_config(predictor.model),
+        "image_size": predictor.image_size,
+        "square": predictor.square,
+        "synthetic": predictor.synthetic,
+        "warnings": [SYNTHETIC] if predictor.synthetic else [],
+        "notes": notes,
+        "disclaimer": _DISCLAIMER,
+    }
 
 
 def require_own_tables(out: Path) -> None:
@@ -138,14 +170,14 @@ def remove_earlier(out: Path) -> None:
     except (OSError, ValueError, KeyError):
         overlays = pd.Series(dtype=str)
     drawn = [path for path in map(out.joinpath, overlays) if lies_in(path, out / "overlays")]
-    for path in (*map(out.joinpath, _TABLES), *drawn):
+    for path in (*map(out.joinpath, _TABLES), *drawn, out / "about.json"):
         remove_file(path)
 
 
 def write_tables(
     parts: list[tuple[pd.DataFrame, pd.DataFrame]], skipped: dict[str, str], out: Path
 ) -> None:
-    """Writes what has been examined, and what has not."""
+    """Writes the tables of the predictions made so far, and of the files skipped."""
     reasons = pd.DataFrame({"file": skipped.keys(), "reason": skipped.values()})
     tables.write(reasons, out / "skipped.csv")
     if not parts:
@@ -170,27 +202,29 @@ def findings_asked_for(names: list[str]) -> list[str]:
 
 def choose_predict_fn(predictor: Predictor) -> PredictFn:
     """Returns the network with the heat maps that the flags ask for."""
-    look: PredictFn = predictor
+    predict: PredictFn = predictor
     if _HEATMAP.value != "network":
         explain = grad_cam if _HEATMAP.value == "grad_cam" else grad_cam_plus_plus
-        look = explain(predictor, _STAGE.value)
-    return flip_averaged(look) if _FLIP.value else look
+        predict = explain(predictor, _STAGE.value)
+    return flip_averaged(predict) if _FLIP.value else predict
 
 
 def write_overlay(
-    examination: PredictionResult, finding: str, boxes: pd.DataFrame, out: Path
+    prediction: PredictionResult, finding: str, boxes: pd.DataFrame, out: Path, note: str
 ) -> str:
     """Draws a finding over its radiograph; returns where, relative to --out."""
-    name = f"overlays/{file_stem(examination.name)}.{finding}.png"
-    radiograph = examination.radiograph
+    name = f"overlays/{file_stem(prediction.name)}.{finding}.png"
+    radiograph = prediction.radiograph
     small = Image.fromarray(radiograph.pixels)
     small.thumbnail((_OVERLAY_SIDE, _OVERLAY_SIDE))
     drawn = overlay(
         np.asarray(small),
-        examination.heatmaps[..., finding_index(finding)],
+        prediction.heatmaps[..., finding_index(finding)],
         np.zeros((0, 4)),
         boxes.loc[boxes["finding"] == finding, list("xywh")].to_numpy(),
         (radiograph.width, radiograph.height),
+        prediction.original_grid,
+        note=note,
     )
     with atomic_write(out / name) as aside:
         Image.fromarray(drawn).save(aside, compress_level=1)  # four times as fast as the usual 6
@@ -204,7 +238,21 @@ def file_stem(name: str) -> str:
     return f"{name[: _LONGEST_NAME // 4]}…{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
-def write_heatmaps(examination: PredictionResult, folder: Path) -> None:
-    """Writes the heat maps (h, w, 14) over the radiograph, and the findings' names."""
-    with atomic_write(folder / f"{file_stem(examination.name)}.npz") as aside:
-        np.savez_compressed(aside, heatmaps=examination.heatmaps, findings=FINDINGS)
+def write_heatmaps(prediction: PredictionResult, predictor: Predictor, folder: Path) -> None:
+    """Writes the heat maps (h, w, 14), the findings' names, and where the cells lie.
+
+    `first_center` and `stride` are in pixels of the network's square input of `image_size`; the
+    radiograph of `width` × `height` pixels became that by the rule `square`.
+    """
+    with atomic_write(folder / f"{file_stem(prediction.name)}.npz") as aside:
+        np.savez_compressed(
+            aside,
+            heatmaps=prediction.heatmaps,
+            findings=FINDINGS,
+            first_center=prediction.grid.first_center,
+            stride=prediction.grid.stride,
+            image_size=predictor.image_size,
+            width=prediction.radiograph.width,
+            height=prediction.radiograph.height,
+            square=predictor.square,
+        )

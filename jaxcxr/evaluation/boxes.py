@@ -13,8 +13,13 @@ import numpy as np
 from scipy import ndimage
 
 from jaxcxr.errors import UserError
+from jaxcxr.images.grid import Grid, interpolation_matrix, tiles
 
-RegionChoice = Literal["largest", "all"]
+RegionChoice = Literal["largest", "largest_box", "all"]
+"""The region with most pixels, the one with the largest bounding rectangle, or every region."""
+
+_CONSTANT = 1e-12
+"""Relative range below which a map is constant: what interpolation adds by rounding."""
 
 _EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
 
@@ -45,40 +50,44 @@ def scale_heatmap(heatmap: np.ndarray) -> np.ndarray:
     heatmap = np.asarray(heatmap, np.float64)
     low = heatmap.min()
     span = heatmap.max() - low
-    if span == 0:
+    if span <= _CONSTANT * np.abs(heatmap).max():
         return np.zeros_like(heatmap)
     return (heatmap - low) / span * 255
 
 
-def enlarge(heatmap: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Resizes a heat map bilinearly to the image's size.
+def enlarge(
+    heatmap: np.ndarray, width: int, height: int, grid: tuple[Grid, Grid] | None = None
+) -> np.ndarray:
+    """Interpolates a heat map bilinearly to the image's pixels.
 
-    Cell j of w is centered on pixel position (j + 1/2) · width / w; beyond the outermost centers
-    the map goes on unchanged. These are the positions of `jax.image.resize` and of OpenCV.
+    Beyond the outermost centers the map continues unchanged.
 
     Args:
         heatmap: (h, w).
-        width: Of the image, pixels.
-        height: Of the image, pixels.
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
+        grid: Where columns and rows lie, in pixels of the image. Default: the cells tile the
+            image, as `jax.image.resize` and OpenCV place them.
 
     Returns:
         (height, width) float64.
     """
+    columns, rows = grid or _tiles(heatmap, width, height)
     h, w = heatmap.shape
-    return _interpolation(height, h) @ np.asarray(heatmap, np.float64) @ _interpolation(width, w).T
+    down = interpolation_matrix(rows.positions(np.arange(height)), h)
+    across = interpolation_matrix(columns.positions(np.arange(width)), w)
+    return down @ np.asarray(heatmap, np.float64) @ across.T
 
 
-def _interpolation(pixels: int, cells: int) -> np.ndarray:
-    """Returns the (pixels, cells) weights of linear interpolation between the cells' centers."""
-    positions = (np.arange(pixels) + 0.5) * cells / pixels - 0.5
-    positions = positions.clip(0, cells - 1)
-    return np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(cells)))
+def _tiles(heatmap: np.ndarray, width: int, height: int) -> tuple[Grid, Grid]:
+    return tiles(width, heatmap.shape[1]), tiles(height, heatmap.shape[0])
 
 
 def heatmap_boxes(
     heatmap: np.ndarray,
     width: int,
     height: int,
+    grid: tuple[Grid, Grid] | None = None,
     *,
     thresholds: Sequence[float] = (180,),
     regions: RegionChoice = "largest",
@@ -86,19 +95,21 @@ def heatmap_boxes(
 ) -> RegionBoxes:
     """Draws boxes around the hot regions of a heat map.
 
-    The map is scaled to 0..255, enlarged to the image's size and cut: a pixel is hot when its heat
-    is *greater than* the threshold, as OpenCV's binary threshold has it. Hot pixels that touch, be
-    it at a corner, are one region; its box is its bounding rectangle (paper, section 3.3; 60 and
-    180 are the two thresholds of Wang et al. 2017).
+    The map is interpolated to the image's pixels, scaled to 0..255 and cut: a pixel is hot when its
+    heat is *greater than* the threshold, as OpenCV's binary threshold has it. Hot pixels that
+    touch, also at a corner, are one region; its box is its bounding rectangle (paper, section 3.3;
+    60 and 180 are the two thresholds of Wang et al. 2017).
 
     Args:
         heatmap: (h, w), any scale, higher speaks for the finding.
-        width: Of the image, pixels.
-        height: Of the image, pixels.
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
+        grid: Where columns and rows lie; see `enlarge`.
         thresholds: Cuts between 0 and 255. The boxes of several cuts follow each other; a box that
             two cuts share is given once.
-        regions: "largest" keeps the region with most pixels of each cut (the topmost of equals),
-            "all" keeps every region, from the top of the image downwards.
+        regions: "largest" keeps the region with most pixels of each cut, "largest_box" the one
+            with the largest bounding rectangle (the topmost of equals); "all" keeps every region,
+            from the top of the image downwards.
         min_area: Regions with fewer pixels are left out, whatever `regions` is.
 
     Raises:
@@ -107,7 +118,7 @@ def heatmap_boxes(
     check_thresholds(thresholds)
     if regions not in get_args(RegionChoice):
         raise UserError(f"regions is {regions!r}; use one of {', '.join(get_args(RegionChoice))}")
-    heat = enlarge(scale_heatmap(heatmap), width, height)
+    heat = scale_heatmap(enlarge(heatmap, width, height, grid))
     cuts = [_regions(heat > threshold, regions, min_area) for threshold in thresholds]
     rectangles = list(dict.fromkeys(rectangle for cut in cuts for rectangle in cut))
     peaks = [heat[y : y + h, x : x + w].max() for x, y, w, h in rectangles]
@@ -133,37 +144,52 @@ def _regions(
     marks = np.empty(hot.shape, np.int32)
     ndimage.label(hot, structure=_EIGHT_NEIGHBOURS, output=marks)
     areas = np.bincount(marks.ravel())[1:]
-    kept = np.flatnonzero(areas >= min_area)
-    if regions == "largest" and len(kept):
-        kept = kept[[np.argmax(areas[kept])]]
-    slices = ndimage.find_objects(marks)
-    rectangles = [slices[index] for index in kept]
-    return [
+    rectangles = [
         (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
-        for rows, columns in rectangles
+        for rows, columns in ndimage.find_objects(marks)
     ]
+    kept = [index for index, area in enumerate(areas) if area >= min_area]
+    if regions == "largest":
+        kept = [max(kept, key=areas.__getitem__)] if kept else []
+    elif regions == "largest_box":
+        sizes = [w * h for _, _, w, h in rectangles]
+        kept = [max(kept, key=sizes.__getitem__)] if kept else []
+    return [rectangles[index] for index in kept]
 
 
-def peak_points(heatmaps: np.ndarray, widths: np.ndarray, heights: np.ndarray) -> np.ndarray:
-    """Returns where each heat map is hottest, in pixels of its image.
+def peak_point(
+    heatmap: np.ndarray, width: int, height: int, grid: tuple[Grid, Grid] | None = None
+) -> np.ndarray:
+    """Returns where a heat map is hottest over its image.
 
-    That is the center of the hottest cell (the first, row by row, of equals); a bilinear map has
-    its maximum there. A constant heat map points nowhere and gives NaN.
+    A bilinear map is hottest at the center of a cell, or at the image's edge where that cuts a
+    cell off. Of equals the first one counts, row by row.
 
     Args:
-        heatmaps: (N, h, w).
-        widths: (N,) of the images, pixels.
-        heights: (N,) of the images, pixels.
+        heatmap: (h, w).
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
+        grid: Where columns and rows lie; see `enlarge`.
 
     Returns:
-        (N, 2) float64: x, y.
+        (2,) float64: x, y with the image's left upper corner at 0, 0; NaN for a heat map that is
+        constant over the image.
     """
-    count, h, w = heatmaps.shape
-    cells = heatmaps.reshape(count, h * w)
-    row, column = np.divmod(cells.argmax(axis=1), w)
-    points = np.stack([(column + 0.5) * widths / w, (row + 0.5) * heights / h], axis=1)
-    points[cells.min(axis=1) == cells.max(axis=1)] = np.nan
-    return points
+    sides = (width, height)
+    grid = grid or _tiles(heatmap, width, height)
+    across, down = (
+        axis.centers(cells).clip(0, side - 1)
+        for axis, cells, side in zip(grid, heatmap.shape[::-1], sides, strict=True)
+    )
+    columns, rows = (
+        interpolation_matrix(axis.positions(centers), cells)
+        for axis, centers, cells in zip(grid, (across, down), heatmap.shape[::-1], strict=True)
+    )
+    heat = scale_heatmap(rows @ np.asarray(heatmap, np.float64) @ columns.T)
+    if not heat.any():
+        return np.full(2, np.nan)
+    row, column = np.unravel_index(heat.argmax(), heat.shape)
+    return np.array([across[column], down[row]]) + 0.5
 
 
 def contains(boxes: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Whether a probability of 0.3 means three in ten, and two scalings to make it so.
+"""Calibration: whether a probability of 0.3 means three in ten, and two ways to scale it.
 
 Every function takes one finding: `labels` (N,) of zeros and ones and `probabilities` (N,).
 """
@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 
 from jaxcxr.evaluation.classification import has_both_classes
 
-_COOLEST, _HOTTEST = 0.05, 20.0
+_MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.05, 20.0
 """Bounds of a temperature: separable scores would have it 0, reversed ones infinite."""
 
 
@@ -89,11 +89,13 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     logits = _logits(probabilities)
     signs = np.where(np.asarray(labels, bool), 1.0, -1.0)
 
-    def cross_entropy(coolness: float) -> float:
-        return float(np.logaddexp(0, -coolness * signs * logits).mean())
+    def cross_entropy(inverse: float) -> float:
+        return float(np.logaddexp(0, -inverse * signs * logits).mean())
 
     # In 1 / temperature the loss is convex, so the one minimum is the minimum.
-    best = minimize_scalar(cross_entropy, bounds=(1 / _HOTTEST, 1 / _COOLEST), method="bounded")
+    best = minimize_scalar(
+        cross_entropy, bounds=(1 / _MAX_TEMPERATURE, 1 / _MIN_TEMPERATURE), method="bounded"
+    )
     return float(1 / best.x)
 
 
@@ -125,7 +127,7 @@ def fit_platt(labels: np.ndarray, probabilities: np.ndarray) -> Platt:
         loss = np.mean(np.logaddexp(0, lifted) - truth * lifted)
         return float(loss), np.array([np.mean(error * logits), np.mean(error)])
 
-    bounds = [(1 / _HOTTEST, 1 / _COOLEST), (None, None)]
+    bounds = [(1 / _MAX_TEMPERATURE, 1 / _MIN_TEMPERATURE), (None, None)]
     best = minimize(cross_entropy, [1.0, 0.0], jac=True, method="L-BFGS-B", bounds=bounds)
     return Platt(float(best.x[0]), float(best.x[1]))
 

@@ -1,8 +1,8 @@
-"""How well probabilities tell the radiographs with a finding from those without.
+"""How well probabilities separate radiographs with a finding from those without it.
 
 Every function takes one finding: `labels` (N,) of zeros and ones and `scores` (N,), higher speaks
-for the finding. Where one of the two classes is missing there is nothing to tell apart, and the
-answer is NaN (scikit-learn raises or warns there).
+for the finding. Where one of the two classes is missing the
+result is NaN (scikit-learn raises or warns there).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Two models on the same radiographs: by how much one is better, and how sure that is."""
+"""Comparison of two models on the same radiographs: difference, interval and test."""
 
 from __future__ import annotations
 

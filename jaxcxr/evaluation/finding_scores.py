@@ -3,7 +3,7 @@
 `predictions` has `Image Index` and findings, `labels` also the patients; both are as
 `jaxcxr.evaluation.tables` reads and writes them, with the same radiographs in the same rows.
 Intervals are 95 %, by bootstrap over patients. Where a score is not defined (a finding that the
-predictions lack, or with one class only) it is NaN, and means leave it out.
+predictions do not have, or with one class only) it is NaN, and means leave it out.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def score_table(
 
 
 def per_finding(score: Score, labels: pd.DataFrame, predictions: pd.DataFrame) -> np.ndarray:
-    """Returns the (14,) score of every finding; NaN where the predictions lack it."""
+    """Returns the (14,) score of every finding; NaN where the predictions do not have it."""
     return np.array(
         [
             score(labels[name].to_numpy(), predictions[name].to_numpy())
@@ -205,16 +205,20 @@ def calibration_table(
         The columns of `fitted` (of `fit_calibration`), brier and ece, and the same two with
         _temperature and _platt. The last row, "Mean", has the means of the scores.
     """
-    cool, straight = {}, {}
+    with_temperature, with_platt = {}, {}
     for row in fitted.to_dict("records"):
         if (name := row["finding"]) in predictions:
-            told = predictions[name].to_numpy()
-            cool[name] = calibration.with_temperature(told, row["temperature"])
-            straight[name] = calibration.with_platt(told, row["slope"], row["intercept"])
+            reported = predictions[name].to_numpy()
+            with_temperature[name] = calibration.with_temperature(reported, row["temperature"])
+            with_platt[name] = calibration.with_platt(reported, row["slope"], row["intercept"])
     columns = {"finding": [*FINDINGS, "Mean"]}
     columns |= {name: np.append(fitted[name], np.nan) for name in fitted if name != "finding"}
-    ways = {"": predictions, "_temperature": pd.DataFrame(cool), "_platt": pd.DataFrame(straight)}
-    for suffix, table in ways.items():
+    methods = {
+        "": predictions,
+        "_temperature": pd.DataFrame(with_temperature),
+        "_platt": pd.DataFrame(with_platt),
+    }
+    for suffix, table in methods.items():
         brier = per_finding(calibration.brier_score, labels, table)
         ece = per_finding(calibration.expected_calibration_error, labels, table)
         columns |= {f"brier{suffix}": with_mean(brier), f"ece{suffix}": with_mean(ece)}

@@ -104,7 +104,7 @@ def pointing_game(annotated: pd.DataFrame, points: np.ndarray) -> Outcome:
 
     Args:
         annotated: Annotated boxes.
-        points: (M, 2), the peak of each box's heat map; see `boxes.peak_points`.
+        points: (M, 2), the peak of each box's heat map; see `boxes.peak_point`.
     """
     finding = annotated["finding"].to_numpy(str)
     hit = geometry.contains(corners(annotated), points)

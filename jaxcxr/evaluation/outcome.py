@@ -89,10 +89,10 @@ def localization_intervals(
     A draw weighs each patient's cases: the accuracies of all draws are one product of matrices.
 
     Args:
-        outcome: What to be sure of.
+        outcome: The cases, and which of them are found.
         patients: (M,) patient of each case.
         bootstraps: Number of draws.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Returns:
         finding, metric, threshold, ci_low, ci_high; the rows of `localization_table`.

@@ -1,7 +1,8 @@
-"""How sure a score is: bootstrap over patients, DeLong's variance and test, Holm's correction.
+"""Uncertainty of scores: bootstrap over patients, DeLong's variance and test, Holm's correction.
 
-Radiographs of one patient resemble each other: the bootstrap draws whole patients, and DeLong's
-formulas, which take every radiograph as independent, have an extension to patients as clusters.
+Radiographs of one patient resemble each other: the bootstrap draws patients with all their
+radiographs, and DeLong's formulas, which take every radiograph as independent, have an extension to
+patients as clusters.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def bootstrap_aucs(
         scores: (N, K), higher speaks for the finding.
         patients: (N,), any values; equal ones are one patient.
         bootstraps: Number of draws B.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Returns:
         (B, K) float64; NaN where a draw has only one class of the finding.
@@ -208,7 +209,7 @@ def delong_test(
         labels: (N,), zeros and ones.
         scores_a: (N,).
         scores_b: (N,).
-        patients: As `delong_covariance` takes them.
+        patients: (N,), equal values are one patient; None takes every radiograph as independent.
     """
     aucs, covariance = delong_covariance(labels, np.stack([scores_a, scores_b], axis=1), patients)
     difference = aucs[0] - aucs[1]

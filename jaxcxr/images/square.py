@@ -61,6 +61,10 @@ class Square:
         columns, rows = (max(1, round(size * side / longer)) for side in (width, height))
         return cls(width, height, (size - columns) // 2, (size - rows) // 2, columns, rows)
 
+    def crop(self, square: np.ndarray) -> np.ndarray:
+        """Returns the part of a square (S, S) that the radiograph fills, (rows, columns)."""
+        return square[self.top : self.top + self.rows, self.left : self.left + self.columns]
+
     def in_original(self, columns: Grid, rows: Grid) -> tuple[Grid, Grid]:
         """Returns the grids of a map along x and y in pixels of the original radiograph.
 
@@ -98,7 +102,5 @@ def make_square(pixels: np.ndarray, size: int, rule: SquareRule) -> tuple[np.nda
         (square.columns, square.rows), Image.Resampling.BILINEAR
     )
     canvas = np.zeros((size, size), np.uint8)
-    canvas[square.top : square.top + square.rows, square.left : square.left + square.columns] = (
-        np.asarray(resized)
-    )
+    square.crop(canvas)[:] = np.asarray(resized)
     return canvas, square

@@ -1,4 +1,4 @@
-"""What is written and printed about new radiographs: one row per image and finding."""
+"""Tables of predictions for new radiographs: one row per image and finding."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ import pandas as pd
 
 from jaxcxr.evaluation.tables import IMAGE
 from jaxcxr.findings import FINDINGS
-from jaxcxr.inference.examination import PredictionResult
 from jaxcxr.inference.operating_points import OperatingPoints
+from jaxcxr.inference.prediction import PredictionResult
 
 _FINDING = "Finding Label"
 
 
 def finding_table(
-    examination: PredictionResult, points: OperatingPoints, overlays: Mapping[str, str]
+    prediction: PredictionResult, points: OperatingPoints, overlays: Mapping[str, str]
 ) -> pd.DataFrame:
     """Returns a radiograph's 14 rows of findings.csv.
 
     Args:
-        examination: What the network said.
-        points: What it means.
-        overlays: Per finding shown, its overlay's path.
+        prediction: The network's prediction.
+        points: The run's operating points and calibration.
+        overlays: Path of the overlay of each finding shown.
 
     Returns:
         Image Index, Finding Label, probability, operating_point, reaches_operating_point (yes, no),
-        calibrated_probability, overlay. A value that there is none of is missing.
+        calibrated_probability, overlay. Values that do not exist are missing.
     """
-    probabilities = examination.probabilities.astype(np.float64)
+    probabilities = prediction.probabilities.astype(np.float64)
     reaches = [
         None if np.isnan(threshold) else "yes" if probability >= threshold else "no"
         for probability, threshold in zip(probabilities, points.thresholds, strict=True)
     ]
     return pd.DataFrame(
         {
-            IMAGE: examination.name,
+            IMAGE: prediction.name,
             _FINDING: FINDINGS,
             "probability": probabilities,
             "operating_point": points.thresholds,

@@ -15,7 +15,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxcxr.errors import UserError
-from jaxcxr.inference.flip_averaging import PredictFn
+from jaxcxr.inference.heatmaps import HeatMaps, PredictFn
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.models import (
     INFERENCE,
@@ -25,19 +25,18 @@ from jaxcxr.models import (
     classifier_config,
     normalize,
 )
-from jaxcxr.models.geometry import tile_image
 from jaxcxr.training.state import Variables
 
 Weigh = Callable[[jax.Array, jax.Array], jax.Array]
-"""Feature maps (B, h, w, C) and a logit's gradients there, likewise, to weights (B, C)."""
+"""Feature maps (B, h, w, C) and a logit's gradients by them (B, h, w, C) to weights (B, C)."""
 
 
 def grad_cam(predictor: Predictor, stage: int | None = None) -> PredictFn:
     """Returns `predictor` with Grad-CAM in place of the network's own heat maps.
 
     A feature map weighs as much as the mean of the logit's gradients over it; the heat map is the
-    positive part of the weighted sum (Selvaraju et al. 2017, equations 1 and 2), resampled like the
-    network's own so that its cells tile the image.
+    positive part of the weighted sum (Selvaraju et al. 2017, equations 1 and 2), on the stage's
+    grid.
 
     Args:
         predictor: A trained network.
@@ -54,7 +53,14 @@ def grad_cam_plus_plus(predictor: Predictor, stage: int | None = None) -> Predic
 
     A feature map weighs as much as the sum of the positive gradients over it, each position by its
     own share (Chattopadhyay et al. 2018, equations 5, 10 and 19, for the exponential of the logit,
-    whose scale is left out). Arguments and errors as in `grad_cam`.
+    whose scale is left out).
+
+    Args:
+        predictor: A trained network.
+        stage: The backbone's stage whose feature maps are weighed, from 1; None is the last.
+
+    Raises:
+        UserError: The backbone has no such stage.
     """
     return _explain(predictor, stage, _shares)
 
@@ -67,7 +73,7 @@ def _shares(features: jax.Array, gradients: jax.Array) -> jax.Array:
 
 def _explain(predictor: Predictor, stage: int | None, weigh: Weigh) -> PredictFn:
     index = _stage_index(predictor.model, stage)
-    center = predictor.model.backbone.grids[index].first_center
+    grid = predictor.model.backbone.grids[index]
     probe = nn.apply(_shifted_logits, predictor.model)
 
     @jax.jit
@@ -87,18 +93,18 @@ def _explain(predictor: Predictor, stage: int | None, weigh: Weigh) -> PredictFn
         # One finding after the other: fourteen backward passes at once would fill the memory.
         weighted = jax.lax.map(heatmap_of, jnp.eye(logits.shape[-1], dtype=logits.dtype))
         heatmaps = jnp.moveaxis(jax.nn.relu(weighted), 0, -1)
-        return jax.nn.sigmoid(logits), tile_image(heatmaps, images.shape[1], center)
+        return jax.nn.sigmoid(logits), heatmaps
 
-    def look(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def predict(images: np.ndarray) -> tuple[np.ndarray, HeatMaps]:
         probabilities, heatmaps = explain(predictor.variables, jnp.asarray(images))
-        return np.asarray(probabilities), np.asarray(heatmaps)
+        return np.asarray(probabilities), HeatMaps(np.asarray(heatmaps), grid)
 
-    return look
+    return predict
 
 
 def _stage_index(model: Classifier, stage: int | None) -> int:
     if isinstance(model, MultiSize):
-        raise UserError("Grad-CAM looks into one network; a MultiSize has one for each size")
+        raise UserError("Grad-CAM explains a single network, but a MultiSize has one for each size")
     count = len(classifier_config(model)["backbone"]["blocks"])
     if stage is not None and not 1 <= stage <= count:
         raise UserError(f"stage is {stage}; this network's backbone has stages 1 to {count}")

@@ -14,6 +14,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
+from jaxcxr.images.square import Square, SquareRule
+from jaxcxr.inference.heatmaps import HeatMaps
 from jaxcxr.models import (
     Classifier,
     Prediction,
@@ -21,7 +23,6 @@ from jaxcxr.models import (
     classifier_config,
     normalize,
 )
-from jaxcxr.models.geometry import tile_image
 from jaxcxr.models.ops.compilation import compiler_options
 from jaxcxr.models.weights.weight_folder import (
     is_weight_folder,
@@ -29,7 +30,7 @@ from jaxcxr.models.weights.weight_folder import (
     weight_folder_image_size,
 )
 from jaxcxr.runs.checkpoints import restore_best
-from jaxcxr.runs.workdir import read_config
+from jaxcxr.runs.workdir import read_config, trained_on_synthetic
 from jaxcxr.training.state import Variables
 
 _LARGEST = 8192
@@ -44,13 +45,17 @@ class Predictor:
         model: The network.
         variables: Its parameters and batch norm statistics.
         image_size: Height and width in pixels of the radiographs that it was trained on.
-        epoch: Of the run that the variables are from; None where they are from no run.
+        epoch: The run's epoch that the variables are from; None if they are not from a run.
+        square: How radiographs become square before the network sees them.
+        synthetic: Whether the network was trained on synthetic radiographs.
     """
 
     model: Classifier
     variables: Variables
     image_size: int
     epoch: int | None = None
+    square: SquareRule = "squash"
+    synthetic: bool = False
     _mesh: Mesh = dataclasses.field(init=False, repr=False, compare=False)
     _apply: Callable[[Variables, jax.Array], tuple[jax.Array, jax.Array]] = dataclasses.field(
         init=False, repr=False, compare=False
@@ -59,8 +64,7 @@ class Predictor:
     def __post_init__(self) -> None:
         def apply(variables: Variables, images: jax.Array) -> tuple[jax.Array, jax.Array]:
             prediction = cast(Prediction, self.model.apply(variables, normalize(images)))
-            center = self.model.heatmap_grid.first_center
-            heatmaps = tile_image(prediction.heatmaps, self.image_size, center)
+            heatmaps = prediction.heatmaps.astype(jnp.float32)
             return jax.nn.sigmoid(prediction.logits), heatmaps
 
         mesh = Mesh(np.asarray(jax.local_devices()), ("devices",))
@@ -88,6 +92,8 @@ class Predictor:
                 raise ValueError(f"image_size is {image_size}")
             radiograph = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
             shapes = jax.eval_shape(model.init, jax.random.key(0), radiograph)
+            square = config.data.get("square", "squash")
+            Square.fit(1, 1, image_size, square)
         except UserError:
             raise
         except (AttributeError, TypeError, ValueError) as error:
@@ -96,20 +102,18 @@ class Predictor:
             ) from error
         settings = {"model": classifier_config(model), "data": {"image_size": image_size}}
         variables, epoch = restore_best(workdir, shapes, settings)
-        return cls(model, variables, image_size, epoch)
+        return cls(model, variables, image_size, epoch, square, trained_on_synthetic(workdir))
 
-    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Looks at a batch of radiographs.
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, HeatMaps]:
+        """Predicts a batch of radiographs.
 
         Args:
-            images: (B, S, S, 1) uint8. Each new B is compiled anew, so keep to one; a multiple of
-                the number of this process's devices is spread over them.
+            images: (B, S, S, 1) uint8. Each new B is compiled again, so use one; a multiple of the
+                number of this process's devices is spread over them.
 
         Returns:
-            Probabilities (B, 14) and heat maps (B, 4h, 4w, 14), float32, findings in the order of
-            `jaxcxr.findings.FINDINGS`. Heat maps are unscaled: higher speaks for the finding. They
-            are the network's h × w maps, resampled so that their cells tile the image (see
-            `jaxcxr.models.geometry`).
+            Probabilities (B, 14) float32, findings in the order of `jaxcxr.findings.FINDINGS`, and
+            heat maps with the place of their cells.
 
         Raises:
             UserError: `images` has another shape or dtype, or an output is not finite.
@@ -128,7 +132,7 @@ class Predictor:
                 "the network's outputs are not finite numbers: its training diverged; train again "
                 "with a lower learning rate"
             )
-        return probabilities, heatmaps
+        return probabilities, HeatMaps(heatmaps, self.model.heatmap_grid)
 
 
 def require_all_findings(predictor: Predictor) -> None:
@@ -140,6 +144,6 @@ def require_all_findings(predictor: Predictor) -> None:
     number = predictor.model.head.num_classes
     if number != len(FINDINGS):
         raise UserError(
-            f"the run's network tells of {number} findings; tables and overlays are of the "
+            f"the run's network has {number} findings; tables and overlays need the "
             f"{len(FINDINGS)} of jaxcxr.findings. Call jaxcxr.Predictor in Python for others"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import jax
@@ -14,8 +14,10 @@ from tqdm import tqdm
 
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
-from jaxcxr.evaluation.boxes import RegionChoice, heatmap_boxes
+from jaxcxr.evaluation.boxes import RegionBoxes, peak_point
 from jaxcxr.findings import FINDINGS, finding_index
+from jaxcxr.images.grid import Grid
+from jaxcxr.images.square import Square, SquareRule
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.training import distributed
 
@@ -43,7 +45,7 @@ class PreparedSplit(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class AnnotatedCases:
-    """Annotated boxes, their radiographs, and what the network makes of them.
+    """Annotated boxes, their radiographs, and the network's heat maps of them.
 
     Attributes:
         annotated: One row per annotated box: image_name, finding, x, y, w, h (pixels of the
@@ -54,6 +56,8 @@ class AnnotatedCases:
         case_image: (M,) row of each annotated box's radiograph in `images`.
         heatmaps: (M, h, w) float32, the heat map of each annotated box's finding.
         probabilities: (M,) of that finding.
+        grid: Where rows and columns of the heat maps lie, in pixels of `images`.
+        square: How the original images became square.
     """
 
     annotated: pd.DataFrame
@@ -63,6 +67,26 @@ class AnnotatedCases:
     case_image: np.ndarray
     heatmaps: np.ndarray
     probabilities: np.ndarray
+    grid: Grid
+    square: SquareRule
+
+    def original_grid(self, case: int) -> tuple[Grid, Grid]:
+        """Returns where a heat map's columns and rows lie, in pixels of the original image."""
+        width, height = self.png_sizes[self.case_image[case]]
+        size = self.images.shape[1]
+        return Square.fit(width, height, size, self.square).in_original(self.grid, self.grid)
+
+    def peaks(self) -> np.ndarray:
+        """Returns (M, 2) where each heat map is hottest, x and y in pixels of the original."""
+        sizes = self.png_sizes[self.case_image]
+        return np.stack(
+            [
+                peak_point(heatmap, width, height, self.original_grid(case))
+                for case, (heatmap, (width, height)) in enumerate(
+                    zip(self.heatmaps, sizes, strict=True)
+                )
+            ]
+        )
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns what cases.npz holds for the report."""
@@ -73,6 +97,8 @@ class AnnotatedCases:
             "case_image": self.case_image,
             "case_finding": self.annotated["finding"].to_numpy(str),
             "heatmaps": self.heatmaps,
+            "grid": np.array(self.grid),
+            "square": np.array(self.square),
         }
 
 
@@ -114,7 +140,7 @@ def _real_rows(
 
 
 def annotated_cases(predictor: Predictor, split: PreparedSplit, batch_size: int) -> AnnotatedCases:
-    """Looks at the radiographs of a split that have annotated boxes.
+    """Predicts the radiographs of a split that have annotated boxes.
 
     Raises:
         UserError: The split has no annotated box.
@@ -134,7 +160,7 @@ def annotated_cases(predictor: Predictor, split: PreparedSplit, batch_size: int)
         )
     ]
     probabilities = np.concatenate([batch[0] for batch in predictions])
-    heatmaps = np.concatenate([batch[1] for batch in predictions])
+    heatmaps = np.concatenate([batch[1].values for batch in predictions])
     finding = np.array([finding_index(name) for name in boxes["finding"]])
     width, height = known["png_size"][case_image].T
     return AnnotatedCases(
@@ -145,23 +171,21 @@ def annotated_cases(predictor: Predictor, split: PreparedSplit, batch_size: int)
         case_image=case_image,
         heatmaps=heatmaps[case_image, :, :, finding],
         probabilities=probabilities[case_image, finding],
+        grid=predictions[0][1].grid,
+        square=predictor.square,
     )
 
 
 def draw_boxes(
     cases: AnnotatedCases,
-    *,
-    thresholds: Sequence[float] = (180,),
-    regions: RegionChoice = "largest",
-    min_area: float = 0,
+    draw: Callable[[np.ndarray, int, int, tuple[Grid, Grid]], RegionBoxes],
 ) -> pd.DataFrame:
     """Draws the boxes that each annotated finding's heat map gives in its radiograph.
 
     Args:
-        cases: Of `annotated_cases`.
-        thresholds: As `jaxcxr.evaluation.boxes.heatmap_boxes` takes them.
-        regions: Likewise.
-        min_area: Likewise, pixels of the original image.
+        cases: The cases.
+        draw: Heat map (h, w), width and height of the image in pixels and the heat map's grid in
+            it to boxes, for example `jaxcxr.evaluation.boxes.heatmap_boxes`.
 
     Returns:
         image_name, finding, x, y, w, h (original pixels), score (the finding's probability times
@@ -171,14 +195,7 @@ def draw_boxes(
     once = cases.annotated.reset_index(drop=True).drop_duplicates(["image_name", "finding"])
     for case in tqdm(once.index, desc="boxes", unit="heat map", disable=None):
         width, height = cases.png_sizes[cases.case_image[case]]
-        boxes, peaks = heatmap_boxes(
-            cases.heatmaps[case],
-            width,
-            height,
-            thresholds=thresholds,
-            regions=regions,
-            min_area=min_area,
-        )
+        boxes, peaks = draw(cases.heatmaps[case], width, height, cases.original_grid(case))
         part = pd.DataFrame(boxes, columns=list("xywh"))
         part.insert(0, "image_name", cases.annotated["image_name"].iloc[case])
         part.insert(1, "finding", cases.annotated["finding"].iloc[case])

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcxr.images.grid import PIXELS, Grid, interpolation_matrix
+from jaxcxr.images.grid import Grid, interpolation_matrix
 
 __all__ = ["Grid", "resample"]
 
@@ -42,11 +42,3 @@ def resample(maps: jax.Array, source: Grid, target: Grid, size: tuple[int, ...])
 def _are_cells(positions: np.ndarray, cells: int) -> bool:
     inside = (positions >= 0) & (positions <= cells - 1)
     return bool(((positions == positions.round()) & inside).all())
-
-
-def tile_image(heatmaps: jax.Array, image_size: int, center: float) -> jax.Array:
-    """Resamples heat maps so that four times as many cells tile the image."""
-    cells = heatmaps.shape[1]
-    fine = PIXELS.scaled(image_size / (4 * cells))
-    source = Grid(center, image_size / cells)
-    return resample(heatmaps, source, fine, (4 * cells, 4 * heatmaps.shape[2]))

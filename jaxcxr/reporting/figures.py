@@ -1,6 +1,6 @@
 """Figures: ROC curves, learning curves, reliability, and heat maps over radiographs.
 
-Colors are Okabe and Ito's (2008), which color-blind readers can tell apart.
+Colors are Okabe and Ito's (2008), which color-blind readers can distinguish.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from PIL import Image, ImageDraw
 
 from jaxcxr.evaluation.boxes import enlarge, scale_heatmap
 from jaxcxr.evaluation.calibration import Reliability
+from jaxcxr.images.grid import Grid
 
 Curve = tuple[np.ndarray, np.ndarray]
 """False and true positive rates, (P,) each."""
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 ANNOTATED = (86, 180, 233)
 PREDICTED = (40, 220, 130)
@@ -32,7 +33,7 @@ _HEAT = matplotlib.colormaps["inferno"]
 
 def run_color(index: int) -> str:
     """Returns the color of a report's run, the same in all figures; the eighth has the first's."""
-    return COLOURS[index % len(COLOURS)]
+    return COLORS[index % len(COLORS)]
 
 
 def roc_figure(curves: Mapping[str, Curve], aucs: Mapping[str, float]) -> Figure:
@@ -136,16 +137,22 @@ def overlay(
     annotated: np.ndarray,
     predicted: np.ndarray,
     png_size: Sequence[int] | np.ndarray,
+    grid: tuple[Grid, Grid] | None = None,
+    *,
+    note: str = "",
 ) -> np.ndarray:
     """Draws heat map and boxes over a radiograph: annotated boxes blue, predicted green and dashed.
 
     Args:
-        radiograph: (H, W) uint8, the whole original image at any size.
+        radiograph: (H, W) uint8, the complete original image at any size.
         heatmap: (h, w) of any range, or None for the radiograph with its boxes alone. It is scaled
-            to its own minimum and maximum; cold places stay clear.
+            to its minimum and maximum over the image; cold places stay clear.
         annotated: (n, 4) boxes x, y, w, h in pixels of the original image, origin top left.
-        predicted: (m, 4) likewise.
+        predicted: (m, 4) boxes x, y, w, h in pixels of the original image.
         png_size: Width and height of the original image in pixels.
+        grid: Where the heat map's columns and rows lie, in pixels of the original image. Default:
+            its cells tile the image.
+        note: A line of text to print on the lower edge.
 
     Returns:
         (H', W', 3) uint8, H' and W' at least 256.
@@ -154,18 +161,30 @@ def overlay(
     zoom = max(1.0, _SHORTEST_SIDE / min(height, width))
     height, width = round(height * zoom), round(width * zoom)
     gray = Image.fromarray(radiograph).resize((width, height), Image.Resampling.BICUBIC)
+    zooms = np.array([width, height]) / np.asarray(png_size, float)
     heat = np.zeros((height, width))
     if heatmap is not None:
-        heat = enlarge(scale_heatmap(heatmap), width, height)
+        drawn = grid and (grid[0].scaled(zooms[0]), grid[1].scaled(zooms[1]))
+        heat = scale_heatmap(enlarge(heatmap, width, height, drawn))
     picture = Image.fromarray(_tinted(np.asarray(gray), heat))
     pen = ImageDraw.Draw(picture)
-    scale = np.array([width, height, width, height]) / np.tile(np.asarray(png_size, float), 2)
+    scale = np.tile(zooms, 2)
     thick = max(2, round(min(height, width) / 160))
     for box in np.asarray(annotated, float).reshape(-1, 4) * scale:
         pen.rectangle(_corners(box), outline=ANNOTATED, width=thick)
     for box in np.asarray(predicted, float).reshape(-1, 4) * scale:
         _dashed_rectangle(pen, _corners(box), thick)
+    if note:
+        _print_note(pen, note, width, height)
     return np.asarray(picture)
+
+
+def _print_note(pen: ImageDraw.ImageDraw, note: str, width: int, height: int) -> None:
+    """Prints a line on a dark strip along the lower edge, as large as fits, up to 1/30 of it."""
+    size = height / 30
+    size = min(size, size * 0.95 * width / pen.textlength(note, font_size=size))
+    pen.rectangle((0, height - 1.5 * size, width, height), fill=(0, 0, 0))
+    pen.text((width / 2, height - 0.75 * size), note, (255, 255, 255), anchor="mm", font_size=size)
 
 
 def heat_scale(width: int = 256, height: int = 12) -> np.ndarray:

@@ -35,7 +35,7 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class ChosenCase:
-    """An annotated box as every run sees it.
+    """An annotated box with the boxes that every run predicts.
 
     Attributes:
         rank: "Best", "Median" or "Worst".
@@ -140,9 +140,10 @@ def _draw(rank: str, score: pd.Series, cases: Mapping[str, Cases]) -> ChosenCase
 
 
 def _overlay(cases: Cases, chosen: pd.Series, plain: bool = False) -> np.ndarray:
-    """Draws a case of a run; if `plain`, without what the network says."""
+    """Draws a case of a run; if `plain`, without heat map and predicted boxes."""
     row = np.flatnonzero((cases.annotated.loc[:, _BOX] == chosen[_BOX]).all(axis=1))[0]
-    radiograph = Image.fromarray(cases.images[cases.case_image[row]])
+    pixels, grid = cases.original(row)
+    radiograph = Image.fromarray(pixels)
     radiograph.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
     return overlay(
         np.asarray(radiograph),
@@ -150,6 +151,7 @@ def _overlay(cases: Cases, chosen: pd.Series, plain: bool = False) -> np.ndarray
         _boxes_of(cases.annotated, chosen),
         np.zeros((0, 4)) if plain else _boxes_of(cases.predicted, chosen),
         cases.png_size[cases.case_image[row]],
+        grid,
     )
 
 

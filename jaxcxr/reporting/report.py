@@ -107,6 +107,7 @@ def _training(runs: Sequence[RunFiles]) -> dict[str, Any]:
     return {
         "learning_curves": figure_uri(curves) if trained else None,
         "best_epochs": {run.name: run.best_epoch for run in trained},
+        "validation_aucs": {run.name: run.validation_auc for run in runs},
     }
 
 
@@ -207,7 +208,7 @@ def interval_text(ends: Sequence[float] | None) -> str:
 
 
 def count_text(count: float | None) -> str:
-    """Returns a whole number with its thousands set apart."""
+    """Returns a whole number with a comma between thousands."""
     return _MISSING if count is None or pd.isna(count) else f"{int(count):,}"
 
 

@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,8 @@ from jaxcxr.evaluation.tables import (
 )
 from jaxcxr.files import reason_of
 from jaxcxr.findings import FINDINGS
+from jaxcxr.images.grid import Grid
+from jaxcxr.images.square import SQUARE_RULES, Square, SquareRule
 from jaxcxr.inference.scored_epochs import scored_epochs
 from jaxcxr.training.history import History
 
@@ -51,7 +53,7 @@ _LEVEL: Columns = {"finding": None, "metric": None, "threshold": PROBABILITY}
 _LOCALIZATION: Columns = {**_LEVEL, "accuracy": SCORE, "boxes": COUNT, "afp": ANY}
 _POINTING: Columns = {"finding": None, "accuracy": SCORE, **_INTERVAL}
 _PUBLISHED_LEVELS = [level for level in LEVELS if level[0] != "IoGT"]
-_HISTORY: Columns = {"epoch": COUNT, "loss": ANY, "val_loss": ANY}
+_HISTORY: Columns = {"epoch": COUNT, "loss": ANY, "val_loss": ANY, "val_auc": SCORE}
 _LABELS: Columns = {IMAGE: None, PATIENT: None, **dict.fromkeys(FINDINGS, PROBABILITY)}
 _PREDICTIONS: Columns = {IMAGE: None, **dict.fromkeys(FINDINGS, PROBABILITY)}
 _DAMAGE = (
@@ -110,6 +112,8 @@ class Cases:
         png_size: (N, 2), width and height of the original images in pixels.
         case_image: (M,) row of each case's radiograph in `images`.
         heatmaps: (M, h, w), the heat map of each case's finding.
+        grid: (2,), first center and stride of the heat maps' cells in pixels of `images`.
+        square: (), how the original images became square.
     """
 
     annotated: pd.DataFrame
@@ -118,6 +122,21 @@ class Cases:
     png_size: np.ndarray
     case_image: np.ndarray
     heatmaps: np.ndarray
+    grid: np.ndarray
+    square: np.ndarray
+
+    def original(self, case: int) -> tuple[np.ndarray, tuple[Grid, Grid]]:
+        """Returns a case's radiograph without padding, and its heat map's grid in the original.
+
+        Returns:
+            (H, W) uint8, and where columns and rows of the heat map lie in the original's pixels.
+        """
+        image = self.case_image[case]
+        pixels, (width, height) = self.images[image], self.png_size[image]
+        rule = cast(SquareRule, str(self.square))
+        square = Square.fit(width, height, len(pixels), rule)
+        grid = Grid(*self.grid.tolist())
+        return square.crop(pixels), square.in_original(grid, grid)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,6 +171,13 @@ class RunFiles:
         return History(tuple(self.history.to_dict("records"))).best_epoch()
 
     @property
+    def validation_auc(self) -> float | None:
+        """Mean AUC on the validation split after the best epoch, None where it is not recorded."""
+        if self.best_epoch is None or "val_auc" not in self.history:
+            return None
+        return float(self.history["val_auc"].iloc[self.best_epoch - 1])
+
+    @property
     def outdated(self) -> str | None:
         """What is wrong when scores are of another epoch than the best, None when they are not."""
         others = {epoch for epoch in self.scored_epochs.values() if epoch != self.best_epoch}
@@ -170,14 +196,16 @@ def without_home(text: str) -> str:
 
 
 def read_runs(workdirs: Sequence[str | os.PathLike[str]]) -> list[RunFiles]:
-    """Reads runs, each under the name of its folder, or its whole path where names coincide.
+    """Reads runs, each under the name of its folder, or its full path where names coincide.
 
     Raises:
         UserError: There is none, or one is given twice, is not a run or has a damaged file.
     """
     paths = [Path(workdir) for workdir in workdirs]
     if not paths:
-        raise UserError("no run is named; give --workdirs the folders of one or several runs")
+        raise UserError(
+            "no run is given; expected the folders of one or several runs", argument="workdirs"
+        )
     folders = [path.resolve() for path in paths]
     for path, folder in zip(paths, folders, strict=True):
         if folders.count(folder) > 1:
@@ -232,7 +260,7 @@ def _read_facts(path: Path) -> dict[str, Any]:
 
 
 def _read_history(path: Path) -> pd.DataFrame:
-    history = read_table(path, _HISTORY, _RESTORE, optional=["val_loss"])
+    history = read_table(path, _HISTORY, _RESTORE, optional=["val_loss", "val_auc"])
     epochs = range(1, max(len(history), 1) + 1)
     require_rows(path, history, ["epoch"], [(epoch,) for epoch in epochs], _RESTORE)
     return history
@@ -258,9 +286,9 @@ def _read_localization(folder: Path) -> Localization | None:
     if not path.exists():
         return None
     scores = _read_levels(path, _LOCALIZATION, LEVELS)
-    sureness = _read_levels(folder / "localization_intervals.csv", {**_LEVEL, **_INTERVAL}, LEVELS)
+    intervals = _read_levels(folder / "localization_intervals.csv", {**_LEVEL, **_INTERVAL}, LEVELS)
     return Localization(
-        scores=scores.merge(sureness, on=list(_LEVEL), how="left"),
+        scores=scores.merge(intervals, on=list(_LEVEL), how="left"),
         published=_read_levels(
             folder / "localization_published.csv", _LOCALIZATION, _PUBLISHED_LEVELS
         ),
@@ -298,7 +326,7 @@ def _read_boxes(path: Path) -> pd.DataFrame:
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    names = ("images", "png_size", "case_image", "case_finding", "heatmaps")
+    names = ("images", "png_size", "case_image", "case_finding", "heatmaps", "grid", "square")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in names}
@@ -315,11 +343,17 @@ def _fit_together(
     case_image: np.ndarray,
     case_finding: np.ndarray,
     heatmaps: np.ndarray,
+    grid: np.ndarray,
+    square: np.ndarray,
 ) -> bool:
     """Says whether the arrays are about the same radiographs and cases, as `Cases` has them."""
-    kinds = [array.dtype.kind for array in (images, png_size, case_image, heatmaps)]
+    kinds = [array.dtype.kind for array in (images, png_size, case_image, heatmaps, grid)]
     return (
-        kinds == ["u", "i", "i", "f"]
+        kinds == ["u", "i", "i", "f", "f"]
+        and grid.shape == (2,)
+        and bool(np.isfinite(grid).all())
+        and grid[1] > 0
+        and str(square) in SQUARE_RULES
         and images.ndim == heatmaps.ndim == 3
         and min(*images.shape, *heatmaps.shape) > 0
         and png_size.shape == (len(images), 2)
@@ -335,5 +369,5 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}); {_RESTORE}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path} is no JSON object; {_RESTORE}")
+        raise UserError(f"{path} is not a JSON object; {_RESTORE}")
     return content

@@ -110,8 +110,8 @@ def localization_table(
     """Returns the accuracies of runs and published networks at one threshold.
 
     The runs come twice: scored as `jaxcxr.evaluation.localization` does, and by the arithmetic of
-    the published tables, to stand beside those. A published network that two sources tell alike is
-    given once.
+    the published tables, to stand beside those. A published network that two sources report alike
+    is given once.
 
     Args:
         runs: Those without localization are left out.

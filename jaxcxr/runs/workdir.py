@@ -124,13 +124,24 @@ def different_settings(there: Mapping[str, Any], config: Mapping[str, Any]) -> l
     return different + [f"{name} is set in only one of the two" for name in sorted(networks)]
 
 
+def trained_on_synthetic(workdir: str | Path) -> bool:
+    """Returns whether run.json says that the run's radiographs were synthetic."""
+    return bool(_data_facts(workdir).get("synthetic"))
+
+
+def _data_facts(workdir: str | Path) -> Mapping[str, Any]:
+    """Returns what run.json records of the dataset; nothing if it cannot be read."""
+    try:
+        facts = json.loads((Path(workdir) / "run.json").read_text(encoding="utf-8"))["data"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
 def trained_on_other_data(workdir: str | Path, facts: Mapping[str, Any]) -> str | None:
     """Returns a remark where run.json names another dataset than `facts`, None otherwise."""
-    try:
-        there = json.loads((Path(workdir) / "run.json").read_text(encoding="utf-8"))["data"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    if not isinstance(there, dict) or there.get("fingerprint") == facts.get("fingerprint"):
+    there = _data_facts(workdir)
+    if not there or there.get("fingerprint") == facts.get("fingerprint"):
         return None
     return (
         f"{workdir} was trained on another dataset (release {there.get('release')!r}) than this "

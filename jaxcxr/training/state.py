@@ -8,6 +8,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxcxr.models import Classifier, normalize
@@ -55,8 +56,8 @@ def initial_variables(model: Classifier, image_size: int, seed: int) -> Variable
 
 @made_once
 def _make_draw(model: Classifier, image_size: int) -> Callable[[jax.Array], Any]:
-    radiograph = jnp.zeros((1, image_size, image_size, 1), jnp.uint8)
-    return jax.jit(lambda key: model.init(key, normalize(radiograph)))
+    radiograph = np.zeros((1, image_size, image_size, 1), np.uint8)  # kept, so not of a trace
+    return jax.jit(lambda key: model.init(key, normalize(jnp.asarray(radiograph))))
 
 
 def count_parameters(model: Classifier, image_size: int) -> int:

@@ -1,6 +1,8 @@
 """launch/predict.py as a user runs it."""
 
 import csv
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -104,7 +106,9 @@ def test_mixed_files(workdir, folder, write_dicom):
 
     sizes = {"IM1": (90, 90), "a/same.png": (80, 120), "b/same.png": (80, 120)}
     boxes = rows(out / "boxes.csv")
-    assert list(boxes[0]) == ["Image Index", "Finding Label", "x", "y", "w", "h", "score"]
+    assert list(boxes[0]) == [
+        "Image Index", "Finding Label", "x", "y", "w", "h", "score", "width", "height"
+    ]  # fmt: skip
     assert {(box["Image Index"], box["Finding Label"]) for box in boxes} <= expected
     for box in boxes:
         width, height = sizes.get(box["Image Index"], (160, 120))
@@ -112,7 +116,12 @@ def test_mixed_files(workdir, folder, write_dicom):
         assert 0 <= x < x + w <= width
         assert 0 <= y < y + h <= height
     heatmaps = np.load(out / "heatmaps/a/same.png.npz", allow_pickle=False)
-    assert heatmaps["heatmaps"].shape == (64, 43, 14)
+    assert heatmaps["heatmaps"].shape == (8, 8, 14)
+    places = {name: heatmaps[name].item() for name in heatmaps.files[2:]}
+    assert places == {
+        "first_center": 0, "stride": 8, "image_size": 64, "width": 80, "height": 120,
+        "square": "squash",
+    }  # fmt: skip
     assert tuple(heatmaps["findings"]) == FINDINGS
 
     assert [row["file"] for row in rows(out / "skipped.csv")] == [
@@ -121,10 +130,37 @@ def test_mixed_files(workdir, folder, write_dicom):
     reasons = ["no such file", "empty, 0 bytes", "expected a PNG", "1×1 pixels"]
     told = [line for line in done.stderr.splitlines() if "skipped: " in line]
     assert all(reason in line for reason, line in zip(reasons, told, strict=True))
-    assert "4 radiographs examined, 4 files skipped" in done.stdout
+    assert "4 radiographs predicted, 4 files skipped" in done.stdout
     assert "not for diagnosis" in done.stdout
     assert "Traceback" not in done.stderr
     assert not list(out.rglob("*.partial*"))
+    about = json.loads((out / "about.json").read_text())
+    assert (about["epoch"], about["image_size"], about["square"]) == (1, SIZE, "squash")
+    assert (about["synthetic"], about["warnings"], about["notes"]) == (False, [], {})
+    assert "synthetic" not in done.stdout + done.stderr
+
+
+def test_run_on_synthetic_radiographs_says_so_everywhere(workdir, folder, write_dicom, tmp_path):
+    pytest.importorskip("pydicom")
+    synthetic = tmp_path / "synthetic"
+    shutil.copytree(workdir, synthetic)
+    (synthetic / "run.json").write_text('{"data": {"synthetic": true}}')
+    stored = np.random.default_rng(1).integers(0, 4096, (90, 90), np.uint16)
+    write_dicom(stored, 12, "MONOCHROME2", name="IM1")
+    for run, out in ((workdir, "plain"), (synthetic, "marked")):
+        done = predict(f"--workdir={run}", f"--out={out}", "--findings=Mass", "IM1", cwd=folder)
+        assert done.returncode == 0, done.stderr
+    assert "warning: Trained on synthetic radiographs" in done.stdout
+    about = json.loads((folder / "marked/about.json").read_text())
+    assert about["synthetic"]
+    assert about["warnings"][0].startswith("Trained on synthetic radiographs")
+    plain, marked = (
+        np.asarray(Image.open(folder / place / "overlays/IM1.Mass.png"), int)
+        for place in ("plain", "marked")
+    )
+    changed = (plain != marked).any(axis=(1, 2))
+    assert changed[-10:].all()
+    assert not changed[: len(changed) * 9 // 10].any()
 
 
 def test_no_radiograph_among_the_files(workdir, folder):
@@ -139,7 +175,7 @@ def test_no_radiograph_among_the_files(workdir, folder):
     ("arguments", "message"),
     [
         ([], "no radiographs are named"),
-        (["nothing/*.png"], "no PNG, JPEG or DICOM file there"),
+        (["nothing/*.png"], "no PNG, JPEG, TIFF, BMP or DICOM file there"),
         (["a.png", "--findings=Cough"], "--findings has 'Cough'; use all, or some of Atelectasis"),
         (["a.png"], "is not the folder of a run"),
     ],
@@ -168,9 +204,9 @@ def test_again_into_the_searched_folder(workdir, folder):
     """Overlays are no radiographs, and what an earlier call left does not mix with the new."""
     scans = folder / "scans"
     words = [f"--workdir={workdir}", f"--out={scans / 'out'}", "--findings=mass"]
-    assert "3 radiographs examined" in predict(*words, scans, cwd=folder).stdout
-    assert "3 radiographs examined" in predict(*words, scans, cwd=folder).stdout
-    assert "1 radiographs examined" in predict(*words, scans / "wide.jpg", cwd=folder).stdout
+    assert "3 radiographs predicted" in predict(*words, scans, cwd=folder).stdout
+    assert "3 radiographs predicted" in predict(*words, scans, cwd=folder).stdout
+    assert "1 radiographs predicted" in predict(*words, scans / "wide.jpg", cwd=folder).stdout
     left = [path.name for path in (scans / "out/overlays").rglob("*.png")]
     assert left == ["wide.jpg.Mass.png"]
     wrong = "--heatmap=grad_cam", "--stage=9"
@@ -213,5 +249,5 @@ def test_a_network_of_other_findings_is_refused(tmp_path, folder):
         save(opened, state, History(({"epoch": 1, "loss": 1.0},)))
     done = predict(f"--workdir={tmp_path}", f"--out={tmp_path / 'out'}", folder / "scans/wide.jpg")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: the run's network tells of 5 findings")
+    assert done.stderr.startswith("error: the run's network has 5 findings")
     assert not (tmp_path / "out").exists()

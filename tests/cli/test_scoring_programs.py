@@ -89,9 +89,9 @@ def test_a_file_of_probabilities_is_scored(release, predictions, tmp_path):
     done = launch("evaluate_auc", *flags, "--bootstraps=20")
     assert done.returncode == 0, done.stderr
     assert "60 radiographs, 40 of them among the 40 of the official test list" in done.stdout
-    told = {line.split()[0]: line for line in done.stdout.splitlines()}
-    assert "one class only" in told["Hernia"]
-    assert "not in the file" in told["Edema"]
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert "one class only" in lines["Hernia"]
+    assert "not in the file" in lines["Edema"]
     table = pd.read_csv(out / "auc.csv")
     assert list(table) == ["finding", "auc", "ci_low", "ci_high", "positives", "negatives"]
     assert list(table["finding"]) == [*FINDINGS, "Mean"]

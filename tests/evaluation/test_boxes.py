@@ -6,6 +6,8 @@ from scipy import ndimage
 
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import boxes as geometry
+from jaxcxr.evaluation.published_protocol import published_boxes
+from jaxcxr.images.grid import Grid
 
 SIDE = 24
 
@@ -166,21 +168,71 @@ def test_a_constant_heat_map_points_nowhere():
     constant = np.full((1, 8, 8), -2.5, np.float32)
     found = geometry.heatmap_boxes(constant[0], 64, 64, thresholds=[0], regions="all")
     assert found.boxes.shape == (0, 4)
-    peak = geometry.peak_points(constant, np.array([64]), np.array([64]))
+    peak = geometry.peak_point(constant[0], 64, 64)
     assert np.isnan(peak).all()
     assert not geometry.contains(np.array([[0.0, 0, 64, 64]]), peak).any()
 
 
-def test_peaks_are_centres_of_the_hottest_cell():
-    heatmaps = np.zeros((2, 4, 8))
-    heatmaps[0, 3, 1] = heatmaps[1, 0, 7] = 1
-    points = geometry.peak_points(heatmaps, np.array([80, 1024]), np.array([40, 1024]))
-    np.testing.assert_allclose(points, [[15, 35], [960, 128]])
-    for heatmap, (x, y), size in zip(heatmaps, points, (80, 1024), strict=True):
-        enlarged = geometry.enlarge(heatmap, size, size // 2 if size == 80 else size)
-        hottest = np.argwhere(enlarged > enlarged.max() - 1e-9) + 0.5
-        np.testing.assert_allclose(hottest.mean(axis=0), [y, x], atol=70)
-        assert enlarged[int(y), int(x)] == pytest.approx(enlarged.max(), abs=0.1)
+GRIDS = st.tuples(st.floats(-20, 40), st.floats(5, 40))
+
+
+@given(st.integers(0, 2**32 - 1), GRIDS, GRIDS)
+@settings(max_examples=50, deadline=None)
+def test_cells_are_interpolated_where_they_lie(seed, columns, rows):
+    heatmap = np.random.default_rng(seed).normal(size=(5, 7))
+    grid = Grid(*columns), Grid(*rows)
+    y, x = np.mgrid[:90, :110]
+    cells = (y - rows[0]) / rows[1], (x - columns[0]) / columns[1]
+    expected = ndimage.map_coordinates(heatmap, cells, order=1, mode="nearest")
+    np.testing.assert_allclose(geometry.enlarge(heatmap, 110, 90, grid), expected, atol=1e-9)
+
+
+@given(st.integers(0, 2**32 - 1), GRIDS, GRIDS)
+@settings(max_examples=50, deadline=None)
+def test_peak_is_the_hottest_place_over_the_image(seed, columns, rows):
+    heatmap = np.random.default_rng(seed).normal(size=(5, 7))
+    x, y = geometry.peak_point(heatmap, 110, 90, (Grid(*columns), Grid(*rows))) - 0.5
+    assert 0 <= x <= 109
+    assert 0 <= y <= 89
+
+    def heat(y, x):
+        cells = [(y - rows[0]) / rows[1]], [(x - columns[0]) / columns[1]]
+        return ndimage.map_coordinates(heatmap, cells, order=1, mode="nearest")[0]
+
+    pixels = geometry.enlarge(heatmap, 110, 90, (Grid(*columns), Grid(*rows)))
+    assert heat(y, x) >= pixels.max() - 1e-9
+
+
+def test_hot_cell_of_a_resnet_gives_the_box_around_it():
+    """Heat falls linearly to 0 at the neighbors: it is above 180 within (1 - 180/255) strides."""
+    heatmap = np.zeros((8, 8), np.float32)
+    heatmap[3, 5] = 1  # centered on row 96, column 160 of 256
+    grid = Grid(0, 32).scaled(4), Grid(0, 32).scaled(4)
+    (box,) = geometry.heatmap_boxes(heatmap, 1024, 1024, grid).boxes
+    reach = (1 - 180 / 255) * 128
+    expected = [641.5 + 0.5 - reach, 385.5 + 0.5 - reach, 2 * reach, 2 * reach]
+    np.testing.assert_allclose(box, expected, atol=1)
+    np.testing.assert_allclose(geometry.peak_point(heatmap, 1024, 1024, grid), [642, 386])
+
+
+def test_peaks_of_tiles_are_centers_of_the_hottest_cell():
+    for (row, column), width, height, expected in (
+        ((3, 1), 80, 40, [15, 35]),
+        ((0, 7), 1024, 1024, [960, 128]),
+    ):
+        heatmap = np.zeros((4, 8))
+        heatmap[row, column] = 1
+        np.testing.assert_allclose(geometry.peak_point(heatmap, width, height), expected)
+
+
+def test_largest_box_need_not_have_most_pixels():
+    hot = np.zeros((20, 20))
+    hot[1, 1:9] = hot[1:9, 1] = 1  # 15 pixels in 8 × 8
+    hot[12:16, 12:17] = 1  # 20 pixels in 5 × 4
+    (box,) = geometry.heatmap_boxes(hot, 20, 20).boxes
+    np.testing.assert_array_equal(box, [12, 12, 5, 4])
+    (box,) = published_boxes(hot, 20, 20).boxes
+    np.testing.assert_array_equal(box, [1, 1, 8, 8])
 
 
 def test_a_box_contains_its_first_and_not_its_last_edge():
@@ -196,7 +248,7 @@ def test_thresholds_outside_the_scale_are_refused(wrong):
 
 
 def test_unknown_choice_of_regions_is_refused():
-    with pytest.raises(UserError, match="regions is 'best'; use one of largest, all"):
+    with pytest.raises(UserError, match="regions is 'best'; use one of largest, largest_box, all"):
         geometry.heatmap_boxes(np.eye(4), 8, 8, regions="best")
 
 

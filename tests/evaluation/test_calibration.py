@@ -25,6 +25,8 @@ def test_calibration_error_bin_by_bin(seed, bins):
             expected += in_bin.mean() * distance
     found = calibration.expected_calibration_error(labels, probabilities, bins)
     assert found == pytest.approx(expected, abs=1e-12)
+    in_15 = calibration.expected_calibration_error(labels, probabilities, 15)
+    assert calibration.expected_calibration_error(labels, probabilities) == in_15
 
 
 def test_calibration_error_by_hand():
@@ -58,13 +60,13 @@ def test_temperature_is_found(true_temperature):
     rng = np.random.default_rng(1)
     logits = rng.normal(scale=2, size=20_000).clip(-5, 5)
     labels = rng.random(20_000) < expit(logits)
-    told = expit(logits * true_temperature)
-    temperature = calibration.fit_temperature(labels, told)
+    reported = expit(logits * true_temperature)
+    temperature = calibration.fit_temperature(labels, reported)
     assert temperature == pytest.approx(true_temperature, rel=0.06)
-    scaled = calibration.with_temperature(told, temperature)
+    scaled = calibration.with_temperature(reported, temperature)
     np.testing.assert_allclose(scaled, expit(logits * true_temperature / temperature), atol=1e-6)
     losses = [
-        log_loss(labels, calibration.with_temperature(told, other))
+        log_loss(labels, calibration.with_temperature(reported, other))
         for other in temperature * np.array([0.9, 0.99, 1.0, 1.01, 1.1])
     ]
     assert np.argmin(losses) == 2
@@ -83,13 +85,13 @@ def test_platt_scaling_finds_slope_and_intercept():
     rng = np.random.default_rng(2)
     logits = rng.normal(scale=2, size=20_000).clip(-5, 5)
     labels = rng.random(20_000) < expit(logits)
-    told = expit((logits + 3) / 0.5)
-    line = calibration.fit_platt(labels, told)
+    reported = expit((logits + 3) / 0.5)
+    line = calibration.fit_platt(labels, reported)
     assert line == pytest.approx((0.5, -3), rel=0.06)
     regression = LogisticRegression(C=np.inf).fit((2 * (logits + 3))[:, None], labels)
     assert line.slope == pytest.approx(regression.coef_[0, 0], rel=1e-3)
     assert line.intercept == pytest.approx(regression.intercept_[0], rel=1e-3)
-    scaled = calibration.with_platt(told, *line)
+    scaled = calibration.with_platt(reported, *line)
     assert calibration.expected_calibration_error(labels, scaled) < 0.02
     assert scaled.mean() == pytest.approx(labels.mean(), abs=1e-4)
 

@@ -86,6 +86,7 @@ def test_a_groups_scores_are_those_of_its_radiographs():
     labels, predictions = study()
     score = partial(finding_scores.score_table, bootstraps=10)
     table = finding_scores.by_group(score, labels, predictions)
+    assert list(table)[:3] == ["group", "value", "finding"]
     women = (labels["Patient Gender"] == "F").to_numpy()
     expected = score(labels[women], predictions[women])
     found = table[table["value"] == "F"].drop(columns=["group", "value"]).reset_index(drop=True)
@@ -124,6 +125,7 @@ def test_scaling_improves_calibration_where_it_was_fitted():
 def test_curves_are_of_findings_that_have_one():
     curves = finding_scores.roc_curves(*study())
     assert list(curves) == SCORED
+    assert {len(curve) for curve in curves.values()} == {2}
 
 
 def test_pairs_are_compared_finding_by_finding():

@@ -201,6 +201,7 @@ def published_by_loops(annotated, predicted, faults):
 def test_each_fault_by_loops(overwritten_rows, swapped_boxes, pixel_rules):
     faults = Faults(overwritten_rows, swapped_boxes, pixel_rules)
     annotated, predicted = random_boxes(5, 40), random_boxes(6, 50)
+    predicted[["x", "y"]] -= 120  # some boxes begin outside their image
     outcome = published_outcome(annotated, predicted, faults)
     np.testing.assert_array_equal(outcome.correct, published_by_loops(annotated, predicted, faults))
 
@@ -266,6 +267,13 @@ def test_intervals_are_those_of_drawn_patients():
     low, high = np.nanquantile(np.array(replicates)[:, table["ci_low"].notna()], [0.025, 0.975], 0)
     np.testing.assert_allclose(table["ci_low"].dropna(), low, atol=1e-12)
     np.testing.assert_allclose(table["ci_high"].dropna(), high, atol=1e-12)
+
+
+def test_levels_and_faults_are_those_of_the_paper():
+    ious = [("IoU", threshold) for threshold in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)]
+    others = [(metric, t) for metric in ("IoBB", "IoGT") for t in (0.1, 0.25, 0.5, 0.75, 0.9)]
+    assert list(LEVELS) == [*ious, *others]
+    assert Faults() == Faults(overwritten_rows=True, swapped_boxes=True, pixel_rules=True)
 
 
 def test_unknown_protocol_is_refused():

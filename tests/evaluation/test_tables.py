@@ -6,7 +6,7 @@ import pytest
 
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
-from jaxcxr.evaluation.tables import ANY, PROBABILITY, SCORE, read_table, require_rows
+from jaxcxr.evaluation.tables import ANY, COUNT, PROBABILITY, SCORE, read_table, require_rows
 from jaxcxr.findings import FINDINGS
 
 KNOWN = [f"{number:08}_000.png" for number in range(30)]
@@ -52,9 +52,10 @@ def test_tables_are_equal_after_writing_and_reading(tmp_path):
 
 
 def test_optional_columns_may_be_missing(tmp_path):
-    path = write(tmp_path, "finding,auc", "Mass,0.5")
+    path = write(tmp_path, "finding,auc,boxes", "Mass,0.5,0")
+    assert read_table(path, {"boxes": COUNT}, "again")["boxes"].tolist() == [0]
     columns = {"finding": None, "auc": SCORE, "loss": ANY}
-    assert list(read_table(path, columns, "again", ["loss"])) == ["finding", "auc"]
+    assert list(read_table(path, columns, "again", ["loss"])) == ["finding", "auc", "boxes"]
     with pytest.raises(UserError, match="has no column loss; again"):
         read_table(path, columns, "again")
 

@@ -9,8 +9,8 @@ import pytest
 from flax import linen as nn
 
 from jaxcxr.errors import UserError
-from jaxcxr.inference.flip_averaging import flip_averaged
 from jaxcxr.inference.gradcam import grad_cam, grad_cam_plus_plus
+from jaxcxr.inference.heatmaps import HeatMaps, flip_averaged
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.models import (
     INFERENCE,
@@ -23,7 +23,7 @@ from jaxcxr.models import (
     SqueezeExcitation,
     normalize,
 )
-from jaxcxr.models.geometry import tile_image
+from jaxcxr.models.geometry import Grid
 
 SIZE = 32
 
@@ -46,10 +46,6 @@ def quick_compilation():
 @functools.cache
 def make_predictor(head):
     return predictor_of(Classifier(ResNet18(blocks=(1, 1, 1), width=4), HEADS[head]))
-
-
-def tiled(heatmap):
-    return np.asarray(tile_image(jnp.asarray(heatmap)[None, ..., None], SIZE, 0.0))[0, ..., 0]
 
 
 def predictor_of(model):
@@ -94,15 +90,16 @@ def test_last_stage_of_every_head(images, name):
     for explain, weigh in WEIGHTS.items():
         probabilities, heatmaps = explain(predictor)(images)
         np.testing.assert_allclose(probabilities, own_probabilities, atol=1e-6)
-        assert heatmaps.shape == (3, 4 * last.shape[1], 4 * last.shape[2], 14)
+        assert heatmaps.values.shape == (*last.shape[:3], 14)
+        assert heatmaps.grid == Grid(0, 16)
         for row in range(3):
             one = slice(row, row + 1)
             features = np.float64(last[row])
             gradients = gradients_of(last[one], [stage[one] for stage in before], 5)
             weights = weigh(features, np.float64(gradients[0]))
-            expected = tiled(np.maximum((features * weights).sum(-1), 0))
+            expected = np.maximum((features * weights).sum(-1), 0)
             tolerance = 1e-4 * max(expected.max(), 1e-3)
-            np.testing.assert_allclose(heatmaps[row, ..., 5], expected, atol=tolerance)
+            np.testing.assert_allclose(heatmaps.values[row, ..., 5], expected, atol=tolerance)
 
 
 @pytest.mark.parametrize(
@@ -114,8 +111,8 @@ def test_average_pooling_gives_class_activation_maps(images, backbone):
     own = predictor.model.apply(predictor.variables, normalize(images)).heatmaps
     _, heatmaps = grad_cam(predictor)(images)
     expected = np.maximum(own, 0) / (own.shape[1] * own.shape[2])
-    center = 2.0 if isinstance(backbone, DenseNet121) else 0.0
-    np.testing.assert_allclose(heatmaps, tile_image(expected, SIZE, center), atol=1e-6)
+    np.testing.assert_allclose(heatmaps.values, expected, atol=1e-6)
+    assert heatmaps.grid == predictor.model.heatmap_grid
 
 
 @pytest.mark.parametrize("stage", [1, 2])
@@ -140,39 +137,8 @@ def test_earlier_stages(images, stage):
     gradients, features = jax.jit(jax.grad(shifted_logits, has_aux=True))(jnp.zeros(shape))
     expected = np.maximum((features * gradients.mean((1, 2), keepdims=True)).sum(-1), 0)
     _, heatmaps = grad_cam(predictor, stage)(images)
-    np.testing.assert_allclose(heatmaps[0, ..., 3], tiled(expected[0]), atol=1e-5 * expected.max())
-
-
-@pytest.mark.parametrize("backbone", [ResNet18((1, 1, 1, 1), 2), DenseNet121((1, 1, 1, 1), 2, 2)])
-@pytest.mark.parametrize("stage", [2, 4])
-def test_heat_lies_where_it_comes_from(backbone, stage):
-    """The pixels that a cell of a stage sees, all weights equal, are centered where it is drawn."""
-    size, stride = 128, 2 ** (stage + 1)
-    cell = size // stride // 2
-    images = np.random.default_rng(0).random((16, size, size, 3), np.float32)
-    variables = jax.jit(backbone.init)(jax.random.key(0), images[:1])
-    equal = jax.tree.map(lambda w: w * 0 + 1 / w.size if w.ndim == 4 else w, variables["params"])
-
-    @jax.jit
-    @jax.grad
-    def sight(x):
-        features = backbone.apply({**variables, "params": equal}, x)[stage - 1]
-        return features[:, cell, cell].sum()
-
-    seen = np.asarray(sight(images)).sum((0, 1, 3))
-    seen_at = np.average(np.arange(size), weights=seen)
-    drawn = np.asarray(tile_image(one_hot(size // stride, cell), size, center_of(backbone, stage)))
-    drawn_at = np.average(np.arange(drawn.shape[2]), weights=drawn.sum((0, 1, 3)))
-    drawn_at = (drawn_at + 0.5) * size / drawn.shape[2] - 0.5
-    assert drawn_at == pytest.approx(seen_at, abs=0.1 * stride)
-
-
-def one_hot(cells, cell):
-    return jnp.zeros((1, cells, cells, 1)).at[0, cell, cell].set(1)
-
-
-def center_of(backbone, stage):
-    return backbone.grids[stage - 1].first_center
+    np.testing.assert_allclose(heatmaps.values[0, ..., 3], expected[0], atol=1e-5 * expected.max())
+    assert heatmaps.grid == Grid(0, 4 * stage)
 
 
 def test_unknown_stage():
@@ -186,10 +152,26 @@ def test_flip_averaging(images):
     probabilities, heatmaps = flip_averaged(predictor)(images)
     mirrored, mirrored_heatmaps = flip_averaged(predictor)(np.ascontiguousarray(images[:, :, ::-1]))
     np.testing.assert_allclose(probabilities, mirrored, atol=1e-6)
-    np.testing.assert_allclose(heatmaps, mirrored_heatmaps[:, :, ::-1], atol=1e-5)
+    np.testing.assert_allclose(heatmaps.values, mirrored_heatmaps.values[:, :, ::-1], atol=1e-5)
     apart = [predictor(x)[0] for x in (images, images[:, :, ::-1])]
     np.testing.assert_allclose(probabilities, np.mean(apart, axis=0), atol=1e-6)
     symmetric = np.maximum(images, images[:, :, ::-1])
     np.testing.assert_allclose(
         flip_averaged(predictor)(symmetric)[0], predictor(symmetric)[0], atol=1e-6
     )
+
+
+def test_flip_averaging_puts_both_maps_where_their_cells_lie():
+    """The mirror image of a cell on column 16 of 32 lies on column 31 - 16."""
+
+    def network(images):
+        maps = np.zeros((len(images), 2, 2, 14), np.float32)
+        maps[:, 1, 1] = 1
+        return np.zeros((len(images), 14)), HeatMaps(maps, Grid(0, 16))
+
+    _, heatmaps = flip_averaged(network)(np.zeros((1, SIZE, SIZE, 1), np.uint8))
+    assert heatmaps.grid == Grid(0, 1)
+    columns = np.arange(SIZE)
+    own = np.interp(columns, [0, 16], [0, 1])
+    mirrored = np.interp(columns, [15, 31], [1, 0])
+    np.testing.assert_allclose(heatmaps.values[0, 20, :, 0], (own + mirrored) / 2, atol=1e-6)

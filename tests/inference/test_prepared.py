@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,10 +8,13 @@ from jaxcxr.errors import UserError
 from jaxcxr.evaluation.boxes import heatmap_boxes
 from jaxcxr.evaluation.localization import score_boxes
 from jaxcxr.findings import FINDINGS, finding_index
+from jaxcxr.images.grid import Grid
+from jaxcxr.inference.heatmaps import HeatMaps
 from jaxcxr.inference.prepared import annotated_cases, draw_boxes, predict_split
 
 COUNT, SIZE = 11, 16
 NAMES = np.array([f"{number:08}_000.png" for number in range(COUNT)])
+GRID = Grid(1.0, 4.0)
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(256, size=(COUNT, SIZE, SIZE, 1), dtype=np.uint8)
 LABELS = RNG.integers(2, size=(COUNT, 14), dtype=np.uint8)
@@ -59,7 +64,11 @@ def network(images):
     means = images.reshape(len(images), 4, 4, 4, 4).mean(axis=(2, 4))
     ways = np.arange(1, 15) * np.where(np.arange(14) % 2, 1, -1)
     heatmaps = means[..., None] * ways
-    return 1 / (1 + np.exp(-heatmaps.max(axis=(1, 2)) / 4000)), heatmaps.astype(np.float32)
+    probabilities = 1 / (1 + np.exp(-heatmaps.max(axis=(1, 2)) / 4000))
+    return probabilities, HeatMaps(heatmaps.astype(np.float32), GRID)
+
+
+network.square = "squash"
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 16])
@@ -81,7 +90,7 @@ def test_cases_are_the_annotated_boxes_with_their_findings_heat_maps(batch_size)
     probabilities, heatmaps = network(IMAGES)
     for case, (image, finding) in enumerate([(7, "Nodule"), (2, "Mass"), (7, "Mass"), (7, "Mass")]):
         column = finding_index(finding)
-        np.testing.assert_array_equal(cases.heatmaps[case], heatmaps[image, ..., column])
+        np.testing.assert_array_equal(cases.heatmaps[case], heatmaps.values[image, ..., column])
         assert cases.probabilities[case] == probabilities[image, column]
         row = cases.annotated.iloc[case]
         assert (row["width"], row["height"], row["patient"]) == (
@@ -97,7 +106,7 @@ def test_cases_are_the_annotated_boxes_with_their_findings_heat_maps(batch_size)
 @pytest.mark.parametrize("regions", ["largest", "all"])
 def test_boxes_are_drawn_once_per_radiograph_and_finding(regions):
     cases = annotated_cases(network, Split(), 4)
-    drawn = draw_boxes(cases, thresholds=[100], regions=regions)
+    drawn = draw_boxes(cases, partial(heatmap_boxes, thresholds=[100], regions=regions))
     pairs = [(NAMES[7], "Nodule", 0), (NAMES[2], "Mass", 1), (NAMES[7], "Mass", 2)]
     assert [key for key, _ in drawn.groupby(["image_name", "finding"], sort=False)] == [
         (name, finding) for name, finding, _ in pairs
@@ -105,8 +114,10 @@ def test_boxes_are_drawn_once_per_radiograph_and_finding(regions):
     for name, finding, case in pairs:
         own = drawn[(drawn["image_name"] == name) & (drawn["finding"] == finding)]
         width, height = cases.png_sizes[cases.case_image[case]]
+        # Cells at 1, 5, 9, 13 of 16 pixels; pixel 0 of the square covers width / 16 pixels.
+        grid = [Grid(1.5 * side / SIZE - 0.5, 4 * side / SIZE) for side in (width, height)]
         expected = heatmap_boxes(
-            cases.heatmaps[case], width, height, thresholds=[100], regions=regions
+            cases.heatmaps[case], width, height, grid, thresholds=[100], regions=regions
         )
         np.testing.assert_array_equal(own[["x", "y", "w", "h"]], expected.boxes)
         scores = cases.probabilities[case] * expected.peaks / 255
@@ -120,10 +131,12 @@ def test_a_split_without_boxes_is_refused():
 
 def test_a_network_that_points_nowhere_draws_no_box_and_misses_all():
     def indifferent(images):
-        return np.full((len(images), 14), 0.5), np.zeros((len(images), 4, 4, 14), np.float32)
+        maps = np.zeros((len(images), 4, 4, 14), np.float32)
+        return np.full((len(images), 14), 0.5), HeatMaps(maps, GRID)
 
+    indifferent.square = "squash"
     cases = annotated_cases(indifferent, Split(), 4)
-    drawn = draw_boxes(cases)
+    drawn = draw_boxes(cases, heatmap_boxes)
     assert drawn.empty
     for protocol in ("correct", "published"):
         assert not score_boxes(cases.annotated, drawn, protocol).correct.any()

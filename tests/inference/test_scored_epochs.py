@@ -19,7 +19,7 @@ def test_a_damaged_file_is_refused_until_the_run_is_scored_again(tmp_path, text)
     path = tmp_path / "evaluation" / "epochs.json"
     path.parent.mkdir()
     path.write_text(text)
-    with pytest.raises(UserError, match=r"epochs\.json.*evaluate_auc\.py"):
+    with pytest.raises(UserError, match=r"epochs\.json.*run evaluate_auc"):
         scored_epochs(tmp_path)
     record_epoch(tmp_path, "auc", 2)
     assert scored_epochs(tmp_path) == {"auc": 2}

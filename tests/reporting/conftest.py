@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 
 from jaxcxr.evaluation import finding_scores, tables
-from jaxcxr.evaluation.boxes import heatmap_boxes, peak_points
+from jaxcxr.evaluation.boxes import heatmap_boxes, peak_point
 from jaxcxr.evaluation.localization import pointing_game, score_boxes
 from jaxcxr.evaluation.outcome import localization_intervals, localization_table
 from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
+from jaxcxr.images.grid import tiles
 
 MakeRun = Callable[..., Path]
 
@@ -90,11 +91,12 @@ def write_localization(folder: Path, seed: int, images: list[str]) -> None:
     patients = known["image_name"].str[:8].to_numpy()
     tables.write(tables.box_table(annotated), folder / "annotated_boxes.csv")
     tables.write(tables.box_table(predicted), folder / "boxes.csv")
-    sureness = localization_intervals(outcome, patients, bootstraps=20)
-    tables.write(sureness, folder / "localization_intervals.csv")
+    ends = localization_intervals(outcome, patients, bootstraps=20)
+    tables.write(ends, folder / "localization_intervals.csv")
     published = localization_table(score_boxes(known, predicted, "published"))
     tables.write(published, folder / "localization_published.csv")
-    pointing = pointing_game(known, peak_points(heatmaps, *png_size.T))
+    peaks = np.stack([peak_point(heat, WIDTH, HEIGHT) for heat in heatmaps])
+    pointing = pointing_game(known, peaks)
     pointed = localization_table(pointing).merge(
         localization_intervals(pointing, patients, bootstraps=20)
     )
@@ -109,6 +111,8 @@ def write_localization(folder: Path, seed: int, images: list[str]) -> None:
         case_image=case_image,
         case_finding=annotated["finding"].to_numpy(str),
         heatmaps=heatmaps,
+        grid=np.array(tiles(SIZE, GRID)),
+        square=np.array("squash"),
     )
 
 
@@ -139,6 +143,6 @@ def make_run(tmp_path_factory) -> MakeRun:
 
 @pytest.fixture(scope="session")
 def three_runs(make_run) -> list[Path]:
-    """Three whole runs; not to be changed."""
+    """Three complete runs; do not change them."""
     names = ["baseline", "space_attention", "attention_gated"]
     return [make_run(name, seed=seed) for seed, name in enumerate(names)]

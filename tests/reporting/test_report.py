@@ -188,6 +188,19 @@ def test_the_best_of_a_row_is_marked(page, three_runs):
     assert marked == [index == best for index in range(3)]
 
 
+def test_the_validation_auc_of_the_best_epoch_is_shown(make_run, page):
+    assert "validation AUC" not in page
+    workdir = make_run()
+    history = pd.read_csv(workdir / "history.csv").assign(val_auc=[0.6, 0.7125, 0.8])
+    history.loc[0, ["loss", "val_loss"]] = float("nan")
+    history.to_csv(workdir / "history.csv", index=False)
+    (overview, *_) = Page(page_of([workdir])).tables
+    assert (overview.rows[1][-1].text, overview.rows[1][-1].interval) == (
+        "2",
+        "validation AUC 0.713",
+    )
+
+
 def test_names_cannot_break_the_page(make_run):
     name = "<script>alert(1)</script>&\"'"
     workdir = make_run(name.replace("/", "∕"))

@@ -7,7 +7,7 @@ from jaxcxr.findings import FINDINGS
 from jaxcxr.reporting.runs import read_runs
 
 
-def test_a_run_is_read_whole(three_runs):
+def test_a_run_is_read_completely(three_runs):
     run = read_runs(three_runs)[1]
     assert run.name == "space_attention"
     assert run.config["model"]["head"]["name"] == "SpaceAttention"
@@ -44,7 +44,7 @@ def test_runs_of_one_name_are_called_by_their_paths(make_run):
 
 
 def test_no_run_is_refused():
-    with pytest.raises(UserError, match="--workdirs"):
+    with pytest.raises(UserError, match="no run is given"):
         read_runs([])
 
 

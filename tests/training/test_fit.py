@@ -83,8 +83,8 @@ def test_predictor_uses_the_best_epoch(tiny_model, tmp_path):
     assert kept == {best + 1, 4, 5}
     probabilities, heatmaps = predictor(make_split(3).image)
     assert probabilities.shape == (3, 14)
-    assert heatmaps.shape[0] == 3
-    assert heatmaps.shape[-1] == 14
+    assert heatmaps.values.shape[0] == 3
+    assert heatmaps.values.shape[-1] == 14
     assert ((probabilities > 0) & (probabilities < 1)).all()
     with pytest.raises(cxr.UserError, match=r"\(B, 16, 16, 1\)"):
         predictor(np.zeros((1, 32, 32, 1), np.uint8))

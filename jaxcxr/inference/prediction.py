@@ -16,26 +16,36 @@ from tqdm import tqdm
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation.boxes import RegionChoice, heatmap_boxes
 from jaxcxr.findings import FINDINGS, finding_index
+from jaxcxr.images.grid import Grid
 from jaxcxr.images.radiograph import Radiograph, read_radiograph
-from jaxcxr.images.square import make_square
-from jaxcxr.inference.flip_averaging import PredictFn
+from jaxcxr.images.square import Square, SquareRule, make_square
+from jaxcxr.inference.heatmaps import PredictFn
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PredictionResult:
-    """A radiograph and what the network says of it.
+    """A radiograph and what a network predicts of it.
 
     Attributes:
-        name: What the result files call it; see `unique_names`.
-        radiograph: Its pixels.
+        name: Its name in the result files; see `unique_names`.
+        radiograph: The file's content.
+        square: Where the radiograph lies in the network's square input.
         probabilities: (14,) float32.
-        heatmaps: (h, w, 14) float32 over the radiograph, without what the network saw beside it.
+        heatmaps: (h, w, 14) float32.
+        grid: Where rows and columns of the heat maps lie, in pixels of the square.
     """
 
     name: str
     radiograph: Radiograph
+    square: Square
     probabilities: np.ndarray
     heatmaps: np.ndarray
+    grid: Grid
+
+    @property
+    def original_grid(self) -> tuple[Grid, Grid]:
+        """Where columns and rows of the heat maps lie, in pixels of the radiograph."""
+        return self.square.in_original(self.grid, self.grid)
 
     def notable_findings(self, thresholds: np.ndarray) -> list[str]:
         """Returns the findings at or above their thresholds (14,), else the most probable one."""
@@ -66,6 +76,7 @@ class PredictionResult:
                 self.heatmaps[..., index],
                 self.radiograph.width,
                 self.radiograph.height,
+                self.original_grid,
                 thresholds=[threshold],
                 regions=regions,
             )
@@ -78,28 +89,31 @@ class PredictionResult:
         return pd.concat(tables, ignore_index=True)
 
 
-def examine(
-    look: PredictFn,
+def predict_files(
+    predict: PredictFn,
     image_size: int,
+    square: SquareRule,
     paths: Sequence[Path],
     *,
     batch_size: int,
     refuse: Callable[[str, str], None],
 ) -> Iterator[PredictionResult]:
-    """Looks at radiographs, one batch after the other; a terminal sees a progress bar.
+    """Predicts radiographs batch by batch; a terminal shows a progress bar.
 
     Args:
-        look: The network.
-        image_size: Height and width in pixels of what it takes.
+        predict: The network.
+        image_size: Height and width in pixels of the network's input.
+        square: How radiographs become square.
         paths: The files.
-        batch_size: DataSource at a time; the last batch is filled up with black.
-        refuse: Is told the path of a file that is no radiograph and the reason; the others go on.
+        batch_size: Radiographs at a time; the last batch is filled up with black.
+        refuse: Called with the path of a file that cannot be used and the reason; the other files
+            are still predicted.
 
     Yields:
         Each radiograph that could be read, in the order of `paths`.
     """
     names = unique_names(paths)
-    with tqdm(total=len(paths), desc="looking", unit="image", disable=None) as progress:
+    with tqdm(total=len(paths), desc="predicting", unit="image", disable=None) as progress:
 
         def read(numbered: tuple[str, Path]) -> tuple[str, Radiograph] | None:
             name, path = numbered
@@ -107,32 +121,40 @@ def examine(
             try:
                 return name, read_radiograph(path)
             except UserError as error:
-                told = str(UserError(f"{path}: "))  # as the message has it: nothing unprintable
-                reason = str(error).removeprefix(told)
+                prefix = str(UserError(f"{path}: "))  # as in the message: unprintables escaped
+                reason = str(error).removeprefix(prefix)
                 refuse(_printable(str(path)), _printable(reason))
                 return None
 
         readable = filter(None, map(read, zip(names, paths, strict=True)))
         while batch := list(itertools.islice(readable, batch_size)):
-            yield from _look_at(look, image_size, batch, batch_size)
+            yield from _predict_batch(predict, image_size, square, batch, batch_size)
 
 
-def _look_at(
-    look: PredictFn, image_size: int, batch: Sequence[tuple[str, Radiograph]], batch_size: int
+def _predict_batch(
+    predict: PredictFn,
+    image_size: int,
+    rule: SquareRule,
+    batch: Sequence[tuple[str, Radiograph]],
+    batch_size: int,
 ) -> Iterator[PredictionResult]:
-    squares = np.zeros((batch_size, image_size, image_size, 1), np.uint8)
+    images = np.zeros((batch_size, image_size, image_size, 1), np.uint8)
+    squares = []
     for row, (_, radiograph) in enumerate(batch):
-        squares[row, ..., 0], _ = make_square(radiograph.pixels, image_size, "squash")
-    probabilities, heatmaps = look(squares)
-    for row, (name, radiograph) in enumerate(batch):
-        yield PredictionResult(name, radiograph, probabilities[row], heatmaps[row])
+        images[row, ..., 0], square = make_square(radiograph.pixels, image_size, rule)
+        squares.append(square)
+    probabilities, heatmaps = predict(images)
+    for row, ((name, radiograph), square) in enumerate(zip(batch, squares, strict=True)):
+        yield PredictionResult(
+            name, radiograph, square, probabilities[row], heatmaps.values[row], heatmaps.grid
+        )
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
     """Names files by their base names, as NIH's lists do; equal ones also by their folders.
 
-    Folders are told from the one on that all equally named files share. Bytes of a name that are no
-    text are written as escapes.
+    The folders start below the one that all files of equal names share. Bytes of a name that are
+    not text are written as escapes.
     """
     count = Counter(path.name for path in paths)
     namesakes = [os.path.abspath(path) for path in paths if count[path.name] > 1]

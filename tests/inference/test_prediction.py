@@ -9,26 +9,34 @@ from PIL import Image
 
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
-from jaxcxr.inference.examination import examine, unique_names
+from jaxcxr.images.grid import PIXELS, tiles
+from jaxcxr.images.radiograph import Radiograph
+from jaxcxr.images.square import Square
 from jaxcxr.inference.finding_table import finding_table, prediction_table, summary_text
+from jaxcxr.inference.heatmaps import HeatMaps
 from jaxcxr.inference.operating_points import OperatingPoints, read_operating_points
+from jaxcxr.inference.prediction import PredictionResult, predict_files, unique_names
 
 SIZE = 64
 NONE = OperatingPoints(*np.full((3, 14), np.nan))
 
 
-def look(images):
-    """Says the mean brightness for every finding but Hernia; the heat is the brightness."""
+def network(images):
+    """Predicts the mean brightness for every finding but Hernia; the heat is the brightness."""
     assert images.shape == (2, SIZE, SIZE, 1)
     probabilities = np.repeat(images.mean((1, 2)) / 255, 14, axis=1).astype(np.float32)
     probabilities[:, -1] = 0.999
-    return probabilities, np.repeat(images.astype(np.float32), 14, axis=3)
+    return probabilities, HeatMaps(np.repeat(images.astype(np.float32), 14, axis=3), PIXELS)
 
 
-def examined(paths):
+def predicted(paths, square="squash"):
     refused = []
-    done = list(examine(look, SIZE, paths, batch_size=2, refuse=lambda *args: refused.append(args)))
-    return done, refused
+
+    def refuse(*arguments):
+        refused.append(arguments)
+
+    done = predict_files(network, SIZE, square, paths, batch_size=2, refuse=refuse)
+    return list(done), refused
 
 
 @pytest.fixture
@@ -47,7 +55,7 @@ def paths(tmp_path):
 
 
 def test_bad_files_do_not_shift_the_others(paths):
-    done, refused = examined(paths)
+    done, refused = predicted(paths)
     assert [one.name for one in done] == ["0.png", "1.png", "2.png", "3.png", "4.png"]
     assert [path for path, _ in refused] == [str(paths[1]), str(paths[4])]
     assert all(reason.startswith("it begins with") for _, reason in refused)
@@ -57,15 +65,16 @@ def test_bad_files_do_not_shift_the_others(paths):
         assert one.radiograph.pixels[0, 0] == 40 * index
 
 
-def test_boxes_lie_in_the_original(paths):
-    done, _ = examined(paths)
+@pytest.mark.parametrize("square", ["squash", "pad"])
+def test_boxes_lie_in_the_original(paths, square):
+    done, _ = predicted(paths, square)
     for one in done:
         boxes = one.boxes(["Mass", "Hernia"])
         columns = ["image_name", "finding", *"xywh", "score", "width", "height"]
         assert list(boxes.columns) == columns
         assert list(boxes["finding"]) == ["Mass", "Hernia"]
         assert set(boxes["image_name"]) == {one.name}
-        np.testing.assert_allclose(boxes[list("xywh")], [[10, 60, 20, 20]] * 2, atol=4)
+        np.testing.assert_allclose(boxes[list("xywh")], [[10, 60, 20, 20]] * 2, atol=2)
         np.testing.assert_allclose(boxes["score"], [one.probabilities[4], 0.999], rtol=0.01)
 
 
@@ -74,13 +83,28 @@ def test_cooler_regions_score_less(tmp_path):
     pixels[8:24, 8:24] = 250
     pixels[40:56, 40:56] = 200
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    ((one,), _) = examined([tmp_path / "a.png"])
+    ((one,), _) = predicted([tmp_path / "a.png"])
     scores = one.boxes(["Hernia"], regions="all")["score"]
     np.testing.assert_allclose(scores, [0.999, 0.999 * 200 / 250])
 
 
+def test_heat_beside_the_padded_radiograph_does_not_count():
+    heatmaps = np.zeros((8, 8, 14))
+    heatmaps[0, 0] = 100  # over the black above the radiograph
+    heatmaps[4, 6, -1] = 1
+    radiograph = Radiograph(Path("a.png"), "PNG", np.zeros((100, 200), np.uint8))
+    square = Square.fit(200, 100, 64, "pad")
+    one = PredictionResult("a", radiograph, square, np.ones(14), heatmaps, tiles(64, 8))
+    assert one.boxes(["Mass"]).empty
+    boxes = one.boxes(["Hernia"])
+    # Cells are 25 pixels wide and high; row 4 is the third below the radiograph's upper edge.
+    reach = 25 * (1 - 180 / 255)
+    expected = [162.5 - reach, 62.5 - reach, 2 * reach, 2 * reach]
+    np.testing.assert_allclose(boxes[list("xywh")], [expected], atol=1)
+
+
 def test_notable_findings(paths):
-    one = examined(paths)[0][0]
+    one = predicted(paths)[0][0]
     thresholds = np.full(14, 0.9995)
     assert one.notable_findings(thresholds) == ["Hernia"]
     assert one.notable_findings(np.full(14, np.nan)) == ["Hernia"]
@@ -89,17 +113,17 @@ def test_notable_findings(paths):
 
 
 def test_names_that_are_no_text():
-    _, ((path, reason),) = examined([Path("\udcff.png")])
+    _, ((path, reason),) = predicted([Path("\udcff.png")])
     assert (path, reason) == ("\\udcff.png", "no such file")
 
 
 def test_no_radiograph_at_all(paths):
-    done, refused = examined(paths[1:2])
+    done, refused = predicted(paths[1:2])
     assert (done, len(refused)) == ([], 1)
 
 
 def test_tables(paths):
-    done, _ = examined(paths)
+    done, _ = predicted(paths)
     points = OperatingPoints(np.full(14, 0.5), np.full(14, 0.5), np.full(14, -1.0))
     points.thresholds[3] = points.slopes[3] = np.nan
     parts = [finding_table(one, points, {"Hernia": f"{one.name}.png"}) for one in done]
@@ -125,7 +149,7 @@ def test_tables(paths):
 
 
 def test_tables_of_a_run_without_evaluation(paths):
-    done, _ = examined(paths[:1])
+    done, _ = predicted(paths[:1])
     findings = finding_table(done[0], NONE, {"Hernia": "overlay.png"})
     columns = ["operating_point", "reaches_operating_point", "calibrated_probability"]
     assert findings[columns].isna().all().all()
