@@ -462,6 +462,11 @@ def restore_best(
     if not finished:
         raise UserError(f"{folder} holds no finished epoch; train one first", argument="workdir")
     scores = dict(enumerate(_longest_history(folder).scores(), start=1))
+    if scores and (unknown := [folder / str(p) for p in finished if p.epochs not in scores]):
+        raise UserError(
+            f"{unknown[0]} is damaged, so which epoch is best is not known; copy it back from "
+            "elsewhere, or remove that folder to use the best of the other epochs"
+        )
     best = max(finished, key=lambda p: scores.get(p.epochs, -np.inf))
     if scores and not np.isfinite(scores.get(best.epochs, -np.inf)):
         raise UserError(

@@ -104,6 +104,17 @@ def test_a_damaged_best_epoch_is_not_predicted_with(tiny_model, workdir):
         restore_best(workdir, like)
 
 
+def test_an_epoch_whose_loss_is_not_known_might_be_the_best(tiny_model, workdir):
+    like = variables_of(tiny_model)
+    for name in ("4", "5"):
+        (workdir / "checkpoints" / name / "manifest.json").write_text("{")
+    with pytest.raises(cxr.UserError, match=r"4 is damaged, so which epoch is best is not known"):
+        restore_best(workdir, like)
+    shutil.rmtree(workdir / "checkpoints/4")
+    shutil.rmtree(workdir / "checkpoints/5")
+    assert restore_best(workdir, like)[1] == 2
+
+
 @pytest.mark.parametrize(
     ("other", "difference"),
     [
