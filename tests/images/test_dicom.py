@@ -142,14 +142,21 @@ def test_lookup_table_matches_pydicom(depth, first, count, keyword, seed):
 
 @pytest.mark.parametrize("vr", ["US", "SS"])
 @pytest.mark.parametrize("syntax", ["ExplicitVRLittleEndian", "ImplicitVRLittleEndian"])
-@pytest.mark.parametrize("source", ["signed pixels", "intercept"])
+@pytest.mark.parametrize("source", ["signed pixels", "intercept", "high values"])
 def test_first_value_of_a_voi_lut_has_the_sign_of_the_values(vr, syntax, source):
-    stored, elements = ramp(12).astype(np.int16) - 1500, {}
-    if source == "intercept":
-        stored, elements = ramp(12), {"RescaleSlope": 1, "RescaleIntercept": -1500}
-    item = lut_item(-1500 if vr == "SS" else 64036, np.arange(4096), 12, vr=vr)
-    content = dicom_bytes(stored, 13, syntax=syntax, VOILUTSequence=[item], **elements)
-    np.testing.assert_array_equal(read_radiograph("a", content).pixels, eight_bit(ramp(12) / 4095))
+    stored, bits, first, elements = ramp(12), 13, -1500, {}
+    if source == "signed pixels":
+        stored = ramp(12).astype(np.int16) - 1500
+    elif source == "intercept":
+        elements = {"RescaleSlope": 1, "RescaleIntercept": -1500}
+    else:
+        stored, bits, first = ramp(12) + 60000, 16, 60000 - 2**16
+    entries = np.rint(3000 * np.linspace(0, 1, 4096) ** 2).astype(int)  # not all of 12 bits
+    item = lut_item(first if vr == "SS" else first % 2**16, entries, 12, vr=vr)
+    content = dicom_bytes(stored, bits, syntax=syntax, VOILUTSequence=[item], **elements)
+    radiograph = read_radiograph("a", content)
+    assert not radiograph.notes
+    np.testing.assert_array_equal(radiograph.pixels, eight_bit(entries[ramp(12)] / 4095))
 
 
 @pytest.mark.parametrize(("depth", "packed"), [(8, False), (8, True), (12, False), (16, False)])
@@ -461,10 +468,14 @@ def test_header_of_another_picture_gives_a_note(elements, named):
 @pytest.mark.parametrize(
     ("photometric", "sign"), [("MONOCHROME1", None), ("MONOCHROME1", 1), ("MONOCHROME2", 1)]
 )
-def test_raw_values_are_shown_by_their_logarithm(photometric, sign):
+@pytest.mark.parametrize("relationship", ["LIN", "LOG"])
+def test_raw_values_are_shown_by_their_logarithm(photometric, sign, relationship):
     gray = ramp(8).astype(float)
     exposure = np.exp((255 - gray) / 255 * np.log(60000)).astype(np.uint16)
-    elements = {} if sign is None else {"PixelIntensityRelationshipSign": sign}
+    if relationship == "LOG":
+        exposure = (10 * (255 - gray)).astype(np.uint16)
+    elements = {"PixelIntensityRelationship": relationship}
+    elements |= {} if sign is None else {"PixelIntensityRelationshipSign": sign}
     content = dicom_bytes(
         exposure, 16, photometric, PresentationIntentType="FOR PROCESSING", **elements
     )

@@ -294,6 +294,39 @@ def test_bytes_and_file_are_read_alike(tmp_path, gray, format_):
             np.testing.assert_array_equal(radiograph.pixels, np.asarray(image))
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32"])
+@pytest.mark.parametrize("white_is_zero", [False, True])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_deflate"])
+def test_tiff(tmp_path, gray, dtype, white_is_zero, compression):
+    if white_is_zero and dtype == "int32":
+        pytest.skip("Pillow does not read it")
+    gray.flat[:2] = 0, 255
+    deep = (gray.astype(float) * {"uint16": 257, "int32": 2**20}.get(dtype, 1)).astype(dtype)
+    content = encoded(deep, "TIFF", compression=compression, tiffinfo={262: 1 - white_is_zero})
+    is_stored_inverted = white_is_zero and dtype == "uint8"  # Pillow inverts 8 bits as it writes
+    expected = 255 - gray if white_is_zero and not is_stored_inverted else gray
+    np.testing.assert_array_equal(read_radiograph("a.tif", content).pixels, expected)
+
+
+def test_first_page_of_a_tiff_is_used_with_a_note(gray):
+    other = Image.fromarray(gray // 2)
+    radiograph = read_radiograph(
+        "a.tif", encoded(gray, "TIFF", save_all=True, append_images=[other])
+    )
+    assert radiograph.notes == ("holds several pages; the first one is used",)
+    np.testing.assert_array_equal(radiograph.pixels, gray)
+
+
+def test_tiff_of_huge_tiles_is_refused(gray):
+    content = encoded(gray, "TIFF")
+    for old, new in ((278, 322), (279, 323)):  # tags of strips become those of tiles
+        place = content.index(struct.pack("<H", old), 8)
+        entry = struct.pack("<HHII", new, 4, 1, 65536)
+        content = content[:place] + entry + content[place + len(entry) :]
+    with pytest.raises(UserError, match="tiles of 65536×65536 pixels"):
+        read_radiograph("a.tif", content)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_stored_size_and_orientation_are_reported(tmp_path, gray, orientation):
     exif = Image.Exif()
