@@ -1,5 +1,6 @@
-"""DICOM files for the tests of this folder."""
+"""DICOM files for the tests."""
 
+import struct
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -12,39 +13,122 @@ from PIL import Image
 
 @pytest.fixture
 def write_dicom(tmp_path: Path) -> Callable[..., Path]:
-    """Returns a function that writes (H, W) integers as a DICOM file and returns its path."""
-    pydicom = pytest.importorskip("pydicom")
-    from pydicom.encaps import encapsulate
+    """Returns a function that writes what `dicom_bytes` returns to a file and returns its path."""
+    pytest.importorskip("pydicom")
 
-    def write(
-        stored: np.ndarray,
-        bits: int,
-        photometric: str = "MONOCHROME2",
-        *,
-        name: str = "a.dcm",
-        syntax: str = "ExplicitVRLittleEndian",
-        frame: bytes | None = None,
-        **elements: Any,
-    ) -> Path:
-        dataset = pydicom.Dataset()
-        dataset.file_meta = pydicom.dataset.FileMetaDataset()
-        dataset.SOPClassUID = pydicom.uid.DigitalXRayImageStorageForPresentation
-        dataset.SOPInstanceUID = pydicom.uid.generate_uid()
-        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-        dataset.set_pixel_data(stored, photometric, bits, generate_instance_uid=False)
-        if syntax == "RLELossless":
-            dataset.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
-        elif frame is not None:
-            dataset.PixelData = encapsulate([frame])
-        dataset.file_meta.TransferSyntaxUID = getattr(pydicom.uid, syntax)
-        for keyword, value in elements.items():
-            setattr(dataset, keyword, value)
+    def write(*arguments: Any, name: str = "a.dcm", **elements: Any) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        dataset.save_as(path, enforce_file_format=True)
+        path.write_bytes(dicom_bytes(*arguments, **elements))
         return path
 
     return write
+
+
+def dicom_bytes(
+    stored: np.ndarray,
+    bits: int,
+    photometric: str = "MONOCHROME2",
+    *,
+    syntax: str = "ExplicitVRLittleEndian",
+    frame: bytes | None = None,
+    padding: tuple[int, str] | None = None,
+    **elements: Any,
+) -> bytes:
+    """Returns (H, W) integers as a DICOM file.
+
+    Args:
+        stored: The values.
+        bits: Bits Stored.
+        photometric: Photometric Interpretation.
+        syntax: Name of the transfer syntax in `pydicom.uid`.
+        frame: The compressed values; only RLE is compressed here.
+        padding: Pixel Padding Value and its VR.
+        **elements: Other elements by keyword.
+    """
+    import pydicom
+    from pydicom.encaps import encapsulate
+
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.SOPClassUID = pydicom.uid.DigitalXRayImageStorageForPresentation
+    dataset.SOPInstanceUID = pydicom.uid.generate_uid()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.set_pixel_data(stored, photometric, bits, generate_instance_uid=False)
+    if syntax == "RLELossless":
+        dataset.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
+    elif frame is not None:
+        dataset.PixelData = encapsulate([frame])
+    dataset.file_meta.TransferSyntaxUID = getattr(pydicom.uid, syntax)
+    if padding is not None:
+        dataset.add_new("PixelPaddingValue", padding[1], padding[0])
+    for keyword, value in elements.items():
+        setattr(dataset, keyword, value)
+    buffer = BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def deep_dicom(keyword: str, stored: np.ndarray, **elements: Any) -> bytes:
+    """Returns (H, W) floats or 32-bit integers as a DICOM file, in the element `keyword`."""
+    import pydicom
+
+    bits = 8 * stored.itemsize
+    dataset = pydicom.dcmread(BytesIO(dicom_bytes(np.zeros(stored.shape, np.uint16), 16)))
+    del dataset.PixelData
+    dataset.BitsAllocated = bits
+    if keyword == "PixelData":
+        dataset.BitsStored, dataset.HighBit = bits, bits - 1
+        dataset.PixelRepresentation = int(stored.dtype.kind == "i")
+        dataset.add_new("PixelData", "OW", stored.tobytes())
+    else:
+        del dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation
+        setattr(dataset, keyword, stored.tobytes())
+    for name, value in elements.items():
+        setattr(dataset, name, f"{value:.10g}" if name.startswith("Window") else value)
+    buffer = BytesIO()
+    dataset.save_as(buffer)
+    return buffer.getvalue()
+
+
+def jpeg_lossless(values: np.ndarray, bits: int, *, predictor: int) -> bytes:
+    """Encodes (H, W) integers as lossless JPEG (ITU-T T.81, annex H).
+
+    Predictor 1 is the sample to the left, 2 the one above. All 17 categories of differences get
+    codes of five bits.
+    """
+    samples = values.astype(np.int64)
+    predicted = np.empty_like(samples)
+    if predictor == 1:
+        predicted[:, 1:], predicted[1:, 0] = samples[:, :-1], samples[:-1, 0]
+    else:
+        predicted[1:], predicted[0, 1:] = samples[:-1], samples[0, :-1]
+    predicted[0, 0] = 1 << (bits - 1)
+    differences = (samples - predicted + 2**15) % 2**16 - 2**15  # modulo 65,536
+    differences[differences == -(2**15)] = 2**15  # which category 16 means, without more bits
+    words = []
+    for difference in differences.ravel().tolist():
+        size = abs(difference).bit_length()
+        words.append(f"{size:05b}")
+        if 0 < size < 16:
+            rest = difference if difference > 0 else difference + (1 << size) - 1
+            words.append(f"{rest:0{size}b}")
+    stream = "".join(words)
+    stream += "1" * (-len(stream) % 8)
+    scan = int(stream, 2).to_bytes(len(stream) // 8, "big").replace(b"\xff", b"\xff\x00")
+    height, width = values.shape
+    return (
+        b"\xff\xd8\xff\xc4"
+        + struct.pack(">HB", 36, 0)
+        + bytes([0, 0, 0, 0, 17, *[0] * 11, *range(17)])
+        + b"\xff\xc3"
+        + struct.pack(">HBHHB", 11, bits, height, width, 1)
+        + b"\x01\x11\x00\xff\xda"
+        + struct.pack(">HB", 8, 1)
+        + bytes([1, 0, predictor, 0, 0])
+        + scan
+        + b"\xff\xd9"
+    )
 
 
 def encoded(pixels: np.ndarray, format: str, **options: Any) -> bytes:  # noqa: A002

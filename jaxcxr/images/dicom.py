@@ -1,16 +1,14 @@
-"""The pixels of DICOM files, brought to the screen as the standard says (PS3.4, N.2).
+"""DICOM files: finding the elements, checking the header, decoding the pixels.
 
-Stored values pass the modality LUT (or rescale slope and intercept), then the VOI LUT or window,
-the first where there are several; last, MONOCHROME1 is inverted. Values that no VOI LUT and no
-window limits are spread over 0..255, from the smallest to the greatest that occurs; plain 8-bit
-values stay as they are. Colors become their luma.
+Files without a preamble, without file meta information or without a Transfer Syntax UID are read,
+too. `jaxcxr.images.dicom_gray` brings the stored values to the screen. Colors become their luma.
 """
 
 from __future__ import annotations
 
-import warnings
+import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import Any
 
@@ -18,31 +16,40 @@ import numpy as np
 from PIL import Image
 
 from jaxcxr.errors import UserError
-from jaxcxr.images.gray import distinct
-from jaxcxr.images.jpeg import check_scans
+from jaxcxr.images.dicom_gray import draw, is_for_processing, padding_range
+from jaxcxr.images.jpeg import check_frame
 
 Dataset = Any
-"""pydicom's `Dataset`; pydicom is an extra, so that it is imported where a DICOM file is read."""
+"""pydicom's `Dataset`; pydicom is an extra and imported only when a DICOM file is read."""
+
+HEAD = 140
+"""Bytes by which files are recognized: the preamble and the first element."""
+
+MAX_INFLATED = 160 * 1024**2
+"""Bytes that a compressed file may grow to; deflated files are cut off there.
+
+40 million pixels, the most that are read, have 120 million bytes in three colors.
+"""
+
+_MAX_ELEMENTS = 10_000
+"""Most elements that are read, not counting those within sequences; radiographs have some 100."""
 
 _ONE_SAMPLE = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 """Photometric interpretations of one value per pixel; the others have three."""
 
-HEAD = 132
-"""Bytes of preamble and "DICM", by which files are recognized."""
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
-_MAX_ELEMENTS = 10_000
-"""Elements that are read at most, those within sequences aside; radiographs have some 100."""
+_VR = re.compile(rb"AE|AS|AT|CS|D[AST]|F[DL]|IS|L[OT]|O[BDFLVW]|PN|S[HLQSTV]|TM|U[CILNRSTV]")
+_FIRST_GROUPS = (0x0002, 0x0008)
 
-MAX_INFLATED = 160 * 1024**2
-"""Bytes that a deflated file may grow to; beyond them it counts as cut off.
-
-The most pixels that are read, 40 million of three colors, are 120 million bytes.
-"""
+_RADIOGRAPHY = ("CR", "DX", "DR", "RG")
+_CHEST = re.compile("CHEST|THORAX|LUNG", re.IGNORECASE)
+_NOT_FRONTAL = re.compile(r"\b(LL|RL|LLD|RLD|[LR][LA]O|[LR]PO)\b|LAT|OBL|DECUB", re.IGNORECASE)
 
 
 def begins_as_dicom(head: bytes) -> bool:
     """Returns whether a file begins as DICOM does, given its first `HEAD` bytes or more."""
-    return head[128:132] == b"DICM"
+    return _start_of_elements(head) is not None
 
 
 def read_pixels(
@@ -59,41 +66,97 @@ def read_pixels(
         (H, W) uint8, and notes about the file, each one line.
 
     Raises:
-        UserError: pydicom is missing, the file holds no image, or its size is refused.
+        UserError: pydicom or a decoder is missing, the file holds no image or one of a single gray
+            value, or its size is refused.
         Exception: pydicom raises exceptions of many classes for damaged files.
     """
     try:
-        from pydicom.uid import JPEGTransferSyntaxes
+        import pydicom.uid  # noqa: F401
     except ImportError as error:
         raise UserError("a DICOM file; to read it, pip install 'jaxcxr[dicom]'") from error
-    with warnings.catch_warnings(action="ignore"):
-        # The header may say 64×64 and the JPEG inside 30,000×30,000; Pillow only warns of it.
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        dataset = _read(content)
-        _check_header(dataset, check_size)
-        if dataset.file_meta.TransferSyntaxUID in JPEGTransferSyntaxes:
-            check_scans(dataset.PixelData)
-        return _display(dataset), ()
+    dataset = _read(content)
+    if "Rows" not in dataset or "Columns" not in dataset or not any(map(dataset.get, _PIXELS)):
+        raise UserError("a DICOM file without an image; name the files that hold radiographs")
+    check_size(dataset.Columns, dataset.Rows)
+    _check_compression(dataset)
+    stored = _decode(dataset)
+    photometric = dataset.PhotometricInterpretation
+    samples = () if photometric in _ONE_SAMPLE else (3,)
+    if stored.shape != (dataset.Rows, dataset.Columns, *samples):
+        raise UserError(
+            f"pixels of shape {stored.shape} in a file of {photometric}; export it again"
+        )
+    notes = tuple(_header_notes(dataset))
+    if photometric.startswith("MONOCHROME"):
+        pixels, more = draw(stored, dataset)
+        return pixels, notes + more
+    if photometric == "PALETTE COLOR":
+        from pydicom.pixels import apply_color_lut
+
+        stored = apply_color_lut(stored, dataset)
+        return _luma(stored, 8 * stored.itemsize), notes
+    return _luma(stored, dataset.BitsStored), notes
+
+
+def _start_of_elements(content: bytes) -> int | None:
+    """Returns where the first element is; None if the bytes do not begin as DICOM does."""
+    if content[128:132] == b"DICM":
+        return 132
+    if content[:4] == b"DICM":
+        return 4
+    starts = (start for start in (0, 128) if _is_first_element(content[start : start + 8]))
+    return next(starts, None)
+
+
+def _is_first_element(head: bytes) -> bool:
+    if len(head) < 8 or not (head[0] in _FIRST_GROUPS or head[1] in _FIRST_GROUPS):
+        return False
+    if _VR.match(head[4:6]):
+        return 0 in head[:2]
+    element, length = int.from_bytes(head[2:4], "little"), int.from_bytes(head[4:], "little")
+    return head[:2] == b"\x08\0" and element < 0x100 and 0 < length < 256 and length % 2 == 0
 
 
 def _read(content: bytes) -> Dataset:
     """Reads the elements; pydicom's own readers would inflate a deflated file without bounds."""
+    from pydicom import uid
     from pydicom.dataset import FileMetaDataset
     from pydicom.filereader import read_dataset
-    from pydicom.uid import DeflatedExplicitVRLittleEndian
 
     stream = BytesIO(content)
-    stream.seek(HEAD)
-    meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
-    syntax = meta.TransferSyntaxUID
-    if syntax == DeflatedExplicitVRLittleEndian:
+    stream.seek(_start_of_elements(content) or 0)
+    meta = FileMetaDataset()
+    if content.startswith(b"\x02\0", stream.tell()):
+        end_of_meta = lambda tag, vr, length: tag >> 16 != 2  # noqa: E731
+        meta.update(read_dataset(stream, False, True, stop_when=end_of_meta))
+    body = stream.tell()
+    syntax = meta.get("TransferSyntaxUID")
+    if syntax == uid.DeflatedExplicitVRLittleEndian:
         inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-        stream = BytesIO(inflate.decompress(content[stream.tell() :], MAX_INFLATED))
+        stream = BytesIO(inflate.decompress(content[body:], MAX_INFLATED))
+    is_guessed = not syntax
+    if is_guessed:
+        syntax = _guess_syntax(content[body : body + 6])
+        meta.TransferSyntaxUID = syntax
     dataset = read_dataset(
         stream, syntax.is_implicit_VR, syntax.is_little_endian, stop_when=_stop_if_endless()
     )
-    dataset.file_meta = FileMetaDataset(meta)
+    dataset.file_meta = meta
+    if is_guessed and (dataset.get("PixelData") or b"").startswith(b"\xfe\xff\x00\xe0"):
+        raise UserError(
+            "its pixels are compressed, and its Transfer Syntax UID (0002,0010), which names the "
+            "compression, is missing; export it again"
+        )
     return dataset
+
+
+def _guess_syntax(head: bytes) -> Any:
+    """Returns the transfer syntax of uncompressed elements, given the first one's first 6 bytes."""
+    from pydicom import uid
+
+    if not _VR.match(head[4:6]):
+        return uid.ImplicitVRLittleEndian
+    return uid.ExplicitVRLittleEndian if head[1] == 0 else uid.ExplicitVRBigEndian
 
 
 def _stop_if_endless() -> Callable[[int, str | None, int], bool]:
@@ -110,40 +173,47 @@ def _stop_if_endless() -> Callable[[int, str | None, int], bool]:
     return stop
 
 
-def _check_header(dataset: Dataset, check_size: Callable[[int, int], None]) -> None:
-    if "Rows" not in dataset or "Columns" not in dataset:
-        raise UserError("a DICOM file without an image; name the files that hold radiographs")
-    check_size(dataset.Columns, dataset.Rows)
-    if (frames := int(dataset.get("NumberOfFrames") or 1)) > 1:
-        raise UserError(f"{frames} frames; expected a single image")
-    if dataset.BitsAllocated > 16:
-        raise UserError(f"{dataset.BitsAllocated} bits per value; at most 16 are read")
+def _frames(dataset: Dataset) -> int:
+    return int(dataset.get("NumberOfFrames") or 1)
 
 
-def _display(dataset: Dataset) -> np.ndarray:
-    from pydicom.pixels import apply_color_lut, pixel_array
+def _check_compression(dataset: Dataset) -> None:
+    """Refuses what no decoder is installed for, and frames larger than the header says."""
+    from pydicom.encaps import get_frame
+    from pydicom.pixels import get_decoder
+    from pydicom.uid import RLELossless
 
-    stored = pixel_array(dataset)
-    photometric = dataset.PhotometricInterpretation
-    samples = () if photometric in _ONE_SAMPLE else (3,)
-    if stored.shape != (dataset.Rows, dataset.Columns, *samples):
+    syntax = dataset.file_meta.TransferSyntaxUID
+    try:
+        is_available = get_decoder(syntax).is_available
+    except NotImplementedError:
+        is_available = False
+    if not is_available:
         raise UserError(
-            f"pixels of shape {stored.shape} in a file of {photometric}; export it again"
+            f"compressed as {syntax.name}, for which no decoder is installed; "
+            "pip install 'jaxcxr[dicom]', or export it without compression"
         )
-    if photometric == "PALETTE COLOR":
-        colors = apply_color_lut(stored, dataset)
-        return _luma(colors, 8 * colors.itemsize)
-    if photometric not in _ONE_SAMPLE:
-        return _luma(stored, dataset.BitsStored)
-    levels = distinct(stored)
-    pixels = levels.draw(_brightness(levels.values, dataset))
-    return 255 - pixels if photometric == "MONOCHROME1" else pixels
+    if syntax.is_encapsulated and syntax != RLELossless:
+        frame = get_frame(dataset.PixelData, 0, number_of_frames=_frames(dataset))
+        check_frame(frame, dataset.Columns, dataset.Rows)
 
 
-def stretch(levels: np.ndarray) -> np.ndarray:
-    """Maps levels linearly to 0..1, the smallest to 0 and the greatest to 1, all to 0 if equal."""
-    low, high = float(levels.min()), float(levels.max())
-    return (levels - low) / (high - low if high > low else 1)
+def _decode(dataset: Dataset) -> np.ndarray:
+    """Returns the stored values of the first frame, without the unused bits of integers.
+
+    A padding value in the unused bits stays: without them it would equal a gray value.
+    """
+    from pydicom.pixels import pixel_array
+
+    padding = padding_range(dataset)
+    unused = dataset.BitsAllocated - dataset.get("BitsStored", dataset.BitsAllocated)
+    signed = dataset.get("PixelRepresentation", 0)
+    limit = 2 ** (dataset.BitsAllocated - unused - signed)
+    if padding is None or unused <= 0 or -limit * signed <= min(padding) <= max(padding) < limit:
+        return pixel_array(dataset, index=0)
+    raw = pixel_array(dataset, index=0, correct_unused_bits=False)
+    is_padding = (raw >= padding[0]) & (raw <= padding[1])
+    return np.where(is_padding, raw, (raw << unused) >> unused)
 
 
 def _luma(colors: np.ndarray, bits: int) -> np.ndarray:
@@ -151,40 +221,29 @@ def _luma(colors: np.ndarray, bits: int) -> np.ndarray:
     return np.array(Image.fromarray((colors >> shift).astype(np.uint8), "RGB").convert("L"))
 
 
-def _brightness(levels: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Maps stored values (N,) to brightness in 0..1, before MONOCHROME1 is inverted."""
-    from pydicom.pixels import apply_rescale, apply_windowing
-
-    if modality := dataset.get("ModalityLUTSequence"):
-        values = _through_lut(levels, *_read_lut(modality[0], dataset))
-    else:
-        values = apply_rescale(levels, dataset)
-    if voi := dataset.get("VOILUTSequence"):
-        first, entries = _read_lut(voi[0], dataset)
-        return _through_lut(values, first, stretch(entries))
-    if dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
-        # pydicom's black and white depend on the file's other values; these are they.
-        black, white = apply_windowing(np.array([-np.inf, np.inf]), dataset)
-        return (apply_windowing(values, dataset) - black) / (white - black)
-    is_plain = dataset.PixelRepresentation == 0 and np.array_equal(values, levels)
-    return levels / 255 if dataset.BitsStored == 8 and is_plain else stretch(values)
-
-
-def _read_lut(item: Dataset, dataset: Dataset) -> tuple[int, np.ndarray]:
-    """Returns the value that a lookup table's first entry is for, and its entries.
-
-    pydicom's own tables take no 8-bit words, and wrap where 8-bit entries are more than 256.
-    """
-    count, first, _ = item.LUTDescriptor
-    count = count or 2**16
-    data = item.LUTData
-    if isinstance(data, bytes):
-        is_little_endian = dataset.original_encoding[1]
-        word = ("<u2" if is_little_endian else ">u2") if len(data) >= 2 * count else "u1"
-        data = np.frombuffer(data, word, count)
-    return int(first), np.asarray(data)
+def _header_notes(dataset: Dataset) -> Iterator[str]:
+    """Yields what makes the file another picture than a frontal chest radiograph for display."""
+    if (count := _frames(dataset)) > 1:
+        yield f"NumberOfFrames (0028,0008) is {count}; the first frame is used"
+    if (modality := _text(dataset, "Modality")) and modality.upper() not in _RADIOGRAPHY:
+        yield f"Modality (0008,0060) is {modality}; expected {', '.join(_RADIOGRAPHY)}"
+    if (part := _text(dataset, "BodyPartExamined")) and not _CHEST.search(part):
+        yield f"BodyPartExamined (0018,0015) is {part}; expected CHEST"
+    view = _text(dataset, "ViewPosition")
+    if _NOT_FRONTAL.search(view):
+        yield f"ViewPosition (0018,5101) is {view}; expected a frontal view, PA or AP"
+    for code in dataset.get("ViewCodeSequence") or ():
+        meaning = _text(code, "CodeMeaning")
+        if _NOT_FRONTAL.search(meaning) and not _NOT_FRONTAL.search(view):
+            yield f"ViewCodeSequence (0054,0220) is {meaning}; expected a frontal view, PA or AP"
+    if is_for_processing(dataset):
+        yield (
+            "PresentationIntentType (0008,0068) is FOR PROCESSING; its raw values are shown by "
+            "logarithm and stretch, not as the detector's maker would show them"
+        )
 
 
-def _through_lut(values: np.ndarray, first: int, entries: np.ndarray) -> np.ndarray:
-    """Looks values up in a table; those before and after it get its first and last entry."""
-    return entries[np.clip(np.rint(values) - first, 0, len(entries) - 1).astype(np.intp)]
+def _text(dataset: Dataset, keyword: str) -> str:
+    """Returns an element's value in one line of at most 64 characters; empty if there is none."""
+    value = " ".join(str(dataset.get(keyword) or "").split())
+    return str(UserError(value[:64]))

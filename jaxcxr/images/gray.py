@@ -32,14 +32,18 @@ class Levels:
     counts: np.ndarray
     index: np.ndarray
 
-    def draw(self, brightness: np.ndarray) -> np.ndarray:
-        """Returns the picture as (H, W) uint8, given the brightness (N,) of each value, 0..1."""
-        table = np.rint(255 * np.clip(brightness, 0, 1)).astype(np.uint8)
+    def look_up(self, table: np.ndarray) -> np.ndarray:
+        """Returns the picture as (H, W) uint8, given the gray value (N,) uint8 of each value."""
         pixels = np.empty(self.index.shape, np.uint8)
         for start in range(0, len(pixels), _ROWS):
             rows = slice(start, start + _ROWS)
             pixels[rows] = table[self.index[rows]]
         return pixels
+
+
+def to_gray(brightness: np.ndarray) -> np.ndarray:
+    """Returns brightness of any shape, 0..1, as uint8."""
+    return np.rint(255 * np.clip(brightness, 0, 1)).astype(np.uint8)
 
 
 def distinct(pixels: np.ndarray) -> Levels:
@@ -72,7 +76,7 @@ def spread(values: np.ndarray, counts: np.ndarray) -> tuple[float, float, tuple[
     less than an eighth of that range, as with one marker pixel, that range is taken.
 
     Args:
-        values: (N,), ascending.
+        values: (N,), in any order.
         counts: (N,), how many pixels have each value; pixels of the count 0 are ignored.
 
     Returns:
@@ -82,7 +86,9 @@ def spread(values: np.ndarray, counts: np.ndarray) -> tuple[float, float, tuple[
         UserError: All pixels have the same value.
     """
     values, counts = values[counts > 0].astype(np.float64), counts[counts > 0]
-    if len(values) < 2:
+    order = np.argsort(values, kind="stable")
+    values, counts = values[order], counts[order]
+    if not len(values) or values[0] == values[-1]:
         value = f"the gray value {values[0]:g}" if len(values) else "the padding value"
         raise UserError(f"all its pixels have {value}; it shows nothing")
     below = np.cumsum(counts)

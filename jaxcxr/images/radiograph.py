@@ -26,7 +26,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from jaxcxr.errors import UserError
 from jaxcxr.images import dicom
-from jaxcxr.images.gray import distinct, spread
+from jaxcxr.images.gray import distinct, spread, to_gray
 from jaxcxr.images.jpeg import check_scans
 
 MIN_SIDE = 32
@@ -116,7 +116,8 @@ def read_radiograph(path: str | os.PathLike[str], content: bytes | None = None) 
         data = _inflate(_read_bytes(Path(path)) if content is None else content)
         format_ = _format_of(data)
         if format_ == "DICOM":
-            pixels, notes = dicom.read_pixels(data, _check_size)
+            with _warning_filters, warnings.catch_warnings(action="ignore"):
+                pixels, notes = dicom.read_pixels(data, _check_size)
             orientation = 1
         else:
             pixels, notes, orientation = _decode(data, format_)
@@ -303,7 +304,7 @@ def _to_gray(image: Image.Image, data: bytes) -> tuple[np.ndarray, tuple[str, ..
 def _stretch(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
     levels = distinct(np.asarray(image))
     low, high, note = spread(levels.values, levels.counts)
-    gray = levels.draw((levels.values.astype(np.float64) - low) / (high - low))
+    gray = levels.look_up(to_gray((levels.values.astype(np.float64) - low) / (high - low)))
     tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
     if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # which Pillow applies to 8 bits only
         gray = 255 - gray

@@ -98,7 +98,7 @@ class Predictor:
             raise
         except (AttributeError, TypeError, ValueError) as error:
             raise UserError(
-                f"{workdir / 'config.json'} is damaged ({error}); restore it or train anew"
+                f"{workdir / 'config.json'} is damaged ({error}); restore it or train again"
             ) from error
         settings = {"model": classifier_config(model), "data": {"image_size": image_size}}
         variables, epoch = restore_best(workdir, shapes, settings)

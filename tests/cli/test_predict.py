@@ -128,8 +128,8 @@ def test_mixed_files(workdir, folder, write_dicom):
         "missing.png", "scans/empty.dcm", "scans/text.png", "scans/tiny.png"
     ]  # fmt: skip
     reasons = ["no such file", "empty, 0 bytes", "expected a PNG", "1×1 pixels"]
-    told = [line for line in done.stderr.splitlines() if "skipped: " in line]
-    assert all(reason in line for reason, line in zip(reasons, told, strict=True))
+    lines = [line for line in done.stderr.splitlines() if "skipped: " in line]
+    assert all(reason in line for reason, line in zip(reasons, lines, strict=True))
     assert "4 radiographs predicted, 4 files skipped" in done.stdout
     assert "not for diagnosis" in done.stdout
     assert "Traceback" not in done.stderr
