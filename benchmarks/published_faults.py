@@ -9,7 +9,6 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.outcome import Level, localization_table
@@ -33,12 +32,10 @@ def main() -> None:
     if not (folder / "cases.npz").is_file():
         parser.error(f"{folder}/cases.npz: no such file; run jaxcxr evaluate_boxes first")
     with np.load(folder / "cases.npz") as cases:
-        sizes = pd.DataFrame(cases["png_size"], columns=["width", "height"])
-        sizes["image_name"] = cases["image_names"]
-    annotated = tables.read_boxes(folder / "annotated_boxes.csv", sizes["image_name"])
-    annotated = annotated.merge(sizes, on="image_name")
-    predicted = tables.read_boxes(folder / "boxes.csv", sizes["image_name"])
-    print(f"{len(annotated)} annotated boxes on {len(sizes)} radiographs")
+        names = cases["image_names"]
+    annotated = tables.read_boxes(folder / "annotated_boxes.csv", names)
+    predicted = tables.read_boxes(folder / "boxes.csv", names)
+    print(f"{len(annotated)} annotated boxes on {len(names)} radiographs")
     print(f"{'':<24}" + "".join(f"{f'{metric} {t:g}':>10}" for metric, t in LEVELS))
     for name, faults in SPLIT_METHODS.items():
         table = localization_table(published_outcome(annotated, predicted, faults))
