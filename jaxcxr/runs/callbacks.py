@@ -20,7 +20,7 @@ from jaxcxr.runs.signals import SignalWatch
 from jaxcxr.runs.workdir import claim_workdir, different_settings
 from jaxcxr.training.callbacks import Callback, Logs, Progress
 from jaxcxr.training.distributed import is_primary_process
-from jaxcxr.training.history import Mode
+from jaxcxr.training.history import Mode, check_mode
 
 _ALL = 2**31
 
@@ -28,10 +28,11 @@ _ALL = 2**31
 class _RunFolder(Callback):
     """Keeps checkpoints in the folder of a run, which no other run may use meanwhile."""
 
-    def __init__(self, workdir: str | Path, keep: int) -> None:
+    def __init__(self, workdir: str | Path, keep: int, keep_best: bool = True) -> None:
         require_no_brackets(workdir)
         self.workdir = Path(workdir).expanduser()
         self.keep = keep
+        self.keep_best = keep_best
         self._checkpoints: checkpoints.Checkpoints | None = None
         self._lock: Lock | None = None
 
@@ -58,7 +59,7 @@ class _RunFolder(Callback):
             lock.release()
 
     def _open(self, settings: Mapping[str, Any]) -> checkpoints.Checkpoints:
-        opened = checkpoints.open_checkpoints(self.workdir, self.keep)
+        opened = checkpoints.open_checkpoints(self.workdir, self.keep, self.keep_best)
         self._acquire()
         if is_primary_process():
             claim_workdir(self.workdir, settings)
@@ -184,7 +185,7 @@ class ModelCheckpoint(_RunFolder):
         mode: "min" where lower is better, "max" where greater is; "auto": "max" for an AUC.
 
     Raises:
-        UserError: There is a bracket in the path.
+        UserError: There is a bracket in the path, or `mode` is none of these.
     """
 
     def __init__(
@@ -194,7 +195,8 @@ class ModelCheckpoint(_RunFolder):
         monitor: str = "val_loss",
         mode: Mode = "auto",
     ) -> None:
-        super().__init__(path, keep=1 if save_best_only else _ALL)
+        check_mode(mode)
+        super().__init__(path, keep=1 if save_best_only else _ALL, keep_best=not save_best_only)
         self.save_best_only = save_best_only
         self.monitor = monitor
         self.mode: Mode = mode

@@ -96,9 +96,10 @@ class Restored:
 class Checkpoints:
     """The checkpoints of a run, open to be written; see `open_checkpoints`."""
 
-    def __init__(self, folder: Path, keep: int) -> None:
+    def __init__(self, folder: Path, keep: int, keep_best: bool) -> None:
         self.folder = folder
         self.keep = keep
+        self.keep_best = keep_best
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[None] | None = None
 
@@ -135,14 +136,17 @@ class Checkpoints:
             self._writer.shutdown()
 
 
-def open_checkpoints(workdir: str | Path, keep: int = KEEP_LATEST) -> Checkpoints:
-    """Opens the checkpoints of a run: the best epoch by its monitored loss and the latest are kept.
+def open_checkpoints(
+    workdir: str | Path, keep: int = KEEP_LATEST, keep_best: bool = True
+) -> Checkpoints:
+    """Opens the checkpoints of a run.
 
     Args:
         workdir: Folder of the run.
         keep: How many of the latest to keep.
+        keep_best: Whether to keep the epoch with the lowest validation loss as well.
     """
-    return Checkpoints(Path(workdir).absolute() / "checkpoints", keep)
+    return Checkpoints(Path(workdir).absolute() / "checkpoints", keep, keep_best)
 
 
 def remove_leftovers(checkpoints: Checkpoints) -> None:
@@ -188,7 +192,7 @@ def save(
         "settings": dict(settings or {}),
         "arrays": _describe(items),
     }
-    best = history.best_epoch()
+    best = history.best_epoch() if checkpoints.keep_best else None
     kept = None if best is None else Position(best)
     checkpoints.start(lambda: _write(checkpoints, position, items, manifest, kept))
 

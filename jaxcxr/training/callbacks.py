@@ -17,7 +17,7 @@ from tqdm import tqdm
 from jaxcxr.errors import UserError
 from jaxcxr.files import atomic_write
 from jaxcxr.training.distributed import is_primary_process
-from jaxcxr.training.history import History, Mode, UnfinishedEpoch
+from jaxcxr.training.history import History, Mode, UnfinishedEpoch, check_mode
 from jaxcxr.training.state import TrainState
 
 Logs = Mapping[str, float]
@@ -135,6 +135,7 @@ class EarlyStopping(Callback):
     mode: Mode = "auto"
 
     def __post_init__(self) -> None:
+        check_mode(self.mode)
         if self.patience < 1:
             raise UserError(f"patience is {self.patience}; at least 1 epoch is needed")
         if not 0 <= self.min_delta < math.inf:

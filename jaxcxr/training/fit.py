@@ -165,6 +165,7 @@ def fit(
         data_placement=data_placement,
         compute_dtype=compute_dtype,
     )
+    batch_size, epochs, seed = int(batch_size), int(epochs), int(seed)  # NumPy's are not JSON
     named = named_metrics(metrics)
     _check_data(train_data, validation_data, batch_size)
     _check_monitors(callbacks, named if validation_data is not None else {})
@@ -209,6 +210,7 @@ def fit(
         "batch_size": batch_size,
         "ema_decay": ema_decay,
         "epochs": epochs,
+        "restore_best_weights": keeps_best,
         "initial_variables": _weights_identity(initial_weights, variables),
     }
     state = jax.device_put(state, NamedSharding(mesh, EVERYWHERE))
@@ -237,8 +239,11 @@ def check_settings(
     """Checks arguments of `fit`, by these names, as far as possible without data.
 
     Raises:
-        UserError: A value is out of range, or not one of the choices.
+        UserError: A value is out of range, not an integer, or not one of the choices.
     """
+    for name, value in {"seed": seed, **at_least_one}.items():
+        if not isinstance(value, int | np.integer):
+            raise UserError(f"{name} is {value!r}; expected an integer", argument=name)
     for name, value in at_least_one.items():
         if value < 1:
             raise UserError(f"{name} is {value}; at least 1 is needed", argument=name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,14 @@ from jaxcxr.errors import UserError
 
 Mode = Literal["auto", "min", "max"]
 """Whether a lower or a greater value is better; "auto": greater for an AUC, else lower."""
+
+
+def check_mode(mode: str) -> None:
+    """Raises a UserError where `mode` is not a `Mode`."""
+    if mode not in get_args(Mode):
+        raise UserError(
+            f"mode is {mode!r}; use one of {', '.join(get_args(Mode))}", argument="mode"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

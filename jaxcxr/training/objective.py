@@ -77,7 +77,7 @@ class Objective:
         )
         labels, mask = gather((batch["labels"], batch["mask"]))
         losses = [
-            self.loss(gather(checked_logits(logits, batch["labels"])), labels, mask)
+            checked_loss(self.loss(gather(checked_logits(logits, batch["labels"])), labels, mask))
             for logits in jax.tree.leaves(updated.get("side_logits")) or [prediction.logits]
         ]
         return jnp.stack(losses).mean() / jax.lax.axis_size(DEVICES), updated.get("batch_stats", {})
@@ -113,6 +113,21 @@ def checked_logits(logits: jax.Array, labels: jax.Array) -> jax.Array:
             f"of {labels.shape[-1]}; set the head's num_classes to the number of the labels"
         )
     return logits.astype(jnp.float32)
+
+
+def checked_loss(loss: jax.Array) -> jax.Array:
+    """Returns a loss.
+
+    Raises:
+        UserError: It is not a scalar; it is raised when JAX traces.
+    """
+    if jnp.shape(loss) != ():
+        raise UserError(
+            f"the loss returns an array of shape {jnp.shape(loss)}; expected one number for the "
+            "batch, such as the mean over the rows where the mask is True",
+            argument="loss",
+        )
+    return loss
 
 
 def trained_gradients(gradients: Any, frozen: Sequence[str]) -> dict[str, jax.Array]:

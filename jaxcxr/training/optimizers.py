@@ -122,7 +122,8 @@ def build_transformation(
     """Returns the Optax transformation of an optimizer.
 
     Args:
-        optimizer: See `Optimizer`.
+        optimizer: See `Optimizer`. A transformation that reads the loss, such as Optax'
+            `reduce_on_plateau`, gets that of the batch as `value`.
         steps_per_epoch: Number of steps per epoch.
         epochs: Number of epochs that the training may last.
         frozen: Paths of parts ("backbone", "backbone/stage1") whose parameters keep their values.
@@ -132,6 +133,8 @@ def build_transformation(
     """
     if isinstance(optimizer, Adam):
         transformation = optimizer.transformation(steps_per_epoch, epochs)
+    elif isinstance(optimizer, optax.MultiSteps):
+        transformation = optimizer.gradient_transformation()
     elif isinstance(optimizer, optax.GradientTransformation):
         transformation = optimizer
     else:

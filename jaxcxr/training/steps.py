@@ -46,8 +46,8 @@ class TrainStep:
         total, gradients, batch_stats = self.objective.with_gradients(state, batch)
 
         def advance(state: TrainState) -> TrainState:
-            updates, opt_state = self.transformation.update(
-                gradients, state.opt_state, state.params
+            updates, opt_state = optax.with_extra_args_support(self.transformation).update(
+                gradients, state.opt_state, state.params, value=total
             )
             state = state.replace(
                 step=state.step + 1,

@@ -149,9 +149,14 @@ class Validation:
         return self._scores(logits, labels), None
 
     def _scores(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        loss = jax.jit(self.loss)(logits, labels, np.ones(len(logits), bool))
+        loss = _jitted(self.loss)(logits, labels, np.ones(len(logits), bool))
         scores = {name: float(metric(logits, labels)) for name, metric in self.metrics.items()}
         return {f"val_{name}": value for name, value in {"loss": float(loss), **scores}.items()}
+
+
+@made_once
+def _jitted(loss: Loss) -> Callable[..., jax.Array]:
+    return jax.jit(lambda *arrays: loss(*arrays))  # jit hashes its function; a loss need not be
 
 
 def _valid_rows(batch: tuple[jax.Array, ...]) -> tuple[np.ndarray, ...]:

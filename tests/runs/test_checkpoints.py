@@ -1,5 +1,6 @@
 """Damaged checkpoints, and those of another network or version, are found and named."""
 
+import copy
 import json
 import os
 import shutil
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 
 import jaxcxr as cxr
+from jaxcxr.models import classifier_config
 from jaxcxr.runs import checkpoints
 from jaxcxr.runs.checkpoints import open_checkpoints, restore_best, restore_latest, save
+from jaxcxr.runs.workdir import different_settings
 from jaxcxr.training.history import History, UnfinishedEpoch
 from jaxcxr.training.state import create_state, initial_variables
 
@@ -190,3 +193,14 @@ def test_folders_of_other_names_are_no_checkpoints(tiny_model, workdir, name):
     (workdir / "checkpoints" / name).mkdir()
     assert checkpoints.Position.parse(name) is None
     assert len(latest(workdir, state_of(tiny_model)).history) == 5
+
+
+def test_a_field_that_an_earlier_version_did_not_have_is_at_its_default(tiny_model):
+    now = {"model": classifier_config(tiny_model)}
+    earlier = copy.deepcopy(now)
+    del earlier["model"]["head"]["lse_positions"]
+    assert different_settings(earlier, now) == []
+    now["model"]["head"]["lse_positions"] = "side"
+    assert different_settings(earlier, now) == [
+        "model.head.lse_positions is 'all' there and 'side' here"
+    ]

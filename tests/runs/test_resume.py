@@ -252,3 +252,45 @@ def test_killed_at_random_moments_nothing_shows():
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_lambdas_and_closures_of_the_same_name_are_different_losses():
+    def scaled(factor):
+        return lambda logits, labels, mask: factor * logits.mean()
+
+    assert loss_identity(scaled(1.0)) == loss_identity(scaled(1.0))
+    assert loss_identity(scaled(1.0)) != loss_identity(scaled(2.0))
+    one, other = lambda x, y, m: x.mean(), lambda x, y, m: x.sum()
+    assert one.__qualname__ == other.__qualname__
+    assert loss_identity(one) != loss_identity(other)
+
+
+def test_the_best_epoch_of_a_model_checkpoint_is_that_of_its_monitor(tiny_model, tmp_path):
+    def keep_logits(logits, labels):
+        calls.append(logits)
+        return 0.0
+
+    calls = []
+    run = cxr.fit(
+        tiny_model,
+        make_split(32),
+        validation_data=(data := make_split(8, seed=1)),
+        epochs=4,
+        batch_size=16,
+        metrics=[keep_logits],
+        callbacks=[cxr.ModelCheckpoint(tmp_path, True, monitor="val_loss", mode="max")],
+    )
+    greatest = int(np.argmax(run.history["val_loss"]))
+    images = next(iter(data.batches(8)))["image"]
+    probabilities, _ = cxr.Predictor.from_run(tmp_path)(images)
+    np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-calls[greatest])), atol=1e-5)
+
+
+def test_resuming_with_the_best_weights_newly_asked_for_names_that_setting(tiny_model, tmp_path):
+    train(tiny_model, cxr.BackupAndRestore(tmp_path))
+    with pytest.raises(cxr.UserError, match="restore_best_weights is False there and True here"):
+        train(
+            tiny_model,
+            cxr.BackupAndRestore(tmp_path),
+            cxr.EarlyStopping(restore_best_weights=True),
+        )

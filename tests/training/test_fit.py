@@ -1,6 +1,7 @@
 """`fit`, its callbacks and its checkpoints."""
 
 import csv
+import dataclasses
 import functools
 import gc
 import math
@@ -17,6 +18,7 @@ from jaxcxr.inference.predictor import Predictor
 from jaxcxr.runs.workdir import claim_workdir, read_config, read_variant, trained_on_other_data
 from jaxcxr.training.fit import starting_variables
 from jaxcxr.training.history import History
+from jaxcxr.training.losses import binary_cross_entropy
 from tests.tiny import make_split
 
 
@@ -516,3 +518,56 @@ def test_a_network_of_another_number_of_findings_is_named(tiny_model):
 def test_labels_are_zeros_and_ones():
     with pytest.raises(cxr.UserError, match="other than 0 and 1"):
         cxr.ArraySplit(np.zeros((2, 8, 8, 1), np.uint8), np.full((2, 14), np.nan))
+
+
+def test_numpy_integers_are_accepted_and_fractions_refused(tiny_model, tmp_path):
+    train(tiny_model, np.int64(1), cxr.BackupAndRestore(tmp_path), seed=np.int32(3))
+    assert read_config(tmp_path).seed == 3
+    with pytest.raises(cxr.UserError, match=r"epochs is 1\.5; expected an integer"):
+        train(tiny_model, 1.5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda mode: cxr.EarlyStopping(mode=mode), lambda mode: cxr.ModelCheckpoint("m", mode=mode)],
+)
+def test_an_unknown_mode_of_a_monitor_is_refused(make):
+    with pytest.raises(cxr.UserError, match="mode is 'maximum'; use one of auto, min, max"):
+        make("maximum")
+
+
+def test_a_loss_per_row_is_refused(tiny_model):
+    with pytest.raises(cxr.UserError, match=r"the loss returns an array of shape \(16,\)"):
+        train(tiny_model, 1, loss=lambda logits, labels, mask: (logits * labels).mean(-1))
+
+
+def test_a_loss_that_cannot_be_hashed_trains_as_a_function(tiny_model):
+    @dataclasses.dataclass
+    class Scaled:
+        factor: float
+
+        def __call__(self, logits, labels, mask):
+            return self.factor * binary_cross_entropy(logits, labels, mask)
+
+    run = train(tiny_model, 2, loss=Scaled(1.0))
+    assert (
+        run.history["val_loss"]
+        == train(tiny_model, 2, loss=binary_cross_entropy).history["val_loss"]
+    )
+
+
+def test_optimizers_get_the_loss_of_the_batch(tiny_model):
+    values = optax.GradientTransformationExtraArgs(
+        lambda params: np.zeros(()), lambda grads, state, params, *, value, **_: (grads, value)
+    )
+    plateau = optax.chain(optax.sgd(1e-2), optax.contrib.reduce_on_plateau(), values)
+    assert_same(
+        train(tiny_model, 1, optimizer=plateau, images=16).variables,
+        train(tiny_model, 1, optimizer=optax.sgd(1e-2), images=16).variables,
+    )
+
+
+def test_gradients_of_several_steps_are_collected_by_multi_steps(tiny_model):
+    still = train(tiny_model, 1, optimizer=optax.MultiSteps(optax.sgd(1e-2), 4)).variables
+    start = starting_variables(tiny_model, 16, None, 0)
+    assert_same(still["params"], start["params"])  # 3 of 4 steps
