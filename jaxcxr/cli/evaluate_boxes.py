@@ -188,7 +188,9 @@ def in_png_pixels(predicted: pd.DataFrame, path: str, release: Path, side: int) 
                 "leave out --box_image_size"
             )
         drawn_in = predicted[["width", "height"]].to_numpy()
-        return scale_boxes(predicted, drawn_in, np.full(2, side)).drop(columns=["width", "height"])
+        scaled = scale_boxes(predicted, drawn_in, np.full(2, side))
+        warn_of_wrong_size(scaled, path, side, "the columns width and height")
+        return scaled.drop(columns=["width", "height"])
     if size is None:
         if (extent := boxes_extent(predicted, side, side)) and (
             extent.fraction <= 0.5 or extent.fraction > _FAR_OUTSIDE
@@ -200,7 +202,19 @@ def in_png_pixels(predicted: pd.DataFrame, path: str, release: Path, side: int) 
     else:
         sides = ["1"] if size == "fraction" else size.split("x")
         drawn_in = np.array([float(sides[0]), float(sides[-1])])
-    return scale_boxes(predicted, drawn_in, np.full(2, side))
+    scaled = scale_boxes(predicted, drawn_in, np.full(2, side))
+    warn_of_wrong_size(scaled, path, side, f"--box_image_size={size}")
+    return scaled
+
+
+def warn_of_wrong_size(scaled: pd.DataFrame, path: str, side: int, source: str) -> None:
+    """Warns of boxes that were scaled by a size of their images that cannot be right."""
+    if (extent := boxes_extent(scaled, side, side)) and extent.fraction > _FAR_OUTSIDE:
+        print(
+            f"warning: {path}: by {source}, boxes reach to {extent.fraction:.4g} times the side "
+            "of their image; that size seems to be wrong",
+            file=sys.stderr,
+        )
 
 
 def unit_warning(extent: Extent, side: int) -> str:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from jaxcxr.errors import UserError
 from jaxcxr.images.dicom_gray import draw, is_for_processing, padding_range
+from jaxcxr.images.gray import require_upper_bits
 from jaxcxr.images.jpeg import check_frame
 
 Dataset = Any
@@ -205,6 +206,7 @@ def _decode(dataset: Dataset) -> np.ndarray:
     """
     from pydicom.pixels import pixel_array
 
+    _check_high_bit(dataset)
     padding = padding_range(dataset)
     unused = dataset.BitsAllocated - dataset.get("BitsStored", dataset.BitsAllocated)
     signed = dataset.get("PixelRepresentation", 0)
@@ -216,9 +218,31 @@ def _decode(dataset: Dataset) -> np.ndarray:
     return np.where(is_padding, raw, (raw << unused) >> unused)
 
 
+def _check_high_bit(dataset: Dataset) -> None:
+    """Refuses values that do not lie in the lowest bits, where alone pydicom looks for them.
+
+    Writers have got High Bit wrong; that of values that fill the lowest bits only does no harm.
+    """
+    from pydicom.pixels import pixel_array
+
+    stored = dataset.get("BitsStored", dataset.BitsAllocated)
+    high = dataset.get("HighBit", stored - 1)
+    if high < stored or dataset.BitsAllocated > 32:
+        return
+    raw = pixel_array(dataset, index=0, correct_unused_bits=False)
+    if raw.max() >= 2**stored or raw.min() < -(2 ** (stored - 1)):
+        raise UserError(
+            f"HighBit (0028,0102) is {high} for {stored} bits stored; only values in the lowest "
+            "bits are read: export it again"
+        )
+
+
 def _luma(colors: np.ndarray, bits: int) -> np.ndarray:
     shift = max(bits - 8, 0)
-    return np.array(Image.fromarray((colors >> shift).astype(np.uint8), "RGB").convert("L"))
+    gray = np.array(Image.fromarray((colors >> shift).astype(np.uint8), "RGB").convert("L"))
+    if shift:
+        require_upper_bits(gray)
+    return gray
 
 
 def _header_notes(dataset: Dataset) -> Iterator[str]:

@@ -21,7 +21,10 @@ Dataset = Any
 """pydicom's `Dataset`."""
 
 _FLAT = 0.999
-"""Share of the pixels with the same gray value from which on a picture shows nothing."""
+"""Share of the pixels within a few gray values from which on a picture shows nothing."""
+
+_FEW = 8
+"""How many gray values next to each other show nothing, as of a window far too wide."""
 
 _PROCESSING_CLASSES = frozenset(
     f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("1.1.1", "1.2.1", "1.3.1")
@@ -170,8 +173,9 @@ def window(values: np.ndarray, center: float, width: float, function: str) -> np
 
 
 def _is_flat(brightness: np.ndarray, counts: np.ndarray) -> bool:
-    of_gray = np.bincount(to_gray(brightness), weights=counts)
-    return of_gray.max() >= _FLAT * counts.sum()
+    below = np.cumsum(np.bincount(to_gray(brightness), weights=counts, minlength=256))
+    of_neighbors = below[_FEW - 1 :] - np.append(0, below[:-_FEW])
+    return of_neighbors.max() >= _FLAT * below[-1]
 
 
 def _exposure(
@@ -215,9 +219,15 @@ def _read_lut(
     data = item.LUTData
     if isinstance(data, bytes):
         is_little_endian = dataset.original_encoding[1]
-        word = ("<u2" if is_little_endian else ">u2") if len(data) >= 2 * count else "u1"
-        data = np.frombuffer(data, word, count)
-    entries = np.atleast_1d(np.asarray(data, np.int64)) & 0xFFFF
+        is_packed = len(data) in (count, count + count % 2)  # one byte per entry
+        word = np.dtype("u1" if is_packed else "<u2" if is_little_endian else ">u2")
+        data = np.frombuffer(data, word, min(count, len(data) // word.itemsize))
+    entries = np.atleast_1d(np.asarray(data, np.int64))[:count] & 0xFFFF
+    if len(entries) < count:
+        raise UserError(
+            f"a lookup table of {len(entries)} entries, whose descriptor says {count}; "
+            "export it again"
+        )
     if len(values):
         if first >= 2**15 and can_be_negative and values.max() < first:
             first -= 2**16

@@ -46,6 +46,19 @@ def to_gray(brightness: np.ndarray) -> np.ndarray:
     return np.rint(255 * np.clip(brightness, 0, 1)).astype(np.uint8)
 
 
+def require_upper_bits(gray: np.ndarray) -> None:
+    """Refuses the upper 8 bits of deeper colors if they are dark because the deep ones are unused.
+
+    Args:
+        gray: (H, W) uint8, the luma of the upper 8 bits.
+
+    Raises:
+        UserError: The greatest of them, the topmost bit, is unused.
+    """
+    if gray.max() < 128:
+        raise UserError("16-bit colors of which the upper bits are unused; save it as 16-bit gray")
+
+
 def distinct(pixels: np.ndarray) -> Levels:
     """Returns the distinct values of (H, W) integers or floats.
 

@@ -26,7 +26,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from jaxcxr.errors import UserError
 from jaxcxr.images import dicom
-from jaxcxr.images.gray import distinct, spread, to_gray
+from jaxcxr.images.gray import distinct, require_upper_bits, spread, to_gray
 from jaxcxr.images.jpeg import check_scans
 
 MIN_SIDE = 32
@@ -46,7 +46,7 @@ FORMATS = "PNG, JPEG, TIFF, BMP or DICOM"
 
 _GZIP = b"\x1f\x8b"
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_WHITE_IS_ZERO, _PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH = 0, 262, 322, 323
+_WHITE_IS_ZERO, _BITS_PER_SAMPLE, _PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH = 0, 258, 262, 322, 323
 
 _ENDS = {
     b"\x89PNG\r\n\x1a\n": b"\x00\x00\x00\x00IEND\xaeB`\x82",
@@ -293,11 +293,14 @@ def _orientation(image: Image.Image) -> int:
 def _to_gray(image: Image.Image, data: bytes) -> tuple[np.ndarray, tuple[str, ...]]:
     if image.mode.startswith(("I", "F")):
         return _stretch(image)
-    deep = data.startswith(b"\x89PNG") and data[24] > 8
+    if isinstance(image, TiffImageFile):
+        deep = max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))) > 8
+    else:
+        deep = data.startswith(b"\x89PNG") and data[24] > 8
     image.info.pop("transparency", None)  # of palettes, Pillow's conversion warns of it
     gray = np.array((image.convert("RGB") if image.mode == "P" else image).convert("L"))
-    if deep and gray.max() < 128:  # Pillow keeps only the upper 8 bits of 16-bit colors
-        raise UserError("16-bit colors of which the upper bits are unused; save it as 16-bit gray")
+    if deep:  # Pillow keeps only the upper 8 bits of 16-bit colors
+        require_upper_bits(gray)
     return gray, ()
 
 

@@ -248,6 +248,25 @@ def test_boxes_in_unlikely_pixels_give_a_warning(release, tmp_path, size, words)
     assert "--box_image_size" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("columns", "flag", "source"),
+    [
+        ("", "--box_image_size=256", "--box_image_size=256"),
+        ("", "--box_image_size=fraction", "--box_image_size=fraction"),
+        (",0.5,256,256", "--seed=0", "the columns width and height"),
+    ],
+)
+def test_boxes_far_outside_images_of_the_given_size_give_a_warning(
+    release, tmp_path, columns, flag, source
+):
+    boxes = boxes_in(tmp_path, 1024, 1024, columns)
+    flags = [f"--boxes={boxes}", f"--release={release}", f"--out={tmp_path}/o", "--bootstraps=9"]
+    done = launch("evaluate_boxes", *flags, flag)
+    assert done.returncode == 0, done.stderr
+    assert f"warning: {boxes}: by {source}, boxes reach to " in done.stderr
+    assert done.stderr.rstrip().endswith("that size seems to be wrong")
+
+
 def test_a_wrong_file_of_boxes_is_refused_and_nothing_written(release, tmp_path):
     boxes = tmp_path / "theirs.csv"
     boxes.write_text(

@@ -112,6 +112,12 @@ def lut_item(first, entries, depth, *, packed=False, vr="US"):
     return item
 
 
+def short_lut():
+    item = lut_item(0, np.arange(9), 12)
+    item.LUTDescriptor = [10, 0, 12]
+    return item
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     depth=st.integers(8, 16),
@@ -248,6 +254,24 @@ def test_colors_become_luma(write_dicom, bits):
     )
 
 
+def test_16_bit_colors_without_upper_bits_are_refused():
+    colors = np.random.default_rng(0).integers(0, 2**12, (40, 50, 3), np.uint16)
+    with pytest.raises(UserError, match="upper bits are unused"):
+        read_radiograph("a.dcm", dicom_bytes(colors, 16, "RGB"))
+
+
+def test_values_in_the_upper_bits_are_refused():
+    low = ramp(12)
+    elements = {"BitsStored": 12, "HighBit": 15}
+    found = read_radiograph("a.dcm", dicom_bytes(low, 16, **elements)).pixels
+    np.testing.assert_array_equal(found, eight_bit(low / 4095))
+    signed = ramp(12, signed=True)
+    found = read_radiograph("a.dcm", dicom_bytes(signed, 16, **elements)).pixels
+    np.testing.assert_array_equal(found, eight_bit(low / 4095))
+    with pytest.raises(UserError, match=r"HighBit .* is 15 for 12 bits stored"):
+        read_radiograph("a.dcm", dicom_bytes(low << 4, 16, **elements))
+
+
 def test_palette_becomes_luma(write_dicom):
     stored = ramp(8)
     ramps = {
@@ -318,6 +342,7 @@ def test_padding_is_black_and_does_not_count(photometric, windowed, signed, valu
         {"WindowCenter": -20000, "WindowWidth": 400, "VOILUTFunction": "SIGMOID"},
         {"WindowCenter": 1, "WindowWidth": 0},
         {"WindowCenter": 1, "WindowWidth": -9},
+        {"WindowCenter": 2000, "WindowWidth": 1e6},
         {"VOILUTSequence": "far"},
         {"VOILUTSequence": "constant"},
     ],
@@ -545,6 +570,7 @@ def test_missing_decoder_is_named_with_what_to_install(syntax, monkeypatch):
         ({"Rows": 1, "Columns": 1}, "1×1 pixels; a radiograph has at least 32×32"),
         ({"Rows": 400}, "damaged or not supported"),
         ({"RescaleSlope": "1e308"}, "not usable numbers"),
+        ({"VOILUTSequence": [short_lut()]}, "table of 9 entries, whose descriptor says 10"),
         ({"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 4095}, "have the padding value"),
         ({"PixelPaddingValue": 1, "PixelPaddingRangeLimit": 4095}, "have the gray value 0"),
     ],

@@ -308,6 +308,30 @@ def test_tiff(tmp_path, gray, dtype, white_is_zero, compression):
     np.testing.assert_array_equal(read_radiograph("a.tif", content).pixels, expected)
 
 
+def tiff_of_colors(samples):
+    """Returns an uncompressed TIFF file of (H, W, 3) uint16; Pillow writes none."""
+    height, width, _ = samples.shape
+    data = samples.astype("<u2").tobytes()
+    end = 8 + len(data)
+    tags = {256: width, 257: height, 258: end, 259: 1, 262: 2}
+    tags |= {273: 8, 277: 3, 278: height, 279: len(data)}
+    entries = (
+        struct.pack("<HHII", tag, 3 if tag == 258 else 4, 3 if tag == 258 else 1, value)
+        for tag, value in tags.items()
+    )
+    directory = struct.pack("<H", len(tags)) + b"".join(entries) + bytes(4)
+    bits = struct.pack("<3H", 16, 16, 16)
+    return b"II*\0" + struct.pack("<I", end + len(bits)) + data + bits + directory
+
+
+def test_tiff_of_16_bit_colors(gray):
+    samples = np.repeat(gray.astype(np.uint16)[..., None] * 257, 3, axis=-1)
+    pixels = read_radiograph("a.tif", tiff_of_colors(samples)).pixels
+    np.testing.assert_array_equal(pixels, gray)
+    with pytest.raises(UserError, match="upper bits are unused"):
+        read_radiograph("a.tif", tiff_of_colors(samples // 16))
+
+
 def test_first_page_of_a_tiff_is_used_with_a_note(gray):
     other = Image.fromarray(gray // 2)
     radiograph = read_radiograph(
