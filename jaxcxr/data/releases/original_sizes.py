@@ -27,7 +27,7 @@ def original_sizes(root: Path, images: Sequence[str]) -> np.ndarray:
     """
     metadata = next(path for name in METADATA_NAMES if (path := root / name).is_file())
     with metadata.open(encoding="utf-8-sig") as file:
-        header = file.readline().strip().split(",")
+        header = file.readline().replace('"', "").strip().split(",")
     try:
         place = header.index("OriginalImage[Width")
     except ValueError:
