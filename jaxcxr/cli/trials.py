@@ -213,8 +213,8 @@ def _difference(name: str, there: object, here: object) -> str:
 def _other_data(workdir: Path, data_dir: str) -> str | None:
     """Returns a remark where the dataset of a run was prepared again, from other lists, since.
 
-    What TFDS keeps with the dataset is read without it, which would take seconds. Where the dataset
-    is missing there is no other one.
+    What TFDS keeps with the dataset is read without it, which would take seconds. A dataset that
+    is missing counts as unchanged.
     """
     from jaxcxr.runs.workdir import trained_on_other_data  # lazy: it loads JAX, for a second
 
