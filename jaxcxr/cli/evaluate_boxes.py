@@ -35,7 +35,7 @@ from jaxcxr.data.releases.nih import read_release
 from jaxcxr.data.releases.original_sizes import original_sizes
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
-from jaxcxr.evaluation.box_units import Extent, boxes_extent, scale_boxes
+from jaxcxr.evaluation.box_units import scale_boxes, unit_problem
 from jaxcxr.evaluation.boxes import RegionChoice, check_thresholds, heatmap_boxes
 from jaxcxr.evaluation.localization import pointing_game, score_boxes
 from jaxcxr.evaluation.outcome import (
@@ -105,10 +105,6 @@ def _is_image_size(text: str | None) -> bool:
     return text in (None, "fraction", "original") or _PIXELS.fullmatch(text) is not None
 
 
-_FAR_OUTSIDE = 1.05
-"""Part of the image's side at which a box ends that other systems' rounding does not explain."""
-
-
 def main() -> None:
     """Scores a run or a file."""
     if _WORKDIR.value and _DATA_DIR.value:
@@ -161,7 +157,7 @@ def score_file(path: str, release_folder: str, out: Path) -> None:
     annotated = release.boxes.merge(people, on="image_name", how="left")
     side = _PNG_SIZE.value or annotated_side(release.root)
     annotated = annotated.assign(width=side, height=side)
-    predicted = in_png_pixels(predicted, path, release.root, side)
+    predicted = in_png_pixels(predicted, annotated, side, path, release.root)
     official = tables.on_test_list(predicted, release.images)
     print(f"{path}: {len(predicted)} boxes, {official.sum()} of them on the official test list")
     if _SPLIT.value == "test":
@@ -178,7 +174,9 @@ def annotated_side(release: Path) -> int:
     return json.loads(marker.read_text())["image_size"] if marker.exists() else 1024
 
 
-def in_png_pixels(predicted: pd.DataFrame, path: str, release: Path, side: int) -> pd.DataFrame:
+def in_png_pixels(
+    predicted: pd.DataFrame, annotated: pd.DataFrame, side: int, path: str, release: Path
+) -> pd.DataFrame:
     """Returns predicted boxes in pixels of PNG files of side × side; warns of an unlikely unit."""
     size = _BOX_IMAGE_SIZE.value
     if "width" in predicted:
@@ -187,46 +185,26 @@ def in_png_pixels(predicted: pd.DataFrame, path: str, release: Path, side: int) 
                 f"{path} has columns width and height, the size of the images of its boxes; "
                 "leave out --box_image_size"
             )
-        drawn_in = predicted[["width", "height"]].to_numpy()
-        scaled = scale_boxes(predicted, drawn_in, np.full(2, side))
-        warn_of_wrong_size(scaled, path, side, "the columns width and height")
-        return scaled.drop(columns=["width", "height"])
-    if size is None:
-        if (extent := boxes_extent(predicted, side, side)) and (
-            extent.fraction <= 0.5 or extent.fraction > _FAR_OUTSIDE
-        ):
-            print(f"warning: {path}: {unit_warning(extent, side)}", file=sys.stderr)
-        return predicted
-    if size == "original":
-        drawn_in = original_sizes(release, predicted["image_name"].tolist())
+        drawn_in, source = predicted[["width", "height"]].to_numpy(), "the columns width and height"
+        predicted = predicted.drop(columns=["width", "height"])
     else:
-        sides = ["1"] if size == "fraction" else size.split("x")
-        drawn_in = np.array([float(sides[0]), float(sides[-1])])
+        drawn_in = given_size(size or str(side), predicted, release)
+        source = f"--box_image_size={size}" if size else f"the default --box_image_size={side}"
     scaled = scale_boxes(predicted, drawn_in, np.full(2, side))
-    warn_of_wrong_size(scaled, path, side, f"--box_image_size={size}")
+    if problem := unit_problem(scaled, annotated, side, side):
+        print(
+            f"warning: {path}: by {source}, {problem}; that size of their images seems to be wrong",
+            file=sys.stderr,
+        )
     return scaled
 
 
-def warn_of_wrong_size(scaled: pd.DataFrame, path: str, side: int, source: str) -> None:
-    """Warns of boxes that were scaled by a size of their images that cannot be right."""
-    if (extent := boxes_extent(scaled, side, side)) and extent.fraction > _FAR_OUTSIDE:
-        print(
-            f"warning: {path}: by {source}, boxes reach to {extent.fraction:.4g} times the side "
-            "of their image; that size seems to be wrong",
-            file=sys.stderr,
-        )
-
-
-def unit_warning(extent: Extent, side: int) -> str:
-    """Returns the text of the warning about boxes that seem to be in another unit."""
-    reach = f"{extent.right:.4g}×{extent.bottom:.4g}"
-    size, place = "larger", f"boxes reach to {reach} in"
-    if extent.fraction <= 0.5:
-        size, place = "smaller", f"all boxes lie within {reach} of"
-    return (
-        f"{place} images of {side}×{side} pixels and seem to be in pixels of {size} images; "
-        f"give their size with --box_image_size, or --box_image_size={side} if they are right"
-    )
+def given_size(size: str, predicted: pd.DataFrame, release: Path) -> np.ndarray:
+    """Returns width and height, (2,) or (N, 2), of images whose size is given as a flag's text."""
+    if size == "original":
+        return original_sizes(release, predicted["image_name"].tolist())
+    sides = ["1"] if size == "fraction" else size.split("x")
+    return np.array([float(sides[0]), float(sides[-1])])
 
 
 def write_scores(
