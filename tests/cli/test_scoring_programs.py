@@ -230,41 +230,23 @@ def test_boxes_in_pixels_of_another_size_are_scaled(release, tmp_path, size, col
 
 
 @pytest.mark.parametrize(
-    ("size", "words"),
+    ("size", "columns", "flag", "reach", "remedy"),
     [
-        (
-            (256, 256),
-            "all boxes lie within 125×150 of images of 1024×1024 pixels and seem to be in",
-        ),
-        ((4000, 4000), "boxes reach to 1953×2344 in images of 1024×1024 pixels and seem to be in"),
+        (256, "", "--seed=0", "125×150", "give their size with --box_image_size, 1024 if they are"),
+        (4000, "", "--seed=0", "1953×2344", "give their size with --box_image_size"),
+        (1024, "", "--box_image_size=256", "2000×2400", "--box_image_size=256 seems to be wrong"),
+        (1024, ",0.5,256,256", "--seed=0", "2000×2400", "the columns width and height seems to be"),
     ],
 )
-def test_boxes_in_unlikely_pixels_give_a_warning(release, tmp_path, size, words):
-    boxes = boxes_in(tmp_path, *size)
-    flags = [f"--boxes={boxes}", f"--release={release}", f"--out={tmp_path}/o", "--bootstraps=9"]
-    done = launch("evaluate_boxes", *flags)
-    assert done.returncode == 0, done.stderr
-    assert f"warning: {boxes}: {words}" in done.stderr
-    assert "--box_image_size" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("columns", "flag", "source"),
-    [
-        ("", "--box_image_size=256", "--box_image_size=256"),
-        ("", "--box_image_size=fraction", "--box_image_size=fraction"),
-        (",0.5,256,256", "--seed=0", "the columns width and height"),
-    ],
-)
-def test_boxes_far_outside_images_of_the_given_size_give_a_warning(
-    release, tmp_path, columns, flag, source
+def test_boxes_in_an_unlikely_unit_give_a_warning(
+    release, tmp_path, size, columns, flag, reach, remedy
 ):
-    boxes = boxes_in(tmp_path, 1024, 1024, columns)
+    boxes = boxes_in(tmp_path, size, size, columns)
     flags = [f"--boxes={boxes}", f"--release={release}", f"--out={tmp_path}/o", "--bootstraps=9"]
     done = launch("evaluate_boxes", *flags, flag)
     assert done.returncode == 0, done.stderr
-    assert f"warning: {boxes}: by {source}, boxes reach to " in done.stderr
-    assert done.stderr.rstrip().endswith("that size seems to be wrong")
+    assert f"warning: {boxes}: in images of 1024×1024 pixels, boxes reach to {reach}" in done.stderr
+    assert remedy in done.stderr
 
 
 def test_a_wrong_file_of_boxes_is_refused_and_nothing_written(release, tmp_path):
