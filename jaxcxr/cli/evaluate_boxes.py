@@ -37,7 +37,7 @@ from jaxcxr.data.releases.nih import Release
 from jaxcxr.data.releases.original_sizes import original_sizes
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
-from jaxcxr.evaluation.box_units import boxes_extent, scale_boxes
+from jaxcxr.evaluation.box_units import scale_boxes, unit_problem
 from jaxcxr.evaluation.boxes import RegionChoice, check_thresholds, heatmap_boxes
 from jaxcxr.evaluation.localization import pointing_game, score_boxes
 from jaxcxr.evaluation.outcome import (
@@ -76,9 +76,6 @@ _BOX_IMAGE_SIZE = flags.DEFINE_string(
 )
 
 _PIXELS = re.compile(r"[1-9][0-9]{0,4}(x[1-9][0-9]{0,4})?")
-
-_FAR_OUTSIDE = 1.05
-"""Part of the image's side at which a box ends that other systems' rounding does not explain."""
 
 
 @flags.validator("threshold", message="expected numbers from 0 to below 255, like 60,180")
@@ -133,7 +130,7 @@ def score_file(path: str, out: Path, release: Release) -> None:
     annotated = release.boxes.merge(people, on="image_name", how="left")
     side = _PNG_SIZE.value or annotated_side(release.root)
     annotated = annotated.assign(width=side, height=side)
-    predicted = in_png_pixels(predicted, path, release.root, side)
+    predicted = in_png_pixels(predicted, annotated, side, path, release.root)
     official = tables.on_test_list(predicted, release.images)
     print(f"{path}: {len(predicted)} boxes, {official.sum()} of them on the official test list")
     if FLAGS.split == "test":
@@ -150,34 +147,37 @@ def annotated_side(release: Path) -> int:
     return json.loads(marker.read_text())["image_size"] if marker.exists() else 1024
 
 
-def in_png_pixels(predicted: pd.DataFrame, path: str, release: Path, side: int) -> pd.DataFrame:
+def in_png_pixels(
+    predicted: pd.DataFrame, annotated: pd.DataFrame, side: int, path: str, release: Path
+) -> pd.DataFrame:
     """Returns predicted boxes in pixels of PNG files of side × side; warns of an unlikely unit."""
-    size, source = _BOX_IMAGE_SIZE.value, f"--box_image_size={_BOX_IMAGE_SIZE.value}"
+    size = _BOX_IMAGE_SIZE.value
     if "width" in predicted:
         if size is not None:
             raise UserError(
                 f"{path} has columns width and height, the size of the images of its boxes; "
                 "leave out --box_image_size"
             )
-        size, source = "columns", "the columns width and height"
-        drawn_in = predicted[["width", "height"]].to_numpy()
+        drawn_in, source = predicted[["width", "height"]].to_numpy(), "the columns width and height"
         predicted = predicted.drop(columns=["width", "height"])
-    elif size == "original":
-        drawn_in = original_sizes(release, predicted["image_name"].tolist())
     else:
-        sides = {None: [side], "fraction": [1]}.get(size) or size.split("x")
-        drawn_in = np.array([sides[0], sides[-1]], float)
+        drawn_in = given_size(size or str(side), predicted, release)
+        source = f"--box_image_size={size}" if size else f"the default --box_image_size={side}"
     scaled = scale_boxes(predicted, drawn_in, np.full(2, side))
-    extent = boxes_extent(scaled, side, side)
-    if extent and (extent.fraction > _FAR_OUTSIDE or (size is None and extent.fraction <= 0.5)):
-        remedy = f"give their size with --box_image_size, {side} if they are right"
+    if problem := unit_problem(scaled, annotated, side, side):
         print(
-            f"warning: {path}: in images of {side}×{side} pixels, boxes reach to "
-            f"{extent.right:.4g}×{extent.bottom:.4g} and seem to be in pixels of images of another "
-            f"size; {remedy if size is None else f'{source} seems to be wrong'}",
+            f"warning: {path}: by {source}, {problem}; that size of their images seems to be wrong",
             file=sys.stderr,
         )
     return scaled
+
+
+def given_size(size: str, predicted: pd.DataFrame, release: Path) -> np.ndarray:
+    """Returns width and height, (2,) or (N, 2), of images whose size is given as a flag's text."""
+    if size == "original":
+        return original_sizes(release, predicted["image_name"].tolist())
+    sides = ["1"] if size == "fraction" else size.split("x")
+    return np.array([float(sides[0]), float(sides[-1])])
 
 
 def write_scores(

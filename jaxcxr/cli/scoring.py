@@ -84,4 +84,4 @@ def score(
         release = read_release(given.release, require_images=False)
         for note in release.notes:
             print(f"note: {note}")
-        file(given[scored].value, Path(given.out), release)
+        file(str(given[scored].value), Path(given.out), release)

@@ -23,9 +23,7 @@ from jaxcxr.errors import UserError
 from jaxcxr.runs.experiment import Experiment
 from jaxcxr.training import distributed
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Name or path of a config."
-)
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Name or path of a config.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where jaxcxr prepare wrote.", required=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _STOPPED_STATUS = flags.DEFINE_integer(
