@@ -94,8 +94,8 @@ class Predictor:
             shapes = jax.eval_shape(model.init, jax.random.key(0), radiograph)
             square = config.data.get("square", "squash")
             Square.fit(1, 1, image_size, square)
-        except UserError:
-            raise
+        except UserError as error:
+            raise UserError(f"{workdir / 'config.json'}: {error}") from error
         except (AttributeError, TypeError, ValueError) as error:
             raise UserError(
                 f"{workdir / 'config.json'} is damaged ({error}); restore it or train again"
