@@ -2,36 +2,38 @@
 
 Of a run, on the test radiographs with annotated boxes of its prepared dataset:
 
-    python launch/evaluate_boxes.py --workdir runs/baseline --data_dir DIR
+    jaxcxr evaluate_boxes --workdir runs/baseline --data_dir DIR
 
 Of any system, from a CSV file (Image Index,Finding Label,x,y,w,h,score) and the release's lists:
 
-    python launch/evaluate_boxes.py --boxes FILE.csv --release DIR --out DIR
+    jaxcxr evaluate_boxes --boxes FILE.csv --release DIR --out DIR
 
-Boxes are in pixels of the release's PNG files. A file that has columns width and height, as the one
-of launch/predict.py, says which image size its boxes are in, and so does --box_image_size for
-others; such boxes are scaled to the PNG files.
+Boxes are in pixels of the release's PNG files. A file with columns width and height, as jaxcxr
+predict writes it, gives the size of the images that its boxes are in; for others --box_image_size
+does. Such boxes are scaled to the PNG files.
 
 Writes boxes.csv, annotated_boxes.csv, localization.csv, localization_intervals.csv and, by the
 published arithmetic with its faults (docs/scoring.md), localization_published.csv under
 WORKDIR/evaluation or --out; of a run also pointing_game.csv, and cases.npz for the report.
 """
 
+from __future__ import annotations
+
 # isort: split
-import dataclasses
 import functools
 import json
 import re
 import sys
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
 from absl import flags
 
+from jaxcxr.cli import scoring
 from jaxcxr.data.phantom import MARKER
-from jaxcxr.data.releases.nih import read_release
+from jaxcxr.data.releases.nih import Release
 from jaxcxr.data.releases.original_sizes import original_sizes
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
@@ -47,14 +49,12 @@ from jaxcxr.evaluation.published_protocol import published_boxes
 from jaxcxr.files import atomic_write, refuse_overwriting_inputs
 from jaxcxr.reporting.score_text import localization_text
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where launch/prepare.py wrote.")
-_BOXES = flags.DEFINE_string("boxes", None, "CSV file of any system.")
-_RELEASE = flags.DEFINE_string("release", None, "Folder of the release; its lists suffice.")
-_OUT = flags.DEFINE_string("out", None, "Folder for the scores of --boxes.")
-_SPLIT = flags.DEFINE_enum(
-    "split", "all", ["all", "test"], "Score all annotated boxes, or the official test list's only."
-)
+if TYPE_CHECKING:
+    from jaxcxr.data.pipeline import Data
+    from jaxcxr.inference.predictor import Predictor
+
+FLAGS = flags.FLAGS
+scoring.define_flags("boxes")
 _THRESHOLDS = flags.DEFINE_list(
     "threshold", ["180"], "Where heat maps of 0..255 are cut; several give boxes at each."
 )
@@ -74,21 +74,8 @@ _BOX_IMAGE_SIZE = flags.DEFINE_string(
     "from 0 to 1) or original (OriginalImage[Width,Height] of the metadata). Default: the PNG "
     "files' size.",
 )
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Radiographs at a time.", lower_bound=1)
-_BOOTSTRAPS = flags.DEFINE_integer("bootstraps", 1000, "Draws per interval.", 2, 1_000_000)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
 
 _PIXELS = re.compile(r"[1-9][0-9]{0,4}(x[1-9][0-9]{0,4})?")
-
-flags.register_multi_flags_validator(
-    ["workdir", "data_dir", "boxes", "release", "out"],
-    lambda given: (
-        {name for name, value in given.items() if value}
-        in ({"workdir", "data_dir"}, {"boxes", "release", "out"})
-    ),
-    message="give --workdir and --data_dir to score a run, "
-    "or --boxes, --release and --out to score a file",
-)
 
 
 @flags.validator("threshold", message="expected numbers from 0 to below 255, like 60,180")
@@ -107,26 +94,15 @@ def _is_image_size(text: str | None) -> bool:
 
 def main() -> None:
     """Scores a run or a file."""
-    if _WORKDIR.value and _DATA_DIR.value:
-        score_run(Path(_WORKDIR.value), _DATA_DIR.value)
-    elif _BOXES.value and _RELEASE.value and _OUT.value:
-        score_file(_BOXES.value, _RELEASE.value, Path(_OUT.value))
+    scoring.score("boxes", score_run, score_file)
 
 
-def score_run(workdir: Path, data_dir: str) -> None:
+def score_run(workdir: Path, predictor: Predictor, prepared: Data) -> None:
     """Scores the boxes and peaks of a network's heat maps."""
-    from jaxcxr import data
-    from jaxcxr.inference.predictor import Predictor, require_all_findings
     from jaxcxr.inference.prepared import annotated_cases, draw_boxes
     from jaxcxr.inference.scored_epochs import record_epoch
-    from jaxcxr.runs.workdir import read_variant, trained_on_other_data
 
-    predictor = Predictor.from_run(workdir)
-    require_all_findings(predictor)
-    prepared = data.load(data_dir, **dataclasses.asdict(read_variant(workdir)))
-    if remark := trained_on_other_data(workdir, prepared.facts):
-        print(f"note: {remark}")
-    cases = annotated_cases(predictor, prepared.test, _BATCH_SIZE.value)
+    cases = annotated_cases(predictor, prepared.test, FLAGS.batch_size)
     cuts = [float(text) for text in _THRESHOLDS.value]
     draw = functools.partial(
         heatmap_boxes,
@@ -146,12 +122,9 @@ def score_run(workdir: Path, data_dir: str) -> None:
     record_epoch(workdir, "boxes", predictor.epoch)
 
 
-def score_file(path: str, release_folder: str, out: Path) -> None:
+def score_file(path: str, out: Path, release: Release) -> None:
     """Scores the boxes in a CSV file against the annotated boxes of a release."""
     refuse_overwriting_inputs([out / "boxes.csv", out / "annotated_boxes.csv"], [path])
-    release = read_release(release_folder, require_images=False)
-    for note in release.notes:
-        print(f"note: {note}")
     predicted = tables.read_boxes(path, release.images["image_name"])
     people = release.images.loc[:, ["image_name", "patient", "official_split"]]
     annotated = release.boxes.merge(people, on="image_name", how="left")
@@ -160,11 +133,11 @@ def score_file(path: str, release_folder: str, out: Path) -> None:
     predicted = in_png_pixels(predicted, annotated, side, path, release.root)
     official = tables.on_test_list(predicted, release.images)
     print(f"{path}: {len(predicted)} boxes, {official.sum()} of them on the official test list")
-    if _SPLIT.value == "test":
+    if FLAGS.split == "test":
         predicted = predicted.loc[official]
         annotated = annotated.loc[annotated["official_split"] == "test"]
     if annotated.empty:
-        raise UserError(f"{release_folder}: no annotated boxes to compare with")
+        raise UserError(f"{release.root}: no annotated boxes to compare with")
     write_scores(annotated, predicted, out)
 
 
@@ -241,4 +214,4 @@ def write_scores(
 def intervals(outcome: Outcome, annotated: pd.DataFrame) -> pd.DataFrame:
     """Returns the intervals of all accuracies."""
     patients = annotated["patient"].to_numpy()
-    return localization_intervals(outcome, patients, bootstraps=_BOOTSTRAPS.value, seed=_SEED.value)
+    return localization_intervals(outcome, patients, bootstraps=FLAGS.bootstraps, seed=FLAGS.seed)
