@@ -22,19 +22,24 @@ from tqdm import tqdm
 
 from benchmarks.machine import describe
 
-FINE = "--config.model.head.stride=4"
 HEADS: dict[str, list[str]] = {
-    "Baseline, maximum": ["demo_baseline"],
-    "Baseline, average": ["demo_baseline", "--config.model.head.pooling=average"],
-    "Space attention": ["demo_baseline", "--config.model.head.name=SpaceAttention"],
-    "Attention gated": ["demo_baseline", "--config.model.head.name=AttentionGated"],
-    "PCAM": ["demo", "--config.model.head.name=PCAM", FINE],
-    "PYLON": ["demo", "--config.model.head.name=Pylon", "--config.model.head.decoder=attention"],
     "Log-sum-exp": ["demo"],
-    "Baseline, maximum, two stages": ["demo_baseline", "--config.model.backbone.blocks=(2,2)"],
+    "Baseline, maximum": ["demo_baseline"],
+    "Space attention": ["demo_baseline", "--config.model.head.name=SpaceAttention"],
+    "PCAM": ["demo", "--config.model.head.name=PCAM"],
+    "PYLON": ["demo", "--config.model.head.name=Pylon", "--config.model.head.decoder=attention"],
     "Log-sum-exp, three stages": ["demo", "--config.model.backbone.blocks=(2,2,2)"],
+    "Attention gated": ["demo_baseline", "--config.model.head.name=AttentionGated"],
+    "Baseline, average": ["demo_baseline", "--config.model.head.pooling=average"],
+    "Baseline, maximum, demo's recipe": [
+        "demo_baseline",
+        "--config.augmentation.horizontal_flip=True",
+        "--config.epochs=16",
+    ],
 }
 """Config and changed settings of each head."""
+
+NAMES = str.maketrans(" ", "_", ",'")
 
 SCORES = ["AUC", "pointing", "IoU > 0.1", "IoU > 0.3", "IoU > 0.5", "IoBB > 0.25", "IoBB > 0.5"]
 
@@ -88,7 +93,7 @@ def make_run(out: Path, head: str, seed: int, image_size: int) -> None:
 
 def run_folder(out: Path, head: str, seed: int) -> Path:
     """Returns the folder of a run."""
-    return out / "runs" / f"{head.lower().replace(',', '').replace(' ', '_')}_{seed}"
+    return out / "runs" / f"{head.lower().translate(NAMES)}_{seed}"
 
 
 def call(verb: str, *arguments: str, **flags: object) -> None:

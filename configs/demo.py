@@ -22,6 +22,7 @@ def get_config() -> Config:
     config.optimizer.learning_rate = 1e-3
     config.optimizer.cosine = True
     config.batch_size = 32
-    config.epochs = 12
+    config.augmentation.horizontal_flip = True
+    config.epochs = 16
     config.early_stopping.patience = config.epochs
     return config
