@@ -41,7 +41,7 @@ HEADS = {
     "ft": AttentionGated(aggregation="ft"),
     "PCAM": PCAM(),
     "LogSumExp": LogSumExp(stride=8, width=2),
-    "LogSumExp refined": LogSumExp(stride=16, width=2, decoder="refined"),
+    "LogSumExp refined": LogSumExp(stride=4, width=2, decoder="refined"),
     "Pylon": Pylon(width=2),
 }
 AGGREGATIONS = ("mean", "deep_sup", "ft")
