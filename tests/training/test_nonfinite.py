@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import jaxcxr as cxr
-from jaxcxr.runs.checkpoints import open_checkpoints, restore_latest
+from jaxcxr.runs.checkpoints import Checkpoints
+from jaxcxr.training.callbacks import Progress
+from jaxcxr.training.history import History
 from jaxcxr.training.losses import weighted_cross_entropy
 from jaxcxr.training.state import create_state, initial_variables
 from tests.tiny import make_split
@@ -99,8 +101,8 @@ def test_many_in_a_row_end_at_a_good_checkpoint_and_name_the_images(tiny_model, 
     good = train(tiny_model, Batches(left_out=(1, 3, 4, 5)))
     transformation = cxr.adam(1e-3).transformation(1, 1)
     variables = initial_variables(tiny_model, SIZE, seed=0)
-    with open_checkpoints(tmp_path) as opened:
-        restored = restore_latest(opened, create_state(variables, transformation, averaged=True))
+    state = create_state(variables, transformation, averaged=True)
+    restored = Checkpoints(tmp_path).restore_latest(Progress(state, History(), 1, {}))
     jax.tree.map(np.testing.assert_array_equal, restored.state.evaluated, good.variables)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import shutil
@@ -16,9 +17,9 @@ import numpy as np
 import jaxcxr as cxr
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.models import classifier_config
-from jaxcxr.runs import checkpoints
-from jaxcxr.runs.checkpoints import Restored
+from jaxcxr.runs.checkpoints import Checkpoints
 from jaxcxr.runs.workdir import claim_workdir
+from jaxcxr.training.callbacks import Progress
 from jaxcxr.training.history import History
 from jaxcxr.training.state import TrainState, create_state, initial_variables
 from tests.torture.fuzzing.damage import Rng, any_damage, pick
@@ -50,9 +51,9 @@ def original() -> Path:
     """Returns the folder of a run of three epochs, the best of which is the second."""
     workdir = Path(tempfile.mkdtemp(prefix="run-"))
     claim_workdir(workdir, CONFIG)
-    with checkpoints.open_checkpoints(workdir, keep=EPOCHS) as opened:
+    with contextlib.closing(Checkpoints(workdir, keep=EPOCHS)) as opened:
         for epoch in range(1, EPOCHS + 1):
-            checkpoints.save(opened, state_of(epoch), history_of(epoch), settings=CONFIG)
+            opened.save(Progress(state_of(epoch), history_of(epoch), EPOCHS, CONFIG))
     return workdir
 
 
@@ -64,9 +65,9 @@ def copied(folder: Path) -> Path:
 def restoring(run: Path, kind: str, changed: set[int]) -> Trial:
     """Returns the resume of a training: an epoch that was not changed must serve."""
 
-    def restore() -> Restored | None:
-        with checkpoints.open_checkpoints(run) as opened:
-            return checkpoints.restore_latest(opened, state_of(1))
+    def restore() -> Progress | None:
+        with contextlib.closing(Checkpoints(run)) as opened:
+            return opened.restore_latest(Progress(state_of(1), History(), EPOCHS, CONFIG))
 
     return Trial(f"run, {kind}, train", restore, wrong_state, len(changed) < EPOCHS)
 
@@ -77,7 +78,7 @@ def predicting(run: Path, kind: str, changed: set[int]) -> Trial:
     return Trial(f"run, {kind}, predict", read, wrong_network, not changed)
 
 
-def wrong_state(found: Restored | None) -> str | None:
+def wrong_state(found: Progress | None) -> str | None:
     """Returns what is wrong with a state that should be the one saved after an epoch."""
     if found is None:
         return "no checkpoint was found"
@@ -110,7 +111,7 @@ def damaged(rng: Rng, folder: Path) -> Trial:
         files = sorted(path for path in place.rglob("*") if path.is_file())
         if not files:
             continue
-        manifests = [path for path in files if path.name == "manifest.json"]
+        manifests = [path for path in files if path.name in ("SHA256SUMS", "_CHECKPOINT_METADATA")]
         path = pick(rng, manifests if manifests and rng.random() < 0.2 else files)
         content = path.read_bytes()
         way, other = any_damage(rng, content) if content else ("filled", b"?")
