@@ -291,8 +291,8 @@ def _read_run(path: Path, settings: Mapping[str, Any] | None = None) -> dict[str
             f"{importlib.metadata.version('jaxcxr')}, which reads format {FORMAT}. Use that "
             "version for this run, or train in another folder"
         )
-    both = settings and run["settings"]
-    if both and (different := different_settings(run["settings"], settings)):
+    different = different_settings(run["settings"], settings or run["settings"])
+    if run["settings"] and different:
         raise UserError(
             f"{path} is of a run with other settings: {'; '.join(different)}. Name a new folder, "
             "use the settings of that run, or restore its config.json",

@@ -132,7 +132,6 @@ def default_config() -> Config:
             "checkpoint_every": 0,  # steps; 0: at the end of each epoch alone
             "keep_checkpoints": 2,  # of the latest, beside the best epoch's
             "nonfinite_patience": 10,  # steps in a row that may be skipped
-            "debug_nonfinite": False,  # True: stop at the first, name the layer
         }
     )
 
@@ -224,7 +223,6 @@ class Experiment:
             initial_weights=starting_weights(self.initial_weights),
             frozen=self.config.frozen,
             augmentation=self.augmentation,
-            debug_nonfinite=self.config.debug_nonfinite,
             callbacks=[
                 self.early_stopping,
                 StopOnSignals(),

@@ -28,7 +28,6 @@ _MAY_CHANGE = frozenset(
         "checkpoint_every",
         "keep_checkpoints",
         "nonfinite_patience",
-        "debug_nonfinite",
         "data_placement",
         "metrics",
         "steps_per_dispatch",

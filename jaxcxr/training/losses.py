@@ -92,6 +92,23 @@ def focal_loss(
     return _mean_over_images(losses, _rows(logits, mask))
 
 
+def same_partial(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the same object for equal partials of a loss, so that it is compiled once."""
+    if not isinstance(loss, functools.partial):
+        return loss
+    try:
+        return _partial(loss.func, loss.args, tuple(sorted(loss.keywords.items())))
+    except TypeError:  # an argument that cannot be hashed
+        return loss
+
+
+@functools.lru_cache(maxsize=16)
+def _partial(
+    function: Callable[..., Any], args: tuple[Any, ...], keywords: tuple[tuple[str, Any], ...]
+) -> Callable[..., Any]:
+    return functools.partial(function, *args, **dict(keywords))
+
+
 def loss_identity(loss: Callable[..., Any]) -> str:
     """Returns the name of a loss with its settings, by which a resumed training recognizes it.
 

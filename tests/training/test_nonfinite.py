@@ -112,28 +112,3 @@ def test_the_row_goes_on_over_the_end_of_an_epoch(tiny_model):
         train(tiny_model, data, epochs=2, nonfinite_patience=3)
     run = train(tiny_model, data, epochs=2, nonfinite_patience=4)
     assert run.history["skipped_steps"] == [3, 3]
-
-
-def test_the_first_layer_is_named_when_asked(tiny_model):
-    """An infinite weight of stage 2: what comes before it is finite, all that follows is not."""
-    start = initial_variables(tiny_model, SIZE, seed=0)
-
-    def spoil(path, leaf):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        return leaf.at[0].set(jnp.inf) if name.startswith("params/backbone/stage2") else leaf
-
-    spoilt = jax.tree_util.tree_map_with_path(spoil, start)
-    message = r"step 1 of epoch 1 \(0_0\.png.*\): the output of backbone/stage2\S* .* is the first"
-    with pytest.raises(cxr.UserError, match=message):
-        train(tiny_model, Batches(), initial_weights=spoilt, debug_nonfinite=True)
-
-
-def test_the_loss_is_named_where_every_layer_is_finite(tiny_model):
-    with pytest.raises(cxr.UserError, match=r"step 3 of .*: the loss is the first"):
-        train(tiny_model, Batches(bad=(2,)), debug_nonfinite=True)
-
-
-def test_a_gradient_is_named_where_the_loss_is_finite(tiny_model):
-    loss = loss_with(root_of_zero)
-    with pytest.raises(cxr.UserError, match=r"step 3 of .*: the gradient of \S+ is the first"):
-        train(tiny_model, Batches(bad=(2,)), debug_nonfinite=True, loss=loss)
