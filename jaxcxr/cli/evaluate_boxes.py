@@ -2,40 +2,42 @@
 
 Of a run, on the test radiographs with annotated boxes of its prepared dataset:
 
-    python launch/evaluate_boxes.py --workdir runs/baseline --data_dir DIR
+    jaxcxr evaluate_boxes --workdir runs/baseline --data_dir DIR
 
 Of any system, from a CSV file (Image Index,Finding Label,x,y,w,h,score) and the release's lists:
 
-    python launch/evaluate_boxes.py --boxes FILE.csv --release DIR --out DIR
+    jaxcxr evaluate_boxes --boxes FILE.csv --release DIR --out DIR
 
-Boxes are in pixels of the release's PNG files. A file that has columns width and height, as the one
-of launch/predict.py, says which image size its boxes are in, and so does --box_image_size for
-others; such boxes are scaled to the PNG files.
+Boxes are in pixels of the release's PNG files. A file with columns width and height, as jaxcxr
+predict writes it, gives the size of the images that its boxes are in; for others --box_image_size
+does. Such boxes are scaled to the PNG files.
 
 Writes boxes.csv, annotated_boxes.csv, localization.csv, localization_intervals.csv and, by the
 published arithmetic with its faults (docs/scoring.md), localization_published.csv under
 WORKDIR/evaluation or --out; of a run also pointing_game.csv, and cases.npz for the report.
 """
 
+from __future__ import annotations
+
 # isort: split
-import dataclasses
 import functools
 import json
 import re
 import sys
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
 from absl import flags
 
+from jaxcxr.cli import scoring
 from jaxcxr.data.phantom import MARKER
-from jaxcxr.data.releases.nih import read_release
+from jaxcxr.data.releases.nih import Release
 from jaxcxr.data.releases.original_sizes import original_sizes
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
-from jaxcxr.evaluation.box_units import Extent, boxes_extent, scale_boxes
+from jaxcxr.evaluation.box_units import scale_boxes, unit_problem
 from jaxcxr.evaluation.boxes import RegionChoice, check_thresholds, heatmap_boxes
 from jaxcxr.evaluation.localization import pointing_game, score_boxes
 from jaxcxr.evaluation.outcome import (
@@ -47,14 +49,12 @@ from jaxcxr.evaluation.published_protocol import published_boxes
 from jaxcxr.files import atomic_write, refuse_overwriting_inputs
 from jaxcxr.reporting.score_text import localization_text
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where launch/prepare.py wrote.")
-_BOXES = flags.DEFINE_string("boxes", None, "CSV file of any system.")
-_RELEASE = flags.DEFINE_string("release", None, "Folder of the release; its lists suffice.")
-_OUT = flags.DEFINE_string("out", None, "Folder for the scores of --boxes.")
-_SPLIT = flags.DEFINE_enum(
-    "split", "all", ["all", "test"], "Score all annotated boxes, or the official test list's only."
-)
+if TYPE_CHECKING:
+    from jaxcxr.data.pipeline import Data
+    from jaxcxr.inference.predictor import Predictor
+
+FLAGS = flags.FLAGS
+scoring.define_flags("boxes")
 _THRESHOLDS = flags.DEFINE_list(
     "threshold", ["180"], "Where heat maps of 0..255 are cut; several give boxes at each."
 )
@@ -74,21 +74,8 @@ _BOX_IMAGE_SIZE = flags.DEFINE_string(
     "from 0 to 1) or original (OriginalImage[Width,Height] of the metadata). Default: the PNG "
     "files' size.",
 )
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Radiographs at a time.", lower_bound=1)
-_BOOTSTRAPS = flags.DEFINE_integer("bootstraps", 1000, "Draws per interval.", 2, 1_000_000)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
 
 _PIXELS = re.compile(r"[1-9][0-9]{0,4}(x[1-9][0-9]{0,4})?")
-
-flags.register_multi_flags_validator(
-    ["workdir", "data_dir", "boxes", "release", "out"],
-    lambda given: (
-        {name for name, value in given.items() if value}
-        in ({"workdir", "data_dir"}, {"boxes", "release", "out"})
-    ),
-    message="give --workdir and --data_dir to score a run, "
-    "or --boxes, --release and --out to score a file",
-)
 
 
 @flags.validator("threshold", message="expected numbers from 0 to below 255, like 60,180")
@@ -105,32 +92,17 @@ def _is_image_size(text: str | None) -> bool:
     return text in (None, "fraction", "original") or _PIXELS.fullmatch(text) is not None
 
 
-_FAR_OUTSIDE = 1.05
-"""Part of the image's side at which a box ends that other systems' rounding does not explain."""
-
-
 def main() -> None:
     """Scores a run or a file."""
-    if _WORKDIR.value and _DATA_DIR.value:
-        score_run(Path(_WORKDIR.value), _DATA_DIR.value)
-    elif _BOXES.value and _RELEASE.value and _OUT.value:
-        score_file(_BOXES.value, _RELEASE.value, Path(_OUT.value))
+    scoring.score("boxes", score_run, score_file)
 
 
-def score_run(workdir: Path, data_dir: str) -> None:
+def score_run(workdir: Path, predictor: Predictor, prepared: Data) -> None:
     """Scores the boxes and peaks of a network's heat maps."""
-    from jaxcxr import data
-    from jaxcxr.inference.predictor import Predictor, require_all_findings
     from jaxcxr.inference.prepared import annotated_cases, draw_boxes
     from jaxcxr.inference.scored_epochs import record_epoch
-    from jaxcxr.runs.workdir import read_variant, trained_on_other_data
 
-    predictor = Predictor.from_run(workdir)
-    require_all_findings(predictor)
-    prepared = data.load(data_dir, **dataclasses.asdict(read_variant(workdir)))
-    if remark := trained_on_other_data(workdir, prepared.facts):
-        print(f"note: {remark}")
-    cases = annotated_cases(predictor, prepared.test, _BATCH_SIZE.value)
+    cases = annotated_cases(predictor, prepared.test, FLAGS.batch_size)
     cuts = [float(text) for text in _THRESHOLDS.value]
     draw = functools.partial(
         heatmap_boxes,
@@ -150,25 +122,22 @@ def score_run(workdir: Path, data_dir: str) -> None:
     record_epoch(workdir, "boxes", predictor.epoch)
 
 
-def score_file(path: str, release_folder: str, out: Path) -> None:
+def score_file(path: str, out: Path, release: Release) -> None:
     """Scores the boxes in a CSV file against the annotated boxes of a release."""
     refuse_overwriting_inputs([out / "boxes.csv", out / "annotated_boxes.csv"], [path])
-    release = read_release(release_folder, require_images=False)
-    for note in release.notes:
-        print(f"note: {note}")
     predicted = tables.read_boxes(path, release.images["image_name"])
     people = release.images.loc[:, ["image_name", "patient", "official_split"]]
     annotated = release.boxes.merge(people, on="image_name", how="left")
     side = _PNG_SIZE.value or annotated_side(release.root)
     annotated = annotated.assign(width=side, height=side)
-    predicted = in_png_pixels(predicted, path, release.root, side)
+    predicted = in_png_pixels(predicted, annotated, side, path, release.root)
     official = tables.on_test_list(predicted, release.images)
     print(f"{path}: {len(predicted)} boxes, {official.sum()} of them on the official test list")
-    if _SPLIT.value == "test":
+    if FLAGS.split == "test":
         predicted = predicted.loc[official]
         annotated = annotated.loc[annotated["official_split"] == "test"]
     if annotated.empty:
-        raise UserError(f"{release_folder}: no annotated boxes to compare with")
+        raise UserError(f"{release.root}: no annotated boxes to compare with")
     write_scores(annotated, predicted, out)
 
 
@@ -178,7 +147,9 @@ def annotated_side(release: Path) -> int:
     return json.loads(marker.read_text())["image_size"] if marker.exists() else 1024
 
 
-def in_png_pixels(predicted: pd.DataFrame, path: str, release: Path, side: int) -> pd.DataFrame:
+def in_png_pixels(
+    predicted: pd.DataFrame, annotated: pd.DataFrame, side: int, path: str, release: Path
+) -> pd.DataFrame:
     """Returns predicted boxes in pixels of PNG files of side × side; warns of an unlikely unit."""
     size = _BOX_IMAGE_SIZE.value
     if "width" in predicted:
@@ -187,46 +158,26 @@ def in_png_pixels(predicted: pd.DataFrame, path: str, release: Path, side: int) 
                 f"{path} has columns width and height, the size of the images of its boxes; "
                 "leave out --box_image_size"
             )
-        drawn_in = predicted[["width", "height"]].to_numpy()
-        scaled = scale_boxes(predicted, drawn_in, np.full(2, side))
-        warn_of_wrong_size(scaled, path, side, "the columns width and height")
-        return scaled.drop(columns=["width", "height"])
-    if size is None:
-        if (extent := boxes_extent(predicted, side, side)) and (
-            extent.fraction <= 0.5 or extent.fraction > _FAR_OUTSIDE
-        ):
-            print(f"warning: {path}: {unit_warning(extent, side)}", file=sys.stderr)
-        return predicted
-    if size == "original":
-        drawn_in = original_sizes(release, predicted["image_name"].tolist())
+        drawn_in, source = predicted[["width", "height"]].to_numpy(), "the columns width and height"
+        predicted = predicted.drop(columns=["width", "height"])
     else:
-        sides = ["1"] if size == "fraction" else size.split("x")
-        drawn_in = np.array([float(sides[0]), float(sides[-1])])
+        drawn_in = given_size(size or str(side), predicted, release)
+        source = f"--box_image_size={size}" if size else f"the default --box_image_size={side}"
     scaled = scale_boxes(predicted, drawn_in, np.full(2, side))
-    warn_of_wrong_size(scaled, path, side, f"--box_image_size={size}")
+    if problem := unit_problem(scaled, annotated, side, side):
+        print(
+            f"warning: {path}: by {source}, {problem}; that size of their images seems to be wrong",
+            file=sys.stderr,
+        )
     return scaled
 
 
-def warn_of_wrong_size(scaled: pd.DataFrame, path: str, side: int, source: str) -> None:
-    """Warns of boxes that were scaled by a size of their images that cannot be right."""
-    if (extent := boxes_extent(scaled, side, side)) and extent.fraction > _FAR_OUTSIDE:
-        print(
-            f"warning: {path}: by {source}, boxes reach to {extent.fraction:.4g} times the side "
-            "of their image; that size seems to be wrong",
-            file=sys.stderr,
-        )
-
-
-def unit_warning(extent: Extent, side: int) -> str:
-    """Returns the text of the warning about boxes that seem to be in another unit."""
-    reach = f"{extent.right:.4g}×{extent.bottom:.4g}"
-    size, place = "larger", f"boxes reach to {reach} in"
-    if extent.fraction <= 0.5:
-        size, place = "smaller", f"all boxes lie within {reach} of"
-    return (
-        f"{place} images of {side}×{side} pixels and seem to be in pixels of {size} images; "
-        f"give their size with --box_image_size, or --box_image_size={side} if they are right"
-    )
+def given_size(size: str, predicted: pd.DataFrame, release: Path) -> np.ndarray:
+    """Returns width and height, (2,) or (N, 2), of images whose size is given as a flag's text."""
+    if size == "original":
+        return original_sizes(release, predicted["image_name"].tolist())
+    sides = ["1"] if size == "fraction" else size.split("x")
+    return np.array([float(sides[0]), float(sides[-1])])
 
 
 def write_scores(
@@ -263,4 +214,4 @@ def write_scores(
 def intervals(outcome: Outcome, annotated: pd.DataFrame) -> pd.DataFrame:
     """Returns the intervals of all accuracies."""
     patients = annotated["patient"].to_numpy()
-    return localization_intervals(outcome, patients, bootstraps=_BOOTSTRAPS.value, seed=_SEED.value)
+    return localization_intervals(outcome, patients, bootstraps=FLAGS.bootstraps, seed=FLAGS.seed)

@@ -1,20 +1,20 @@
 """Predicts new radiographs: the probability of each finding, and where it is seen.
 
-python launch/predict.py --workdir runs/baseline --out predictions a.png scans/ "more/*.dcm"
+jaxcxr predict --workdir runs/baseline --out predictions a.png scans/ "more/*.dcm"
 
 Takes PNG, JPEG and DICOM files (pip install 'jaxcxr[dicom]'), folders and patterns. Writes under
 --out:
 
-    predictions.csv  Image Index and the probability of each finding, for launch/evaluate_auc.py
+    predictions.csv  Image Index and the probability of each finding, for jaxcxr evaluate_auc
     findings.csv     per image and finding: probability, operating point, whether the probability
                      reaches it, calibrated probability and the overlay (empty where there is none)
-    boxes.csv        boxes of the findings shown, pixels of the original, for evaluate_boxes.py
+    boxes.csv        boxes of the findings shown, pixels of the original, for jaxcxr evaluate_boxes
     overlays/        heat map and boxes over the radiograph, one PNG per image and finding shown
     skipped.csv      the files that cannot be used, and why
     about.json       the run, its network and epoch, notes on the files (lateral view, window left
                      out, …), and whether the run was trained on synthetic radiographs
 
-Operating points and calibration are those that launch/evaluate_auc.py found for the run; without
+Operating points and calibration are those that jaxcxr evaluate_auc found for the run; without
 them these columns are empty. Shown are the findings that reach their operating point, or else the
 most probable one, or those of --findings. Files of one name in several folders are named with their
 folders.
@@ -37,6 +37,7 @@ from absl import flags
 from PIL import Image
 from tqdm import tqdm
 
+from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.boxes import RegionChoice
@@ -66,6 +67,8 @@ _STAGE = flags.DEFINE_integer("stage", None, "Of Grad-CAM: the backbone's, from 
 _FLIP = flags.DEFINE_bool("flip", False, "Average with the mirror image.")
 _SAVE_HEATMAPS = flags.DEFINE_bool("save_heatmaps", False, "Write heatmaps/NAME.npz, too.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Radiographs at a time.", lower_bound=1)
+
+define_import_flag()
 
 _TABLES = ("predictions.csv", "findings.csv", "boxes.csv", "skipped.csv")
 """The last is written first, and removed last."""
@@ -160,7 +163,7 @@ def require_own_tables(out: Path) -> None:
     *others, skipped = map(out.joinpath, _TABLES)
     for path in others:
         if path.exists() and not skipped.exists():
-            raise UserError(f"{path} was not written by launch/predict.py; name another --out")
+            raise UserError(f"{path} was not written by jaxcxr predict; name another --out")
 
 
 def remove_earlier(out: Path) -> None:

@@ -2,45 +2,53 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import pandas as pd
 
 from jaxcxr.evaluation.outcome import corners
 
+_OUTSIDE = 1.05
+"""Part of the image's side at which a box ends that rounding does not explain."""
 
-class Extent(NamedTuple):
-    """How far boxes reach from the image's left and upper edge.
-
-    Attributes:
-        right: Greatest x + w.
-        bottom: Greatest y + h.
-        fraction: The greater of the two as a part of the image's width or height.
-    """
-
-    right: float
-    bottom: float
-    fraction: float
+_ALIKE = (0.85, 1 / 0.85)
+"""Between boxes in one unit: also poor predictions lie about the middle of the image."""
 
 
-def boxes_extent(boxes: pd.DataFrame, width: float, height: float) -> Extent | None:
-    """Returns how far boxes reach, None without boxes.
+def unit_problem(
+    predicted: pd.DataFrame, annotated: pd.DataFrame, width: float, height: float
+) -> str | None:
+    """Returns why predicted boxes seem to be in pixels of images of another size, or None.
 
-    Annotated boxes of a release reach nearly to the edges. Where no box passes half of the image
-    (`fraction` at most 0.5) or one ends far outside (above 1), the boxes seem to be in the pixels
-    of images of another size.
+    They do when one ends far outside the image, or when, along both axes, the centers of the
+    predicted boxes are on average at 0.85 times the position, or less, of those of the annotated
+    boxes of the same images and findings, or at 1 / 0.85 times the position or more.
 
     Args:
-        boxes: x, y, w, h.
-        width: Width of the images in the unit that the boxes should have, pixels.
-        height: Height of them.
+        predicted: image_name, finding, x, y, w, h.
+        annotated: The same columns, in the unit that the predicted boxes should have.
+        width: Width of the images in that unit.
+        height: Height of the images in that unit.
     """
-    if boxes.empty:
+    if predicted.empty:
         return None
-    x, y, w, h = corners(boxes).T
-    right, bottom = float((x + w).max()), float((y + h).max())
-    return Extent(right, bottom, max(right / width, bottom / height))
+    x, y, w, h = corners(predicted).T
+    reach = max((x + w).max() / width, (y + h).max() / height)
+    if reach > _OUTSIDE:
+        return f"boxes end at {reach:.4g} times the side of their image"
+    pairs = predicted.merge(annotated, on=["image_name", "finding"], suffixes=("", "_true"))
+    if pairs.empty:
+        return None
+    across, down = (
+        (2 * pairs[start] + pairs[length]).sum()
+        / (2 * pairs[f"{start}_true"] + pairs[f"{length}_true"]).sum()
+        for start, length in ("xw", "yh")
+    )
+    if max(across, down) > _ALIKE[0] and min(across, down) < _ALIKE[1]:
+        return None
+    return (
+        f"centers of boxes are at {across:.2g} (x) and {down:.2g} (y) times the position of those "
+        "of the annotated boxes"
+    )
 
 
 def scale_boxes(boxes: pd.DataFrame, drawn_in: np.ndarray, target: np.ndarray) -> pd.DataFrame:
