@@ -41,15 +41,12 @@ class _RunFolder(Callback):
         Raises:
             UserError: Another run has the folder, or it cannot be written to.
         """
-        self._acquire()
+        if self._lock is None and is_primary_process():
+            self._lock = acquire(self.workdir)
         try:
             yield
         finally:
             self._release()
-
-    def _acquire(self) -> None:
-        if self._lock is None and is_primary_process():
-            self._lock = acquire(self.workdir)
 
     def _release(self) -> None:
         lock, self._lock = self._lock, None
@@ -57,17 +54,17 @@ class _RunFolder(Callback):
             lock.release()
 
     def _open(self, settings: Mapping[str, Any]) -> Checkpoints:
-        self._acquire()
         if is_primary_process():
+            self._lock = self._lock or acquire(self.workdir)
             claim_workdir(self.workdir, settings)
         self._checkpoints = Checkpoints(self.workdir, **self._settings)
         return self._checkpoints
 
-    def _save(self, progress: Progress, *, model_only: bool = False) -> None:
+    def _save(self, *, model_only: bool = False) -> None:
         assert self._checkpoints is not None, "the folder is opened before the first epoch"
         if self._lock is not None:
             self._lock.check()
-        self._checkpoints.save(progress, model_only=model_only)
+        self._checkpoints.save(self.progress, model_only=model_only)
 
     def on_train_end(self) -> None:
         """Waits until everything is on disk.
@@ -75,12 +72,12 @@ class _RunFolder(Callback):
         Raises:
             UserError: The last checkpoint cannot be written.
         """
+        opened, self._checkpoints = self._checkpoints, None
         try:
-            if self._checkpoints is not None:
-                self._checkpoints.close()
+            if opened is not None:
+                opened.close()
         finally:
             self._release()
-            self._checkpoints = None
 
 
 class BackupAndRestore(_RunFolder):
@@ -116,13 +113,10 @@ class BackupAndRestore(_RunFolder):
             UserError: The folder is in use, or of another run; all its checkpoints are damaged.
         """
         restored = self._open(progress.settings).restore_latest(progress)
-        self._saved = None
-        if restored is None:
-            return progress
-        self._saved = (len(restored.history), restored.unfinished.steps)
-        if is_primary_process():
+        self._saved = restored and _position(restored)
+        if restored is not None and is_primary_process():
             tqdm.write(f"{self.workdir}: {_words(restored)}")
-        return restored
+        return restored or progress
 
     def pauses_after(self, step: int) -> bool:
         """Pauses where a checkpoint is due."""
@@ -134,10 +128,9 @@ class BackupAndRestore(_RunFolder):
         Raises:
             UserError: This checkpoint or the one before cannot be written; the folder is gone.
         """
-        position = (len(self.progress.history), self.progress.unfinished.steps)
-        if position != self._saved:
-            self._save(self.progress)
-            self._saved = position
+        if self._saved != _position(self.progress):
+            self._save()
+            self._saved = _position(self.progress)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Saves the epoch.
@@ -203,7 +196,7 @@ class ModelCheckpoint(_RunFolder):
         """
         best = self.progress.history.best_epoch(self.monitor, self.mode)
         if not self.save_best_only or best == epoch:
-            self._save(self.progress, model_only=True)
+            self._save(model_only=True)
 
 
 class StopOnSignals(Callback):
@@ -238,9 +231,13 @@ class StopOnSignals(Callback):
         self._watch.stop()
 
 
+def _position(progress: Progress) -> tuple[int, int]:
+    """Returns the number of epochs done, and of steps of the next one."""
+    return len(progress.history), progress.unfinished.steps
+
+
 def _words(restored: Progress) -> str:
-    """Returns the state of a restored training, for the terminal."""
-    done, steps, epochs = len(restored.history), restored.unfinished.steps, restored.epochs
+    (done, steps), epochs = _position(restored), restored.epochs
     if steps:
         return f"{done} of {epochs} epochs and {steps} steps of the next are done; resuming"
     more = "resuming" if done < epochs else "raise epochs for more"

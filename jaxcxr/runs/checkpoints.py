@@ -96,9 +96,8 @@ class Checkpoints:
 
     def _open(self) -> ocp.CheckpointManager:
         make_folder(self.folder)
-        for leftover in self.folder.glob(f"*{_TEMPORARY}*"):  # of a killed process
-            shutil.rmtree(leftover, ignore_errors=True)
-        self._remove_deleted()
+        for leftover in (*self.folder.glob(f"*{_TEMPORARY}*"), self.folder / _DELETED):
+            shutil.rmtree(leftover, ignore_errors=True)  # of a killed process
         for name in ("absl", "asyncio"):
             logging.getLogger(name).addFilter(_is_not_orbax)
         options = ocp.CheckpointManagerOptions(
@@ -118,13 +117,10 @@ class Checkpoints:
         lines = [f"{_sha256(path)}  {path.relative_to(folder)}\n" for path in files]
         (folder / _CHECKSUMS).write_text("".join(lines))
 
-    def _remove_deleted(self) -> None:
-        shutil.rmtree(self.folder / _DELETED, ignore_errors=True)
-
     def _wait(self, manager: ocp.CheckpointManager) -> None:
         with _one_line(self._pending):
             manager.wait_until_finished()
-        self._remove_deleted()
+        shutil.rmtree(self.folder / _DELETED, ignore_errors=True)
 
     def close(self) -> None:
         """Waits until everything is written.
@@ -287,9 +283,8 @@ def _read_run(path: Path, settings: Mapping[str, Any] | None = None) -> dict[str
         run = _read(path, run=ocp.args.JsonRestore())["run"]  # pyright: ignore[reportCallIssue]
     if run["format"] != FORMAT:
         raise UserError(
-            f"{path} has format {run['format']}, written by jaxcxr {run['jaxcxr']}; this is jaxcxr "
-            f"{importlib.metadata.version('jaxcxr')}, which reads format {FORMAT}. Use that "
-            "version for this run, or train in another folder"
+            f"{path} has format {run['format']}, written by jaxcxr {run['jaxcxr']}; expected "
+            f"{FORMAT}. Use that version for this run, or train in another folder"
         )
     different = different_settings(run["settings"], settings or run["settings"])
     if run["settings"] and different:

@@ -232,25 +232,18 @@ class TensorBoard(Callback):
 
 
 @dataclasses.dataclass(frozen=True)
-class LearningRateLogger(Callback):
-    """Prints the learning rate after the first epoch and after each in which it changed."""
-
-    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Prints the epoch's rate, where it is known and has changed."""
-        rates = [record.get("learning_rate") for record in self.progress.history.epochs]
-        if is_primary_process() and rates[-1] is not None and rates[-2:-1] != rates[-1:]:
-            tqdm.write(f"learning rate of epoch {epoch}: {rates[-1]:.3g}")
-
-
-@dataclasses.dataclass(frozen=True)
 class ProgressLine(Callback):
-    """Prints one line per epoch: losses, metrics, speed, and whether it is the best so far."""
+    """Prints a line per epoch: losses, metrics, speed, a new learning rate, the best so far."""
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Prints the epoch's line."""
         parts = [f"epoch {epoch:>2}/{self.progress.epochs}", f"loss {logs['loss']:.4f}"]
         parts += [f"{name} {logs[name]:.4f}" for name in logs if name.startswith("val_")]
         parts += [f"{logs['images_per_second']:.0f} images/s", f"{logs['seconds']:.0f} s"]
+        if (rate := logs.get("learning_rate")) is not None and (
+            epoch == 1 or rate != self.progress.history["learning_rate"][-2]
+        ):
+            parts.append(f"learning rate {rate:.3g}")
         if logs["skipped_steps"]:
             parts.append(f"{int(logs['skipped_steps'])} steps skipped, their loss not finite")
         if self.progress.history.best_epoch() == epoch:

@@ -29,8 +29,9 @@ from jaxcxr.training.feeding import (
     make_resident,
 )
 from jaxcxr.training.history import History, UnfinishedEpoch
+from jaxcxr.training.identity import identity
 from jaxcxr.training.loop import Training, train
-from jaxcxr.training.losses import loss_identity, same_partial, weighted_cross_entropy
+from jaxcxr.training.losses import same_partial, weighted_cross_entropy
 from jaxcxr.training.objective import COMPUTE_DTYPES, ComputeDtype, Loss, Objective
 from jaxcxr.training.optimizers import (
     Adam,
@@ -216,7 +217,7 @@ def _settings(
         "augmentation": dataclasses.asdict(objective.augmentation or Augmentation()),
         "compute_dtype": objective.compute_dtype,
         "frozen": list(objective.frozen),
-        "loss_function": loss_identity(objective.loss),
+        "loss_function": identity(objective.loss),
         "optimizer": optimizer_identity(training.optimizer),
         "seed": objective.seed,
         "batch_size": training.batch_size,

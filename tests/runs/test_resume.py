@@ -13,7 +13,8 @@ import jaxcxr as cxr
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.history import UnfinishedEpoch
-from jaxcxr.training.losses import focal_loss, loss_identity
+from jaxcxr.training.identity import identity
+from jaxcxr.training.losses import focal_loss
 from jaxcxr.training.state import initial_variables
 from tests.tiny import make_split
 
@@ -167,7 +168,7 @@ def test_resuming_with_another_loss_or_other_weights_is_refused(
 
 
 def test_settings_equal_to_the_defaults_are_the_same_loss():
-    assert loss_identity(functools.partial(focal_loss, label_smoothing=0.0)) == "focal_loss"
+    assert identity(functools.partial(focal_loss, label_smoothing=0.0)) == "focal_loss"
 
 
 def test_the_best_weights_are_the_runs_when_asked_for_also_after_a_restart(tiny_model, tmp_path):
@@ -216,7 +217,7 @@ def test_a_run_without_a_finite_validation_loss_has_no_usable_epoch(tiny_model, 
     run = train(tiny_model, cxr.BackupAndRestore(tmp_path), loss=diverged, verbose=True)
     assert run.history.best_epoch() is None
     assert "best so far" not in capsys.readouterr().out
-    with pytest.raises(cxr.UserError, match="has no usable epoch: its validation loss is not fin"):
+    with pytest.raises(cxr.UserError, match="no finished epoch with a finite val_loss"):
         Predictor.from_run(tmp_path)
 
 
@@ -242,11 +243,11 @@ def test_lambdas_and_closures_of_the_same_name_are_different_losses():
     def scaled(factor):
         return lambda logits, labels, mask: factor * logits.mean()
 
-    assert loss_identity(scaled(1.0)) == loss_identity(scaled(1.0))
-    assert loss_identity(scaled(1.0)) != loss_identity(scaled(2.0))
+    assert identity(scaled(1.0)) == identity(scaled(1.0))
+    assert identity(scaled(1.0)) != identity(scaled(2.0))
     one, other = lambda x, y, m: x.mean(), lambda x, y, m: x.sum()
     assert one.__qualname__ == other.__qualname__
-    assert loss_identity(one) != loss_identity(other)
+    assert identity(one) != identity(other)
 
 
 def test_the_best_epoch_of_a_model_checkpoint_is_that_of_its_monitor(tiny_model, tmp_path):

@@ -406,19 +406,10 @@ assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTE
 
 
 def test_learning_rate_is_printed_when_it_changes(tiny_model, capsys):
-    cxr.fit(
-        tiny_model,
-        make_split(16),
-        epochs=4,
-        batch_size=16,
-        optimizer=cxr.adam(1e-2, drop_every=2),
-        callbacks=[cxr.LearningRateLogger()],
-        verbose=False,
-    )
-    assert capsys.readouterr().out.splitlines() == [
-        "learning rate of epoch 1: 0.01",
-        "learning rate of epoch 3: 0.001",
-    ]
+    train(tiny_model, 4, optimizer=cxr.adam(1e-2, drop_every=2), images=16, verbose=True)
+    lines = capsys.readouterr().out.splitlines()
+    rates = [line.partition("learning rate ")[2].split("  ")[0] for line in lines]
+    assert rates == ["0.01", "", "0.001", ""]
 
 
 def test_a_folder_without_a_finished_epoch_can_be_claimed_again(tiny_model, tmp_path):
