@@ -192,7 +192,7 @@ class Checkpoints:
                 run = _read_run(path, progress.settings)
                 items = _read_arrays(path, run, _items(progress.state))
             except _DamagedError as error:
-                damaged.append(f"{path} is damaged ({error})")
+                damaged.append(str(error))
                 continue
             for problem in damaged:
                 tqdm.write(f"{problem}; {step} before it is used instead")
@@ -230,45 +230,38 @@ def restore_best(
     Raises:
         UserError: The run has no finished epoch; the best one is damaged or of other settings.
     """
-    path = Path(workdir).absolute() / "checkpoints"
-    if not (steps := saved_steps(path)):
+    folder = Path(workdir).absolute() / "checkpoints"
+    if not (steps := saved_steps(folder)):
         raise UserError(f"{workdir} has no checkpoints; train it first", argument="workdir")
-    path /= str(_best_step(path, steps))
     try:
-        run = _read_run(path, settings or {})
-        variables = _read_arrays(path, run, {"evaluated": like})["evaluated"]
+        best = _best_step({step: _read_run(folder / str(step)) for step in steps})
+        if best is None:
+            raise UserError(
+                f"{workdir} has no finished epoch with a finite value to choose the best by; train "
+                "one first, with a lower learning rate where it is not finite",
+                argument="workdir",
+            )
+        run = _read_run(folder / str(best), settings)
+        variables = _read_arrays(folder / str(best), run, {"evaluated": like})["evaluated"]
     except _DamagedError as error:
         raise UserError(
-            f"{path}, which may be the best epoch, is damaged ({error}); copy it back from "
-            "elsewhere, or remove that folder to use the best of the other epochs"
+            f"{error}, and may be the best epoch; copy it back from elsewhere, or remove that "
+            "folder to use the best of the other epochs"
         ) from error
     return jax.tree.map(jnp.asarray, variables), len(run["history"])
 
 
-def _best_step(folder: Path, steps: Sequence[int]) -> int:
-    """Returns the checkpoint of the best epoch, or a damaged one that may be it."""
-    runs: dict[int, dict[str, Any]] = {}
-    for step in steps:
-        with contextlib.suppress(_DamagedError):
-            runs[step] = _read_run(folder / str(step))
-    damaged = [step for step in steps if step not in runs]
-    if steps[-1] in damaged:  # no history has its loss
-        return damaged[-1]
-    history, decides = History(tuple(runs[steps[-1]]["history"])), runs[steps[-1]]["decides"]
-    scores = history.scores(*decides)
-    epochs = {s: len(run["history"]) for s, run in runs.items() if not run["unfinished"]["losses"]}
-    if damaged and history.best_epoch(*decides) not in epochs.values():
-        return damaged[-1]
-    best = max(
-        (step for step in epochs if epochs[step]), key=lambda s: scores[epochs[s] - 1], default=None
-    )
-    if best is None or not np.isfinite(scores[epochs[best] - 1]):
-        raise UserError(
-            f"{folder} has no finished epoch with a finite {decides[0]}; train one first, with a "
-            "lower learning rate if it is not finite in any",
-            argument="workdir",
-        )
-    return best
+def _best_step(runs: Mapping[int, Mapping[str, Any]]) -> int | None:
+    """Returns the checkpoint of the best epoch, None where no epoch is finished and finite."""
+    latest = runs[max(runs)]
+    scores = History(tuple(latest["history"])).scores(*latest["decides"])
+    scored = {
+        step: scores[len(run["history"]) - 1]
+        for step, run in runs.items()
+        if run["history"] and not run["unfinished"]["losses"]
+    }
+    best = max(scored, key=lambda step: scored[step], default=None)
+    return best if best is not None and np.isfinite(scored[best]) else None
 
 
 class _DamagedError(Exception):
@@ -319,20 +312,18 @@ def _read(path: Path, **items: Any) -> dict[str, Any]:
         checksums = {name: checksum for checksum, name in (line.split("  ", 1) for line in lines)}
         names = [name for name in checksums if name.partition("/")[0] in items]
         if {name.partition("/")[0] for name in names} != items.keys():
-            raise ValueError(f"{_CHECKSUMS} is cut off")
+            raise _DamagedError(f"{path} is damaged ({_CHECKSUMS} is cut off)")
         for name in names:
             if _sha256(path / name) != checksums[name]:
-                raise _DamagedError(f"{name} does not have its checksum")
+                raise _DamagedError(f"{path} is damaged ({name} does not have its checksum)")
         handler = ocp.CompositeCheckpointHandler(
             composite_options=ocp.CompositeOptions(multiprocessing_options=_this_process_alone())
         )
         with ocp.Checkpointer(handler, multiprocessing_options=_this_process_alone()) as reader:
             restored: Any = reader.restore(path, args=ocp.args.Composite(**items))
         return {name: restored[name] for name in items}
-    except OSError as error:
-        raise _DamagedError(f"{error.filename} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:  # of Orbax' own files, in no checksum
-        raise _DamagedError(f"{_CHECKSUMS} or Orbax' metadata cannot be read") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:  # of Orbax' metadata, among others
+        raise _DamagedError(f"{path} is damaged ({reason_of(error)})") from error
 
 
 def _items(state: TrainState) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from jaxcxr.errors import UserError
-from jaxcxr.files import atomic_write
+from jaxcxr.files import write_text
 from jaxcxr.training.distributed import is_primary_process
 from jaxcxr.training.history import History, Mode, UnfinishedEpoch, check_mode
 from jaxcxr.training.state import TrainState
@@ -168,24 +168,17 @@ class CSVLogger(Callback):
     path: str | Path
 
     def on_train_begin(self) -> None:
-        """Brings the file in line with the checkpoint, where it is not."""
-        text, path = self._text(), Path(self.path)
-        if len(self.progress.history) == 0:
-            return
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
+        """Brings the file in line with the checkpoint of a resumed training."""
+        if len(self.progress.history):
             self._write()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Writes the file."""
         self._write()
 
-    def _text(self) -> str:
-        return self.progress.history.to_frame().to_csv(index=False)
-
     def _write(self) -> None:
         if is_primary_process():
-            with atomic_write(self.path) as aside:
-                aside.write_text(self._text(), encoding="utf-8")
+            write_text(self.path, self.progress.history.to_frame().to_csv(index=False))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -79,20 +79,6 @@ class Dispatch:
     pauses: bool
 
 
-class Feed(Protocol):
-    """Where the steps of an epoch come from: `Streamed` or `Resident`."""
-
-    def dispatches(
-        self, epoch: int, done: int, pauses_after: Callable[[int], bool]
-    ) -> Iterator[Dispatch]:
-        """Yields the steps of an epoch (from 1) that follow the first `done`.
-
-        `pauses_after` returns for each step (from 1) whether the training pauses after it; it is
-        called once per step.
-        """
-        ...
-
-
 @dataclasses.dataclass(frozen=True)
 class Streamed:
     """One step per dispatch, each with a batch that the host puts on the devices.
@@ -117,7 +103,11 @@ class Streamed:
     def dispatches(
         self, epoch: int, done: int, pauses_after: Callable[[int], bool]
     ) -> Iterator[Dispatch]:
-        """See `Feed`."""
+        """Yields the steps of an epoch (from 1) that follow the first `done`.
+
+        `pauses_after` returns for each step (from 1) whether the training pauses after it; it is
+        called once per step.
+        """
         batches = self.data.batches(
             self.batch_size,
             seed=self.seed,
@@ -160,7 +150,7 @@ class Resident:
     def dispatches(
         self, epoch: int, done: int, pauses_after: Callable[[int], bool]
     ) -> Iterator[Dispatch]:
-        """See `Feed`."""
+        """Yields the steps of an epoch; see `Streamed.dispatches`."""
         order = self.held.epoch_rows(self.seed, epoch)
         batches = order[: len(order) // self.batch_size * self.batch_size]
         batches = batches.reshape(-1, self.batch_size)

@@ -213,7 +213,8 @@ def _settings(
     objective = step.objective
     return {
         "model": classifier_config(objective.model),
-        "data": {"image_size": data.image_size, "train_images": data.num_images},
+        "data": {"image_size": data.image_size},
+        "train_images": data.num_images,
         "augmentation": dataclasses.asdict(objective.augmentation or Augmentation()),
         "compute_dtype": objective.compute_dtype,
         "frozen": list(objective.frozen),

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from tqdm import tqdm
 
 from jaxcxr.training.callbacks import Callback, Logs, Progress
-from jaxcxr.training.feeding import Feed
+from jaxcxr.training.feeding import Resident, Streamed
 from jaxcxr.training.history import History, UnfinishedEpoch
 from jaxcxr.training.nonfinite import StepLosses
 from jaxcxr.training.optimizers import Optimizer, learning_rate
@@ -36,7 +36,7 @@ class Training:
         verbose: Whether to show a progress bar.
     """
 
-    feed: Feed
+    feed: Streamed | Resident
     validation: Validation | None
     optimizer: Optimizer
     batch_size: int

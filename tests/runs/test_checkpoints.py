@@ -1,6 +1,5 @@
 """Damaged checkpoints, and those of another network or version, are found and named."""
 
-import copy
 import os
 import shutil
 from contextlib import closing
@@ -11,10 +10,8 @@ import numpy as np
 import pytest
 
 import jaxcxr as cxr
-from jaxcxr.models import classifier_config
 from jaxcxr.runs import checkpoints
 from jaxcxr.runs.checkpoints import Checkpoints, restore_best
-from jaxcxr.runs.workdir import different_settings
 from jaxcxr.training.callbacks import Progress
 from jaxcxr.training.history import History, UnfinishedEpoch
 from jaxcxr.training.state import create_state, initial_variables
@@ -133,20 +130,17 @@ def test_a_damaged_best_epoch_is_not_predicted_with(tiny_model, workdir):
     like = variables_of(tiny_model)
     assert restore_best(workdir, like)[1] == 2
     flip_largest(workdir / "checkpoints/2")
-    with pytest.raises(cxr.UserError, match=r"checkpoints/2, which may be the best .* is damaged"):
+    with pytest.raises(cxr.UserError, match=r"checkpoints/2 is damaged .* may be the best epoch"):
         restore_best(workdir, like)
 
 
 def test_an_epoch_whose_loss_is_not_known_might_be_the_best(tiny_model, workdir):
     like = variables_of(tiny_model)
-    shutil.rmtree(workdir / "checkpoints/5/run")
-    with pytest.raises(cxr.UserError, match=r"checkpoints/5, which may be the best .* is damaged"):
-        restore_best(workdir, like)
-    shutil.rmtree(workdir / "checkpoints/5")
-    shutil.rmtree(workdir / "checkpoints/4/run")  # its loss is in no history, and below the best's
-    with pytest.raises(cxr.UserError, match=r"checkpoints/4, which may be the best .* is damaged"):
-        restore_best(workdir, like)
-    shutil.rmtree(workdir / "checkpoints/4")
+    for name in ("5", "4"):
+        shutil.rmtree(workdir / "checkpoints" / name / "run")
+        with pytest.raises(cxr.UserError, match=rf"{name} is damaged .* may be the best epoch"):
+            restore_best(workdir, like)
+        shutil.rmtree(workdir / "checkpoints" / name)
     assert restore_best(workdir, like)[1] == 2
 
 
@@ -187,7 +181,7 @@ def test_another_version_is_named_by_its_number(tiny_model, workdir, monkeypatch
     else:
         monkeypatch.setattr(checkpoints, "FORMAT", 3)
     with pytest.raises(
-        cxr.UserError, match=r"5 has format \d, written by jaxcxr 0\.1.* format \d\."
+        cxr.UserError, match=r"5 has format \d, written by jaxcxr 0\.1.*expected \d"
     ):
         latest(workdir, progress_of(tiny_model))
 
@@ -232,14 +226,3 @@ def test_folders_of_other_names_are_not_checkpoints(tiny_model, workdir, name):
         assert len(opened.restore_latest(progress_of(tiny_model)).history) == 5
         opened.save(progress_of(tiny_model, 6))
     assert sorted(os.listdir(workdir / "checkpoints")) == sorted(["2", "5", "6", name])
-
-
-def test_a_field_that_an_earlier_version_did_not_have_is_at_its_default(tiny_model):
-    now = {"model": classifier_config(tiny_model)}
-    earlier = copy.deepcopy(now)
-    del earlier["model"]["head"]["lse_positions"]
-    assert different_settings(earlier, now) == []
-    now["model"]["head"]["lse_positions"] = "side"
-    assert different_settings(earlier, now) == [
-        "model.head.lse_positions is 'all' there and 'side' here"
-    ]
