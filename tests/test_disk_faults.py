@@ -17,16 +17,14 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 import jaxcxr as cxr
 from jaxcxr.data import load, phantom, prepare, read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
-from jaxcxr.files import atomic_write, remove_file, write_text
+from jaxcxr.files import remove_file
 from jaxcxr.models.weights.torch_files import write_torch_file
 from jaxcxr.models.weights.weight_folder import save_weight_folder
-from jaxcxr.reporting.figures import learning_curves
 from jaxcxr.runs import lock, workdir
 from jaxcxr.training.callbacks import Progress
 from jaxcxr.training.history import History
@@ -49,21 +47,6 @@ def release(tmp_path_factory):
     return read_release(write_release(tmp_path_factory.mktemp("noise") / "release").root)
 
 
-def draw_figure(folder: Path, _) -> None:
-    with atomic_write(folder / "roc.png") as aside:
-        learning_curves({"run": PROGRESS.history.to_frame()}).savefig(aside)
-
-
-def draw_overlay(folder: Path, _) -> None:
-    with atomic_write(folder / "overlays/a.png") as aside:
-        Image.fromarray(NOISE.integers(0, 256, (99, 99, 3), np.uint8)).save(aside)
-
-
-def write_arrays(folder: Path, _) -> None:
-    with atomic_write(folder / "cases.npz") as aside:
-        np.savez_compressed(aside, allow_pickle=False, images=NOISE.random(1000))
-
-
 def write_pickled(folder: Path, _) -> None:
     pytest.importorskip("torch")
     write_torch_file(folder / "weights.pt", WEIGHTS["params"]["backbone"])
@@ -78,7 +61,6 @@ OUTPUTS = {
     "prepared dataset": lambda folder, release: prepare(release, folder / "data", image_size=64),
     "phantom": lambda folder, _: phantom.write_release(folder / "phantom", 8, 64, seed=0, jobs=1),
     "config.json": lambda folder, _: workdir.claim_workdir(folder, {"note": "x" * 5000}),
-    "run.json": lambda folder, _: workdir.write_run_facts(folder, data={}),
     "history.csv": lambda folder, _: end_epoch(cxr.CSVLogger(folder / "history.csv")),
     "events": lambda folder, _: end_epoch(cxr.TensorBoard(folder / "events")),
     "lock": lambda folder, _: lock.acquire(folder / "run").release(),
@@ -87,10 +69,6 @@ OUTPUTS = {
         folder / "weights.safetensors", WEIGHTS["params"]["backbone"]
     ),
     "table": lambda folder, _: tables.write(pd.DataFrame(NOISE.random((500, 3))), folder / "a.csv"),
-    "report": lambda folder, _: write_text(folder / "report.html", "x" * 100_000),
-    "figure": draw_figure,
-    "overlay": draw_overlay,
-    "arrays": write_arrays,
     "pt": write_pickled,
 }
 

@@ -50,6 +50,9 @@ def test_release_reads_as_one_of_nih(release):
     assert set(read.boxes["image_name"]) <= test
     patients = read.images.groupby("patient")["official_split"].nunique()
     assert (patients == 1).all()
+    assert json.loads((release / "phantom.json").read_text())["synthetic"] is True
+    with Image.open(next((release / "images").iterdir())) as image:
+        assert (image.format, image.mode, image.size) == ("PNG", "L", (64, 64))
 
 
 def test_every_boxed_finding_of_the_test_list_has_its_box(release):
@@ -84,12 +87,9 @@ def test_each_sign_changes_the_image_and_lies_in_its_box(finding, size):
     assert not np.array_equal(sick.image, healthy.image)
     assert set(sick.boxes) == ({finding} & set(BOXED_FINDINGS))
     for x, y, w, h in sick.boxes.values():
-        assert x >= 0
-        assert y >= 0
-        assert w >= 2
-        assert h >= 2
-        assert x + w <= size
-        assert y + h <= size
+        assert min(x, y) >= 0
+        assert min(w, h) >= 2
+        assert max(x + w, y + h) <= size
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -141,17 +141,6 @@ def test_finished_release_is_reused_and_anything_else_refused(release, tmp_path)
         write_release(tmp_path / "mine", 60, 64, seed=5)
 
 
-def test_release_says_that_it_is_synthetic(release):
-    assert json.loads((release / "phantom.json").read_text())["synthetic"] is True
-
-
 def test_unknown_finding_is_named():
     with pytest.raises(UserError, match="'Flu' is not a finding"):
         draw_radiograph(["Flu"], image_size=64, seed=0)
-
-
-def test_images_are_gray_pngs(release):
-    with Image.open(next((release / "images").iterdir())) as image:
-        assert image.format == "PNG"
-        assert image.mode == "L"
-        assert image.size == (64, 64)
