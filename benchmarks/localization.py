@@ -3,14 +3,17 @@
     python -m benchmarks.localization --out DIR [--seeds 5] [--jobs 2] [--only NAME …]
 
 Every run is trained, gets its box rule from a phantom of another seed (jaxcxr tune_boxes) and is
-scored, all by the programs. A run that was scored is not made again: the command resumes. Writes
-DIR/runs.csv, two rows per run, and prints the tables of docs/localization.md: means ± standard
+scored, all by the programs: with the head's own heat maps, and with LayerCAM of all stages averaged
+with that of the mirror image. What was scored is not made again: the command resumes. Writes
+DIR/runs.csv, three rows per run, and prints the tables of docs/localization.md: means ± standard
 deviations over seeds, and p of Welch's t-test of IoU > 0.3 against the best head (Bonferroni).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +42,9 @@ HEADS: dict[str, list[str]] = {
 }
 """Config and changed settings of each head."""
 
+MAPS = {"network": [], "layer_cam": ["--heatmap=layer_cam", "--flip"]}
+"""The heat maps that are scored, and the flags that ask for them."""
+
 NAMES = str.maketrans(" ", "_", ",'")
 
 SCORES = ["AUC", "pointing", "IoU > 0.1", "IoU > 0.3", "IoU > 0.5", "IoBB > 0.25", "IoBB > 0.5"]
@@ -60,11 +66,12 @@ def main() -> None:
         made = pool.map(lambda run: make_run(args.out, *run, args.image_size), runs)
         for _ in tqdm(made, total=len(runs), unit="run"):
             pass
-    table = pd.concat([read_scores(args.out, head, seed) for head, seed in runs])
+    tables = [read_scores(args.out, head, seed, maps) for head, seed in runs for maps in MAPS]
+    table = pd.concat(tables)
     table.to_csv(args.out / "runs.csv", index=False)
     print(describe())
-    for rule in ("in use", "paper"):
-        print(f"\nRule: {rule}\n\n{comparison(table[table['rule'] == rule])}")
+    for (maps, rule), part in table.groupby(["maps", "rule"]):
+        print(f"\nHeat maps: {maps}; rule: {rule}\n\n{comparison(part)}")
 
 
 def make_dataset(folder: Path, seed: int, image_size: int) -> None:
@@ -78,17 +85,26 @@ def make_dataset(folder: Path, seed: int, image_size: int) -> None:
 
 
 def make_run(out: Path, head: str, seed: int, image_size: int) -> None:
-    """Trains, tunes and scores a run unless it is scored."""
+    """Trains, tunes and scores a run, as far as that is not done."""
     workdir = run_folder(out, head, seed)
-    if (workdir / "evaluation" / "localization_cuts.csv").exists():
-        return
     config, *settings = HEADS[head]
     scored = {"workdir": workdir, "data_dir": out / "scored" / "datasets"}
-    settings += [f"--config.seed={seed}", f"--config.data.image_size={image_size}"]
-    call("train", f"--config={config}", *settings, **scored)
-    call("tune_boxes", workdir=workdir, data_dir=out / "tuning" / "datasets")
-    call("evaluate_auc", bootstraps=2, **scored)
-    call("evaluate_boxes", bootstraps=2, **scored)
+    if not (workdir / "evaluation" / "auc.csv").exists():
+        settings += [f"--config.seed={seed}", f"--config.data.image_size={image_size}"]
+        call("train", f"--config={config}", *settings, **scored)
+        call("evaluate_auc", bootstraps=2, **scored)
+    stages = [f"--stage={stage + 1}" for stage in range(number_of_stages(workdir))]
+    for maps, flags in MAPS.items():
+        if not (workdir / maps).exists():
+            flags = [*flags, *stages] if "layer_cam" in maps else flags
+            call("tune_boxes", *flags, workdir=workdir, data_dir=out / "tuning" / "datasets")
+            call("evaluate_boxes", *flags, bootstraps=2, **scored)
+            shutil.copytree(workdir / "evaluation", workdir / maps)
+
+
+def number_of_stages(workdir: Path) -> int:
+    """Returns how many stages the backbone of a run has."""
+    return len(json.loads((workdir / "config.json").read_text())["model"]["backbone"]["blocks"])
 
 
 def run_folder(out: Path, head: str, seed: int) -> Path:
@@ -105,14 +121,14 @@ def call(verb: str, *arguments: str, **flags: object) -> None:
         raise SystemExit(f"{' '.join(command)}\n{done.stdout}")
 
 
-def read_scores(out: Path, head: str, seed: int) -> pd.DataFrame:
+def read_scores(out: Path, head: str, seed: int, maps: str) -> pd.DataFrame:
     """Returns two rows, the scores of a run by its own box rule and by the paper's."""
-    folder = run_folder(out, head, seed) / "evaluation"
+    folder = run_folder(out, head, seed) / maps
     auc = pd.read_csv(folder / "auc.csv").set_index("finding")["auc"]["Mean"]
     pointing = pd.read_csv(folder / "pointing_game.csv").set_index("finding")["accuracy"]["Mean"]
     fits = pd.read_csv(folder / "localization_rules.csv")
     means = fits[fits["finding"] == "Mean"].drop(columns=["finding", "boxes"])
-    return means.assign(head=head, seed=seed, AUC=auc, pointing=pointing)
+    return means.assign(head=head, seed=seed, maps=maps, AUC=auc, pointing=pointing)
 
 
 def comparison(table: pd.DataFrame) -> str:
