@@ -1,11 +1,8 @@
-"""launch/predict.py as a user runs it."""
+"""The program predict as a user runs it."""
 
 import csv
 import json
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import optax
@@ -19,15 +16,14 @@ from jaxcxr.runs.checkpoints import open_checkpoints, save
 from jaxcxr.runs.workdir import claim_workdir
 from jaxcxr.training.history import History
 from jaxcxr.training.state import create_state, initial_variables
+from tests.programs import REPOSITORY, launch
 
-REPOSITORY = Path(__file__).parents[2]
 NIH_SAMPLE = REPOSITORY / "../shared/nih_sample/images"
 SIZE = 64
 
 
-def predict(*arguments, cwd=REPOSITORY):
-    command = [sys.executable, str(REPOSITORY / "launch/predict.py"), *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+def predict(*words, cwd=REPOSITORY):
+    return launch("predict", *words, cwd=cwd)
 
 
 def rows(path):
@@ -221,7 +217,7 @@ def test_tables_of_others_are_not_touched(workdir, folder):
     theirs.write_text("theirs")
     done = predict(f"--workdir={workdir}", "--out=out", "scans/wide.jpg", cwd=folder)
     assert done.returncode == 1
-    assert "predictions.csv was not written by launch/predict.py; name another" in done.stderr
+    assert "predictions.csv was not written by jaxcxr predict; name another" in done.stderr
     assert theirs.read_text() == "theirs"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jaxcxr.cli import program
-from tests.command_lines import REPOSITORY, Ended, run_each
+from tests.programs import REPOSITORY, Ended, launch_each
 
 LAUNCH = REPOSITORY / "launch"
 PLACES = ["--data_dir=no/data", "--workdir=no/run"]
@@ -40,7 +40,8 @@ def assert_one_clear_line(ended: Ended, status: int, message: str) -> None:
 
 @pytest.fixture(scope="module")
 def wrong_words() -> dict[str, Ended]:
-    ended = run_each("train", [["--config=baseline", *PLACES, word] for word in WRONG_WORDS])
+    words = [["train", "--config=baseline", *PLACES, word] for word in WRONG_WORDS]
+    ended = launch_each(words, ["runs.experiment"])
     return dict(zip(WRONG_WORDS, ended, strict=True))
 
 
@@ -50,17 +51,22 @@ def test_wrong_word_is_answered_by_one_line(wrong_words, word):
 
 
 def test_missing_flags_and_invalid_values_are_named():
-    bare, empty, great = run_each(
-        "compare", [[], ["--release="], ["--release=a", "--bootstraps=10000000000"]]
+    bare, empty, great, not_finite = launch_each(
+        [
+            ["compare"],
+            ["compare", "--release="],
+            ["compare", "--release=a", "--bootstraps=10000000000"],
+            ["evaluate_boxes", "--workdir=a", "--data_dir=b", "--min_area=nan"],
+        ],
+        ["evaluation.comparison"],
     )
     assert_one_clear_line(bare, 2, "--release is required")
     assert_one_clear_line(empty, 2, "--release is empty")
     assert_one_clear_line(great, 2, "not an integer in the range [2, 1000")
-    (not_finite,) = run_each("evaluate_boxes", [["--workdir=a", "--data_dir=b", "--min_area=nan"]])
     assert_one_clear_line(not_finite, 2, "--min_area=nan: expected a finite number")
 
 
-WRONG_CONFIGS = {
+WRONG_FILES = {
     "def get_config(:\n": (2, "line 1: not valid Python: invalid syntax"),
     "def get_config():\n    return rate\n": (2, "line 2: NameError: name 'rate'"),
     "import nosuch\n": (2, "line 1: ModuleNotFoundError: No module named 'nosuch'"),
@@ -73,15 +79,25 @@ WRONG_CONFIGS = {
 }
 
 
-def test_mistake_in_a_config_file_is_named_with_its_line(tmp_path):
-    for number, text in enumerate(WRONG_CONFIGS):
+def test_mistake_in_a_config_file_or_module_is_named_with_its_line(tmp_path):
+    lines = []
+    for number, text in enumerate(WRONG_FILES):
         (tmp_path / f"{number}.py").write_text(text)
-    lines = [[*PLACES, f"--config={number}.py"] for number in range(len(WRONG_CONFIGS))]
-    ended = run_each("train", lines, cwd=tmp_path)
-    for number, (each, expected) in enumerate(zip(ended, WRONG_CONFIGS.values(), strict=True)):
-        assert_one_clear_line(each, *expected)
-        if expected[1].startswith("line"):
-            assert f"{number}.py, {expected[1]}" in each.stderr
+        lines.append(["train", *PLACES, f"--config={number}.py"])
+    lines.append(["train", *PLACES, "--config", "baseline", "--import", "1.py", "--import=2.py"])
+    lines.append(["train", *PLACES, "--config=baseline", "--import=nosuch.py"])
+    lines.append(["train", *PLACES, "--config=baseline", "--import=nosuch"])
+    expected = [
+        *WRONG_FILES.values(),
+        (2, "2.py, line 1: ModuleNotFoundError: No module named 'nosuch'"),
+        (2, "--import=nosuch.py: no such file"),
+        (2, "No module named 'nosuch'"),
+    ]
+    ended = launch_each(lines, ["runs.experiment"], cwd=tmp_path)
+    for number, (each, status_and_message) in enumerate(zip(ended, expected, strict=True)):
+        assert_one_clear_line(each, *status_and_message)
+        if status_and_message[1].startswith("line"):
+            assert f"{number}.py, {status_and_message[1]}" in each.stderr
 
 
 def test_config_file_that_may_not_be_read_is_named(tmp_path):
@@ -100,7 +116,7 @@ def test_config_file_that_may_not_be_read_is_named(tmp_path):
 
 
 def test_help_ends_with_status_0():
-    complete, short = run_each("compare", [["--help"], ["--helpshort"]])
+    complete, short = launch_each([["compare", "--help"], ["compare", "--helpshort"]])
     for ended in (complete, short):
         assert ended.returncode == 0
         assert ended.stdout.startswith("usage: ")
