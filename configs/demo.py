@@ -1,7 +1,6 @@
-r"""A small network on a phantom release, for minutes on two CPU cores. See `make demo`.
+"""A small network on a phantom release, for minutes on two CPU cores. See `make demo`.
 
-python launch/train.py --config configs/demo.py --data_dir DIR \
-    --workdir runs/demo
+jaxcxr train --config demo --data_dir DIR --workdir runs/demo
 """
 
 from jaxcxr.runs.experiment import Config, default_config

@@ -1,12 +1,13 @@
-"""Programs as tests start them: one at a time, or many for the price of importing packages once."""
+"""Programs as tests start them: as users do, or many for the price of importing packages once."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,21 +15,22 @@ REPOSITORY = Path(__file__).parents[1]
 
 _FORKING = """
 import importlib, json, os, sys, tempfile
-modules, commands = json.load(sys.stdin)
+modules, absent = json.loads(sys.argv[1])
+sys.modules.update(dict.fromkeys(absent))
 program, *_ = [importlib.import_module(f"jaxcxr.{name}") for name in ("cli.program", *modules)]
-ended = []
-for verb, *words in commands:
+for line in sys.stdin:
+    cwd, verb, *words = json.loads(line)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = os.fork()
         if child == 0:
+            os.chdir(cwd)
             os.dup2(out.fileno(), 1)
             os.dup2(err.fileno(), 2)
             sys.argv = [f"launch/{verb}.py", *words]
             program.run_verb(verb)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         texts = [file.seek(0) or file.read().decode() for file in (out, err)]
-        ended.append((status, *texts))
-json.dump(ended, sys.stdout)
+    print(json.dumps([status, *texts]), flush=True)
 """
 
 
@@ -38,6 +40,10 @@ class Ended(NamedTuple):
     returncode: int
     stdout: str
     stderr: str
+
+
+Launch = Callable[..., Ended]
+"""Runs a program: ``launch(verb, *words, cwd=REPOSITORY)``."""
 
 
 def command(verb: str, *words: object) -> list[str]:
@@ -51,23 +57,28 @@ def launch(verb: str, *words: object, cwd: Path = REPOSITORY) -> Ended:
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
-def launch_each(
-    commands: Sequence[Sequence[object]], modules: Sequence[str] = (), cwd: Path = REPOSITORY
-) -> list[Ended]:
-    """Runs programs one after the other, each in a fork of a process that has imported packages.
+@contextlib.contextmanager
+def forked(*modules: str, absent: Sequence[str] = ()) -> Iterator[Launch]:
+    """Yields a `launch` whose programs are forks of one process that has imported packages.
 
     Args:
-        commands: Verb and words of each program.
-        modules: Modules of jaxcxr to import before; they start no threads.
-        cwd: Where the programs run.
+        modules: Modules of jaxcxr that it imports; none may start JAX or TensorFlow.
+        absent: Packages whose import fails.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", _FORKING],
-        input=json.dumps([modules, [list(map(str, words)) for words in commands]]),
-        cwd=cwd,
+    process = subprocess.Popen(
+        [sys.executable, "-c", _FORKING, json.dumps([modules, absent])],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        check=True,
     )
-    return [Ended(*ended) for ended in json.loads(done.stdout)]
+    assert process.stdin
+    assert process.stdout
+
+    def launch(verb: str, *words: object, cwd: Path = REPOSITORY) -> Ended:
+        print(json.dumps([str(cwd), verb, *map(str, words)]), file=process.stdin, flush=True)
+        return Ended(*json.loads(process.stdout.readline()))
+
+    with process:
+        yield launch
+        process.stdin.close()

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from jaxcxr.findings import FINDINGS
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.models.weights.pretrained import load_classifier
-from tests.programs import Ended, launch_each
+from tests.programs import Ended, forked
 
 CONFIG = """
 from jaxcxr.runs.experiment import Config, default_config
@@ -48,7 +48,7 @@ class MeanOfSecondStage(cxr.Head):
         return cxr.Prediction(heatmaps.mean((1, 2)), heatmaps)
 """
 
-MODULES = ["data.preparation", "runs.experiment", "inference.prepared", "reporting.report"]
+MODULES = ("data.preparation", "runs.experiment", "inference.prepared", "reporting.report")
 REFUSED = ("other network", "head not imported")
 
 
@@ -94,8 +94,8 @@ def study(tmp_path_factory) -> tuple[Path, dict[str, Ended]]:
     root = tmp_path_factory.mktemp("study")
     (root / "tiny.py").write_text(CONFIG)
     (root / "heads.py").write_text(OWN_HEAD)
-    named = commands(root)
-    ended = dict(zip(named, launch_each(list(named.values()), MODULES), strict=True))
+    with forked(*MODULES) as launch:
+        ended = {name: launch(*words) for name, words in commands(root).items()}
     for name, each in ended.items():
         assert (each.returncode != 0) == (name in REFUSED), (name, each.stderr)
         assert "Traceback" not in each.stderr
