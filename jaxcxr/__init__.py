@@ -24,14 +24,19 @@ if TYPE_CHECKING:
     from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
     from jaxcxr.inference.predictor import Predictor
     from jaxcxr.models import (
+        PCAM,
         AttentionGated,
         Baseline,
         Classifier,
         DenseNet121,
         Head,
+        LogSumExp,
+        MixedPooling,
         Mode,
         MultiSize,
+        PooledMaps,
         Prediction,
+        Pylon,
         ResNet18,
         ResNet34,
         ResNet50,
@@ -61,10 +66,6 @@ _NAMES = {
     "data.arrays": "ArraySplit",
     "findings": "BOXED_FINDINGS FINDINGS",
     "inference.predictor": "Predictor",
-    "models": (
-        "AttentionGated Baseline Classifier DenseNet121 Head Mode MultiSize Prediction ResNet18 "
-        "ResNet34 ResNet50 SpaceAttention SqueezeExcitation register_backbone register_head"
-    ),
     "models.layer_table": "summary",
     "runs.callbacks": "BackupAndRestore ModelCheckpoint",
     "runs.trained": "fit",
@@ -75,10 +76,12 @@ _NAMES = {
     "training.optimizers": "Adam adam",
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
+"""The modules of all names but those of `jaxcxr.models`."""
 
 __all__ = [
     "BOXED_FINDINGS",
     "FINDINGS",
+    "PCAM",
     "Adam",
     "ArraySplit",
     "AttentionGated",
@@ -92,11 +95,15 @@ __all__ = [
     "EarlyStopping",
     "Head",
     "LearningRateLogger",
+    "LogSumExp",
+    "MixedPooling",
     "Mode",
     "ModelCheckpoint",
     "MultiSize",
+    "PooledMaps",
     "Prediction",
     "Predictor",
+    "Pylon",
     "ResNet18",
     "ResNet34",
     "ResNet50",
@@ -118,10 +125,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'jaxcxr' has no attribute {name!r}")
-    module = importlib.import_module(f"jaxcxr.{_HOMES[name]}")
-    return module if _HOMES[name].endswith(name) else getattr(module, name)
+    home = _HOMES.get(name, "models")
+    module = importlib.import_module(f"jaxcxr.{home}")
+    return module if home.endswith(name) else getattr(module, name)
 
 
 def __dir__() -> list[str]:
