@@ -107,7 +107,7 @@ def make_trials(configs: Sequence[str], key: str, values: Sequence[str], seeds: 
 def refuse_varied(key: str, settings: Iterable[str]) -> None:
     """Refuses settings for every run, as "epochs=3", that the sweep varies itself.
 
-    The later of two words on a command line wins: runs would not have the settings in the names of their folders.
+    The later of two words on a command line wins: folders would be named after other settings.
 
     Raises:
         UserError: One is that of `key`, or the seed; or `key` is the seed.
