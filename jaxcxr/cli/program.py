@@ -22,7 +22,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from jaxcxr.cli import interrupts
-from jaxcxr.cli.configs import config_names, find_config
+from jaxcxr.cli.configs import find_config, require_config
 from jaxcxr.cli.own_modules import import_own_modules
 from jaxcxr.errors import UserError
 
@@ -180,17 +180,7 @@ def experiment_config(flag: flags.FlagHolder[Any]) -> Any:
     Raises:
         UserError: There is no such file, or it cannot be read.
     """
-    named = config_flags.get_config_filename(flags.FLAGS[flag.name])
-    path = named.partition(":")[0]  # what follows is an argument of get_config
-    try:
-        open(path, "rb").close()
-    except FileNotFoundError:
-        raise UserError(
-            f"--{flag.name}={path}: no such file; expected the path of a file, or the name of a "
-            f"config: {', '.join(config_names())}"
-        ) from None
-    except OSError as error:
-        raise UserError(f"--{flag.name}={path} cannot be read: {error.strerror}") from None
+    require_config(flag.name, config_flags.get_config_filename(flags.FLAGS[flag.name]))
     return flag.value
 
 

@@ -21,20 +21,19 @@ import asyncio
 import signal
 import sys
 from asyncio.subprocess import create_subprocess_exec
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 from tqdm import tqdm
 
-from jaxcxr.cli.configs import find_config
+from jaxcxr.cli.configs import find_config, require_config
 from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.cli.program import command_again
 from jaxcxr.cli.trials import (
     LEARNING_RATES,
     Trial,
-    asked_of,
-    is_finished,
+    is_scored,
     make_trials,
     read_shard,
     record_result,
@@ -78,12 +77,10 @@ def main() -> int:
     if _KEY.value == "optimizer.learning_rate" and not values:
         values = [str(rate) for rate in LEARNING_RATES]
     refuse_varied(_KEY.value, _SET.value)
-    configs = [find_config(config) for config in _CONFIGS.value]
+    configs = [require_config("configs", find_config(config)) for config in _CONFIGS.value]
     trials = make_trials(configs, _KEY.value, values, _SEEDS.value)
-    mine = {trial: asked_of(trial, _DATA_DIR.value, _SET.value) for trial in trials[shard]}
-    out = Path(_OUT.value)
-    todo = {trial: a for trial, a in mine.items() if not is_finished(out / trial.folder, a)}
-    failed, stopped_by = asyncio.run(run_trials(todo))
+    out, mine = Path(_OUT.value), trials[shard]
+    failed, stopped_by = asyncio.run(run_trials(mine))
     summary = summarize(out, trials)
     with atomic_write(out / "sweep.csv") as temporary:
         summary.to_csv(temporary, index=False)
@@ -100,17 +97,14 @@ def main() -> int:
     return 0
 
 
-async def run_trials(trials: Mapping[Trial, Mapping[str, str]]) -> tuple[int, str | None]:
+async def run_trials(trials: Sequence[Trial]) -> tuple[int, str | None]:
     """Trains and scores runs; prints each failure when it happens.
-
-    Args:
-        trials: Each with what its result depends on; see `asked_of`.
 
     Returns:
         How many failed; a wrong setting ends all at once. And the signal that ended all, if any.
     """
     failed, watch, slots = 0, SignalWatch(), asyncio.Semaphore(_JOBS.value)
-    tasks = {asyncio.create_task(run_trial(trial, a, slots)) for trial, a in trials.items()}
+    tasks = {asyncio.create_task(run_trial(trial, slots)) for trial in trials}
     watch.start()
     try:
         with tqdm(total=len(tasks), desc="runs", unit="run", disable=None) as bar:
@@ -130,8 +124,12 @@ async def run_trials(trials: Mapping[Trial, Mapping[str, str]]) -> tuple[int, st
     return failed, watch.received
 
 
-async def run_trial(trial: Trial, asked: Mapping[str, str], slots: asyncio.Semaphore) -> str | None:
-    """Trains and scores one run when a slot is free; returns what went wrong, if anything."""
+async def run_trial(trial: Trial, slots: asyncio.Semaphore) -> str | None:
+    """Trains and scores one run when a slot is free; returns what went wrong, if anything.
+
+    A run that is trained is trained again at the price of importing packages: the program refuses
+    a folder of other settings or data, and leaves a finished run as it is.
+    """
     workdir = Path(_OUT.value) / trial.folder
     place = [f"--workdir={workdir}", f"--data_dir={_DATA_DIR.value}"]
     place += [f"--import={module}" for module in flags.FLAGS["import"].value]
@@ -144,6 +142,8 @@ async def run_trial(trial: Trial, asked: Mapping[str, str], slots: asyncio.Semap
             ["evaluate_auc", *place],
             ["evaluate_boxes", *place],
         ):
+            if verb != "train" and is_scored(workdir):
+                return None
             try:
                 status = await call(verb, words, workdir / "log.txt")
             except OSError as error:
@@ -153,7 +153,7 @@ async def run_trial(trial: Trial, asked: Mapping[str, str], slots: asyncio.Semap
                 errors = [line for line in lines if line.startswith("error: ")] or lines
                 reason = errors[-1] if errors else "log.txt is empty: perhaps the disk is full"
                 return f"{workdir}: {verb} ended with {_STATUS} {status}: {reason}"
-        record_result(workdir, asked)
+        record_result(workdir)
     return None
 
 

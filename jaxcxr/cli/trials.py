@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +16,6 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from jaxcxr.cli.configs import config_names
 from jaxcxr.errors import UserError
 from jaxcxr.files import write_text
 
@@ -25,8 +24,6 @@ LEARNING_RATES = tuple(float(f"{rate:.2g}") for rate in np.geomspace(1e-3, 1e-6,
 
 RESULT = "sweep_result.json"
 """File that a finished trial leaves in its folder."""
-
-_CHECKSUM = "config_sha256"
 
 _SHOWN = ("val_loss", "val_auc", "AUC", "IoU > 0.1", "IoU > 0.3", "IoBB > 0.25")
 """The scores in the terminal's table."""
@@ -139,93 +136,41 @@ def split_values(text: str) -> list[str]:
     return [value.strip() for value in re.split(r",(?![^(\[]*[)\]])", text) if value.strip()]
 
 
-def asked_of(trial: Trial, data_dir: str, settings: Iterable[str]) -> dict[str, str]:
-    """Returns what the result of a trial depends on beside its folder.
-
-    Args:
-        trial: The trial.
-        data_dir: Folder of prepared datasets.
-        settings: Those of every run, as "epochs=3".
+def is_scored(workdir: Path) -> bool:
+    """Returns whether a run has its result, of the epoch that is best now.
 
     Raises:
-        UserError: The config file cannot be read.
-    """
-    try:
-        checksum = hashlib.sha256(Path(trial.config).read_bytes()).hexdigest()
-    except OSError as error:
-        raise UserError(
-            f"--configs names {trial.config}, which cannot be read: {error.strerror}; expected "
-            f"paths of files, or names of configs: {', '.join(config_names())}"
-        ) from error
-    given = {name: value for name, _, value in (setting.partition("=") for setting in settings)}
-    place = {"config": trial.config, "data_dir": str(Path(data_dir).resolve())}
-    return {**place, **given, _CHECKSUM: checksum}
-
-
-def is_finished(workdir: Path, asked: Mapping[str, str]) -> bool:
-    """Returns whether a trial has its result.
-
-    Args:
-        workdir: Folder of the run.
-        asked: The settings and the data of the trial, from `asked_of`.
-
-    Raises:
-        UserError: It has one, of other settings or data, or a damaged one.
+        UserError: The result is damaged.
     """
     if not (workdir / RESULT).exists():
         return False
-    there = _read_result(workdir)["asked"]
-    different = [
-        f"{name} is {there.get(name)!r} there and {asked.get(name)!r} here"
-        for name in sorted(there.keys() | asked.keys())
-        if there.get(name) != asked.get(name)
-    ]
-    different += filter(None, [_other_data(workdir, asked["data_dir"])])
-    if different:
-        raise UserError(
-            f"{workdir} is of another sweep: {'; '.join(different)}. Name a new --out, or the "
-            "settings of that sweep, or remove that folder"
-        )
-    return True
+    result, best = _read_result(workdir), _best_epoch(workdir)
+    return all(result[name] == best[name] for name in ("best_epoch", "val_loss"))
 
 
-def _other_data(workdir: Path, data_dir: str) -> str | None:
-    """Returns a remark where the dataset of a run was prepared again, from other lists, since.
-
-    TFDS, which takes seconds to import, is not needed for that. A missing dataset is accepted.
-    """
-    from jaxcxr.runs.workdir import trained_on_other_data  # lazy: it loads JAX, for a second
-
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        run = json.loads((workdir / "run.json").read_text(encoding="utf-8"))
-        metadata = Path(data_dir) / run["data"]["dataset"] / "metadata.json"
-        return trained_on_other_data(workdir, json.loads(metadata.read_text(encoding="utf-8")))
-    return None
-
-
-def record_result(workdir: Path, asked: Mapping[str, str]) -> None:
+def record_result(workdir: Path) -> None:
     """Gathers the scores of a trained and evaluated run into the file that marks it finished."""
-    history = pd.read_csv(workdir / "history.csv").replace([np.inf, -np.inf], np.nan)
-    best = history.loc[history["val_loss"].idxmin()]
     config = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
     auc = pd.read_csv(workdir / "evaluation" / "auc.csv")
     boxes = pd.read_csv(workdir / "evaluation" / "localization.csv")
-    mean = boxes.loc[boxes["finding"] == "Mean"]
-    scores = {
-        f"{row.metric} > {row.threshold:g}": row.accuracy
-        for row in mean.itertuples()
-        if row.metric in ("IoU", "IoBB")
-    }
+    mean = boxes.loc[(boxes["finding"] == "Mean") & boxes["metric"].isin(["IoU", "IoBB"])]
     result = {
-        "asked": dict(asked),
         "loss_settings": {name: config.get(name) for name in _LOSS_SETTINGS},
+        **_best_epoch(workdir),
+        "AUC": auc.loc[auc["finding"] == "Mean", "auc"].item(),
+        **{f"{row.metric} > {row.threshold:g}": row.accuracy for row in mean.itertuples()},
+    }
+    write_text(workdir / RESULT, json.dumps(result, indent=2) + "\n")
+
+
+def _best_epoch(workdir: Path) -> dict[str, float]:
+    history = pd.read_csv(workdir / "history.csv").replace([np.inf, -np.inf], np.nan)
+    best = history.loc[history["val_loss"].idxmin()]
+    return {
         "val_loss": float(best["val_loss"]),
         "val_auc": float(best.get("val_auc", np.nan)),
         "best_epoch": int(best["epoch"]),
-        "AUC": auc.loc[auc["finding"] == "Mean", "auc"].item(),
-        **scores,
     }
-    write_text(workdir / RESULT, json.dumps(result, indent=2) + "\n")
 
 
 def summarize(sweep: Path, trials: Sequence[Trial]) -> pd.DataFrame:
@@ -241,7 +186,7 @@ def summarize(sweep: Path, trials: Sequence[Trial]) -> pd.DataFrame:
     if not finished:
         return pd.DataFrame(columns=[*by, "seeds"])
     results = [_read_result(sweep / trial.folder) for trial in finished]
-    table = pd.DataFrame(results).drop(columns=["asked", "loss_settings"], errors="ignore")
+    table = pd.DataFrame(results).drop(columns="loss_settings")
     table.insert(0, by[0], [Path(trial.config).stem for trial in finished])
     table.insert(1, by[1], [trial.value for trial in finished])
     groups = table.groupby(by, sort=False)
@@ -249,8 +194,8 @@ def summarize(sweep: Path, trials: Sequence[Trial]) -> pd.DataFrame:
     for score in table.columns[2:]:
         summary[score] = groups[score].mean()
         summary[f"{score} sd"] = groups[score].std()
-    same = all(r.get("loss_settings") == results[0].get("loss_settings") for r in results)
-    by_loss = same or bool(np.isnan(summary["val_auc"]).all())
+    same_loss = all(r["loss_settings"] == results[0]["loss_settings"] for r in results)
+    by_loss = same_loss or bool(np.isnan(summary["val_auc"]).all())
     return summary.reset_index().sort_values(
         "val_loss" if by_loss else "val_auc", ascending=by_loss, ignore_index=True
     )
@@ -260,8 +205,8 @@ def _read_result(workdir: Path) -> dict[str, Any]:
     path = workdir / RESULT
     with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
         result = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(result["asked"], dict):
-            return {**result, **{score: float(result[score]) for score in _SHOWN}}
+        scores = {score: float(result[score]) for score in (*_SHOWN, "best_epoch")}
+        return {**result, **scores, "loss_settings": result["loss_settings"]}
     raise UserError(f"{path} is damaged; remove it, and the sweep writes it again")
 
 

@@ -8,8 +8,7 @@ import pytest
 from jaxcxr.cli.trials import (
     LEARNING_RATES,
     RESULT,
-    asked_of,
-    is_finished,
+    is_scored,
     make_trials,
     read_shard,
     record_result,
@@ -26,7 +25,7 @@ SCORES = dict.fromkeys(("val_loss", "val_auc", "AUC", "IoU > 0.1", "IoU > 0.3", 
 def write_result(sweep, trial, loss_settings=None, **scores):
     path = sweep / trial.folder / RESULT
     path.parent.mkdir(parents=True, exist_ok=True)
-    result = {"asked": {}, "loss_settings": loss_settings} | SCORES | scores
+    result = {"loss_settings": loss_settings, "best_epoch": 1} | SCORES | scores
     path.write_text(json.dumps(result))
     return path
 
@@ -130,19 +129,20 @@ def test_table_without_a_finished_trial_has_its_columns(tmp_path):
         assert summary_text(table) == "no trial is finished"
 
 
-def test_result_is_that_of_the_best_epoch(tmp_path):
+def test_result_is_that_of_the_best_epoch_and_outdated_by_a_better_one(tmp_path):
+    assert not is_scored(tmp_path)
     (tmp_path / "evaluation").mkdir()
-    (tmp_path / "history.csv").write_text(
-        "epoch,loss,val_loss,val_auc\n1,5,4,0.5\n2,4,3,0.75\n3,3,inf,0.5\n4,3,,0.5\n"
-    )
+    history = "epoch,loss,val_loss,val_auc\n1,5,4,0.5\n2,4,3,0.75\n3,3,inf,0.5\n4,3,,0.5\n"
+    (tmp_path / "history.csv").write_text(history)
     (tmp_path / "config.json").write_text('{"loss": "focal_loss", "batch_size": 8, "seed": 0}')
     (tmp_path / "evaluation/auc.csv").write_text("finding,auc\nMass,0.6\nMean,0.7\n")
+    boxes = [f"Mean,{score.replace(' > ', ',')},0.2" for score in ("IoU > 0.1", "IoU > 0.3")]
+    boxes += ["Mean,IoBB,0.25,0.3", "Mass,IoU,0.1,0.1", "Mean,IoGT,0.1,0.9"]
     (tmp_path / "evaluation/localization.csv").write_text(
-        "finding,metric,threshold,accuracy\nMass,IoU,0.1,0.1\nMean,IoU,0.1,0.2\nMean,IoGT,0.1,0.9\n"
+        "\n".join(["finding,metric,threshold,accuracy", *boxes, ""])
     )
-    record_result(tmp_path, {"data_dir": "/d"})
+    record_result(tmp_path)
     assert json.loads((tmp_path / RESULT).read_text()) == {
-        "asked": {"data_dir": "/d"},
         "loss_settings": {
             "loss": "focal_loss",
             "label_smoothing": None,
@@ -154,64 +154,14 @@ def test_result_is_that_of_the_best_epoch(tmp_path):
         "best_epoch": 2,
         "AUC": 0.7,
         "IoU > 0.1": 0.2,
+        "IoU > 0.3": 0.2,
+        "IoBB > 0.25": 0.3,
     }
-
-
-@pytest.fixture
-def finished(tmp_path):
-    """A trial with its result and what it depends on, and a function that asks for it again."""
-    config, workdir = tmp_path / "a.py", tmp_path / "run"
-    prepared = tmp_path / "d/chest/64/1.0.0"
-    config.write_text("epochs = 3\n")
-    for folder in (workdir, prepared):
-        folder.mkdir(parents=True)
-    data = {"dataset": "chest/64/1.0.0", "release": "ward", "fingerprint": "f"}
-    (workdir / "run.json").write_text(json.dumps({"data": data}))
-    (prepared / "metadata.json").write_text(json.dumps(data))
-    (trial,) = make_trials([str(config)], "", [], 1)
-
-    def ask(*settings, data_dir=tmp_path / "d"):
-        return asked_of(trial, str(data_dir), settings)
-
-    (workdir / RESULT).write_text(json.dumps({"asked": ask("loss=focal_loss")} | SCORES))
-    return workdir, ask
-
-
-def test_a_result_of_other_settings_or_another_folder_is_refused(tmp_path, finished):
-    workdir, ask = finished
-    assert not is_finished(tmp_path, ask())
-    assert is_finished(workdir, ask("loss=focal_loss"))
-    for other in (
-        ask(),
-        ask("loss=bce"),
-        ask("loss=focal_loss", "epochs=3"),
-        ask("loss=focal_loss", data_dir=tmp_path),
-    ):
-        with pytest.raises(UserError, match=r"is of another sweep.*remove that folder"):
-            is_finished(workdir, other)
-
-
-def test_a_result_of_a_config_file_edited_since_is_refused(tmp_path, finished):
-    workdir, ask = finished
-    (tmp_path / "a.py").write_text("epochs = 4\n")
-    with pytest.raises(UserError, match=r"config_sha256 is '\w+' there and '\w+' here"):
-        is_finished(workdir, ask("loss=focal_loss"))
-
-
-def test_a_result_of_a_dataset_prepared_again_is_refused(tmp_path, finished):
-    workdir, ask = finished
-    metadata = tmp_path / "d/chest/64/1.0.0/metadata.json"
-    metadata.write_text('{"release": "clinic", "fingerprint": "g"}')
-    with pytest.raises(UserError, match=r"another dataset \(release 'ward'\).*remove that folder"):
-        is_finished(workdir, ask("loss=focal_loss"))
-    metadata.unlink()
-    assert is_finished(workdir, ask("loss=focal_loss"))
-
-
-def test_a_config_that_cannot_be_read_is_named(tmp_path):
-    (trial,) = make_trials([str(tmp_path / "a.py")], "", [], 1)
-    with pytest.raises(UserError, match=r"--configs names .*a.py, which cannot be read: No such"):
-        asked_of(trial, str(tmp_path), [])
+    assert is_scored(tmp_path)
+    (tmp_path / "history.csv").write_text(history + "5,3,6,0.5\n")
+    assert is_scored(tmp_path)
+    (tmp_path / "history.csv").write_text(history + "5,3,2,0.5\n")
+    assert not is_scored(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -220,16 +170,19 @@ def test_a_config_that_cannot_be_read_is_named(tmp_path):
         "",
         "[]",
         pytest.param("[" * 100_000, id="deep"),
-        '{"asked": {}}',
-        json.dumps({"asked": 3} | SCORES),
-        *(json.dumps({"asked": {}} | SCORES | {"AUC": bad}) for bad in ("low", None, [1.0])),
+        json.dumps({"best_epoch": 1} | SCORES),
+        '{"loss_settings": {}}',
+        *(
+            json.dumps({"loss_settings": {}} | SCORES | {"best_epoch": bad})
+            for bad in ("low", None, [1])
+        ),
     ],
 )
 def test_a_damaged_result_is_named(tmp_path, content):
     trials = make_trials(["a.py"], "", [], 1)
     path = write_result(tmp_path, trials[0])
     path.write_text(content)
-    for read in (lambda: is_finished(path.parent, {}), lambda: summarize(tmp_path, trials)):
+    for read in (lambda: is_scored(path.parent), lambda: summarize(tmp_path, trials)):
         with pytest.raises(UserError, match=f"{RESULT} is damaged; remove it"):
             read()
 
