@@ -21,6 +21,8 @@ from jaxcxr.errors import UserError
 
 SCORES = dict.fromkeys(("val_loss", "val_auc", "AUC", "IoU > 0.1", "IoU > 0.3", "IoBB > 0.25"), 0.5)
 
+WITHOUT_EPOCH = {"loss_settings": {}} | SCORES
+
 
 def write_result(sweep, trial, loss_settings=None, **scores):
     path = sweep / trial.folder / RESULT
@@ -170,6 +172,7 @@ def test_result_is_that_of_the_best_epoch_and_outdated_by_a_better_one(tmp_path)
         "",
         "[]",
         pytest.param("[" * 100_000, id="deep"),
+        json.dumps(WITHOUT_EPOCH),
         json.dumps({"best_epoch": 1} | SCORES),
         '{"loss_settings": {}}',
         *(
