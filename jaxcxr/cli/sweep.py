@@ -132,7 +132,7 @@ async def run_trial(trial: Trial, slots: asyncio.Semaphore) -> str | None:
     """
     workdir = Path(_OUT.value) / trial.folder
     place = [f"--workdir={workdir}", f"--data_dir={_DATA_DIR.value}"]
-    place += [f"--import={module}" for module in flags.FLAGS["import"].value]
+    place += [f"--import={module}" for module in flags.FLAGS["import"].value or []]
     settings = [f"--config.{setting}" for setting in _SET.value]
     train = ["train", f"--config={trial.config}", *trial.overrides, *settings, *place]
     async with slots:
