@@ -103,7 +103,7 @@ def test_a_wrong_file_is_refused_and_nothing_written(launch, release, prediction
     predictions.write_text("\n".join(lines) + "\n")
     flags = [f"--predictions={predictions}", f"--release={release}", f"--out={tmp_path / 'scores'}"]
     done = launch("evaluate_auc", *flags)
-    refused(done, "line 6: image 'stranger.png'", "line 9: image", "also in line 8")
+    refused(done, "line 6: image 'stranger.png'", "line 9: image", "also in an earlier line")
     assert done.returncode == 1
     assert not (tmp_path / "scores").exists()
 
