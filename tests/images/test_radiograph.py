@@ -162,7 +162,7 @@ def animation(gray):
         (b"GIF89a" + bytes(200), "expected a PNG, JPEG, TIFF, BMP or DICOM file"),
         (b"\x89PNG\r\n\x1a\n", "damaged"),
         (b"\xff\xd8\xff", "damaged"),
-        (bytes(128) + b"DICM", "damaged"),
+        (bytes(128) + b"DICM", "a DICOM file without an image"),
         (png(30_000, 30_000), "30000×30000 pixels; at most"),
         (png(2**31 - 1, 2**31 - 1), "2147483647×2147483647 pixels"),
         (png(1, 1, rows=b"\0\0"), "1×1 pixels; a radiograph has at least 32×32"),

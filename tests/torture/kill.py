@@ -28,7 +28,6 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 from tqdm import tqdm
@@ -61,14 +60,14 @@ TIMES = ["seconds", "images_per_second"]
 KILLED_AT_CALL = """
 import os, signal, sys
 from jaxcxr.cli.program import run_verb
-call, count, after, verb = sys.argv[1:5]
+when, call, count, verb = sys.argv[1:5]
 sys.argv[:5] = ["jaxcxr"]
 original, left = getattr(os, call), int(count)
 
 def last(*args, **kwargs):
     global left
     left -= 1
-    if left == 0 and after == "before":
+    if left == 0 and when == "before":
         os.kill(os.getpid(), signal.SIGKILL)
     result = original(*args, **kwargs)
     if left == 0:
@@ -91,29 +90,18 @@ Facts = set[tuple[str, "bytes | str"]]
 """Names of files, each with its content, or with a row of a table that grows."""
 
 
-class Kill(NamedTuple):
-    """When a program is killed: after so many seconds, or at the `count`-th call."""
-
-    seconds: float | None
-    call: str = ""
-    count: int = 0
-    when: str = "at a time"
-
-
-def draw_kill(rng: random.Random, lasts: float) -> Kill:
-    """Draws when a program that lasts so many seconds is to be killed."""
+def draw_kill(rng: random.Random, lasts: float) -> tuple[float | None, tuple[str, ...]]:
+    """Returns after how many seconds a program is killed, or before or after which call."""
     if rng.random() < 0.4:
-        return Kill(rng.uniform(0, lasts))
+        return rng.uniform(0, lasts), ()
     call = rng.choice(list(CALLS))
     count = 1 + int(rng.expovariate(1 / CALLS[call]))
-    return Kill(None, call, count, rng.choice(("before", "after")))
+    return None, (rng.choice(("before", "after")), call, str(count))
 
 
-def start(study: Path, program: str, kill: Kill | None = None) -> int:
+def start(study: Path, program: str, seconds: float | None = None, at: tuple[str, ...] = ()) -> int:
     """Runs a program of the study; returns its exit status, negative where it was killed."""
-    command = ["-m", "jaxcxr.cli", program]
-    if kill is not None and kill.call:
-        command = ["-c", KILLED_AT_CALL, kill.call, str(kill.count), kill.when, program]
+    command = ["-c", KILLED_AT_CALL, *at, program] if at else ["-m", "jaxcxr.cli", program]
     with open(study.parent / "log.txt", "ab") as log:
         running = subprocess.Popen(
             [sys.executable, *command, *PROGRAMS[program].split()],
@@ -124,7 +112,7 @@ def start(study: Path, program: str, kill: Kill | None = None) -> int:
             start_new_session=True,
         )
         try:
-            return running.wait(None if kill is None else kill.seconds)
+            return running.wait(seconds)
         except subprocess.TimeoutExpired:
             running.kill()
             return running.wait()
@@ -192,16 +180,18 @@ def torture(
         shutil.copytree(before, study)  # the same paths for the same results
         status = -1
         while status < 0:
-            kill = draw_kill(rng, lasts) if how.total() < kills else None
-            status = start(study, program, kill)
-            if status < 0 and kill is not None:
-                how[f"{kill.when} {kill.call}".strip()] += 1
+            seconds, at = draw_kill(rng, lasts) if how.total() < kills else (None, ())
+            status = start(study, program, seconds, at)
+            if status < 0:
+                how[" ".join(at[:2]) or "at a time"] += 1
                 shown.update()
             different = contents(study) - whole if status < 0 else complete(study) ^ whole
             if different or status > 0:
                 names = sorted({name for name, _ in different})
                 tail = log.read_text().splitlines()[-3:]
-                failures.append({program: names, "kill": kill, "status": status, "log": tail})
+                failures.append(
+                    {program: names, "kill": [seconds, at], "status": status, "log": tail}
+                )
     return how, failures
 
 
