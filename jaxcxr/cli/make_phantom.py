@@ -17,7 +17,7 @@ _OUT = flags.DEFINE_string("out", None, "Folder of the release.", required=True)
 _IMAGES = flags.DEFINE_integer("images", 3000, "Number of radiographs.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 256, "Height and width in pixels, 64 to 1024.")
 _SEED = flags.DEFINE_integer("seed", 0, "The same seed gives the same bytes.")
-_JOBS = flags.DEFINE_integer("jobs", None, "Worker processes; as many as cores if not given.", 1)
+_JOBS = flags.DEFINE_integer("jobs", None, "Worker threads; as many as cores if not given.", 1)
 
 
 def main() -> None:
