@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from jaxcxr.runs.signals import SignalWatch
-from tests.programs import command, tiny_study
+from tests.programs import command
+from tests.tiny import tiny_study
 
 SETTINGS = ("epochs=2000", "early_stopping.patience=2000")
 

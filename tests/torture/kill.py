@@ -32,7 +32,8 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from tests.programs import REPOSITORY, TINY_CONFIG
+from tests.programs import REPOSITORY
+from tests.tiny import TINY_CONFIG
 
 SETTINGS = (
     "--config.ema_decay=0.9 --config.checkpoint_every=2 --config.epochs=7 "

@@ -11,7 +11,8 @@ import pytest
 
 import jaxcxr as cxr
 from jaxcxr.errors import UserError
-from tests.programs import REPOSITORY, tiny_study
+from tests.programs import REPOSITORY
+from tests.tiny import tiny_study
 from tests.torture import limits
 from tests.torture.limits import read_or_refuse
 

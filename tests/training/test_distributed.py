@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from jaxcxr.training import distributed
-from tests.programs import TINY_CONFIG, command, tiny_study
+from tests.programs import command
+from tests.tiny import TINY_CONFIG, tiny_study
 
 TWO_EPOCHS = [
     f"--config.{setting}"
