@@ -19,11 +19,7 @@ class LogSumExp(PooledMaps):
     resolutions" (arXiv 1803.07703): r = r0 + exp(β) stays above r0. They pool maps of
     probabilities; here the maps are logits, and so is the result.
 
-    Attributes:
-        num_classes: Number of findings.
-        stride: See `PooledMaps`.
-        width: See `PooledMaps`.
-        decoder: See `PooledMaps`.
+    Attributes, beside those of `PooledMaps`:
         r0: What r stays above; training starts from r0 + 1.
         per_finding: Whether each finding has its own r.
     """
@@ -41,15 +37,8 @@ class LogSumExp(PooledMaps):
 class MixedPooling(LogSumExp):
     """A learned mean of log-sum-exp and PCAM pooling for each finding.
 
-    Log-sum-exp reads small findings best, PCAM large ones (docs/networks.md): labels decide.
-
-    Attributes:
-        num_classes: Number of findings.
-        stride: See `PooledMaps`.
-        width: See `PooledMaps`.
-        decoder: See `PooledMaps`.
-        r0: See `LogSumExp`.
-        per_finding: See `LogSumExp`.
+    The former suits small findings, the latter large ones; the labels decide. The fields are those
+    of `LogSumExp`.
     """
 
     def pool(self, maps: jax.Array) -> jax.Array:

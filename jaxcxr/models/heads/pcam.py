@@ -13,12 +13,7 @@ class PCAM(PooledMaps):
     Ye et al. 2020, "Weakly supervised lesion localization with probabilistic-CAM pooling" (arXiv
     2005.14480). Their code (github.com/jfhealthcare/Chexpert) pools features by these weights and
     reads them with the convolution that made the map of logits, which gives the same logit.
-
-    Attributes:
-        num_classes: Number of findings.
-        stride: See `PooledMaps`; None is the paper's.
-        width: See `PooledMaps`.
-        decoder: See `PooledMaps`.
+    The fields are those of `PooledMaps`; ``stride=None`` is the paper's network.
     """
 
     def pool(self, maps: jax.Array) -> jax.Array:
