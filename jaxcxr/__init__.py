@@ -53,7 +53,6 @@ if TYPE_CHECKING:
         Callback,
         CSVLogger,
         EarlyStopping,
-        LearningRateLogger,
         TensorBoard,
     )
     from jaxcxr.training.fit import Run, fit  # `runs.trained.fit` has its signature
@@ -91,7 +90,6 @@ _HOMES = {
     "CSVLogger": "training.callbacks",
     "Callback": "training.callbacks",
     "EarlyStopping": "training.callbacks",
-    "LearningRateLogger": "training.callbacks",
     "ModelCheckpoint": "runs.callbacks",
     "TensorBoard": "training.callbacks",
     "Run": "training.fit",
@@ -117,7 +115,6 @@ __all__ = [
     "DenseNet121",
     "EarlyStopping",
     "Head",
-    "LearningRateLogger",
     "LogSumExp",
     "MixedPooling",
     "Mode",
