@@ -40,7 +40,8 @@ def summary(model: nn.Module, image_size: int = 256, depth: int = 2) -> str:
     table += [(name, _output(results[path]), _size(params, *path)) for path, name in names.items()]
     first, second, third = (max(map(len, column)) for column in zip(*table, strict=True))
     lines = [f"{row[0]:<{first}}  {row[1]:<{second}}  {row[2]:>{third}}" for row in table]
-    return "\n".join([*lines, f"Total parameters: {_size(params)}"])
+    rule = "─" * len(lines[0])
+    return "\n".join([lines[0], rule, *lines[1:], rule, f"Total parameters: {_size(params)}"])
 
 
 def _size(tree: Any, *path: str) -> str:
