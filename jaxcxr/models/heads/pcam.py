@@ -18,11 +18,6 @@ class PCAM(PooledMaps):
 
     def pool(self, maps: jax.Array) -> jax.Array:
         """Pools maps of logits (B, h, w, classes) to logits (B, classes)."""
-        return pool_by_probability(maps)
-
-
-def pool_by_probability(maps: jax.Array) -> jax.Array:
-    """Averages maps of logits (B, h, w, C), weighted by their probabilities, to (B, C)."""
-    # Probabilities divided by their sum, which never is zero this way.
-    weights = jax.nn.softmax(jax.nn.log_sigmoid(maps), axis=(1, 2))
-    return (weights * maps).sum((1, 2))
+        # Probabilities divided by their sum, which never is zero this way.
+        weights = jax.nn.softmax(jax.nn.log_sigmoid(maps), axis=(1, 2))
+        return (weights * maps).sum((1, 2))
