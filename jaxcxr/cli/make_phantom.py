@@ -3,7 +3,7 @@
 jaxcxr make_phantom --out phantom --images 3000 --image_size 256 --seed 0
 
 Writes images/*.png and the four metadata files. The radiographs are drawings: no score on them
-says anything about patients.
+means anything for patients.
 """
 
 # isort: split
@@ -21,7 +21,7 @@ _JOBS = flags.DEFINE_integer("jobs", None, "Worker threads; as many as cores if 
 
 
 def main() -> None:
-    """Draws as the flags say."""
+    """Draws the release."""
     out = Path(_OUT.value)
     drawn = write_release(out, _IMAGES.value, _IMAGE_SIZE.value, _SEED.value, _JOBS.value)
     print(f"{out}: {_IMAGES.value} synthetic radiographs" + ("" if drawn else ", drawn earlier"))
