@@ -49,17 +49,10 @@ def check_fields(module: nn.Module) -> None:
         UserError: A value does not fit.
     """
     for name, annotation in field_types(type(module)).items():
-        check_value(f"{type(module).__name__}.{name}", getattr(module, name), annotation)
-
-
-def check_value(name: str, value: Any, annotation: Any) -> None:
-    """Checks a value against an annotation; see `check_fields`.
-
-    Raises:
-        UserError: It does not fit.
-    """
-    if not fits(value, annotation):
-        raise UserError(f"{name} is {value!r}; expected {_describe(annotation)}")
+        value = getattr(module, name)
+        if not fits(value, annotation):
+            owner, expected = type(module).__name__, _describe(annotation)
+            raise UserError(f"{owner}.{name} is {value!r}; expected {expected}")
 
 
 def plain_type(annotation: Any) -> type:
