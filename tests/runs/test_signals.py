@@ -6,57 +6,30 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from jaxcxr.runs.signals import SignalWatch
-
-REPOSITORY = Path(__file__).parents[2]
-
-CONFIG = """
-from jaxcxr.runs.experiment import Config, default_config
-
-
-def get_config() -> Config:
-    config = default_config()
-    config.model.backbone = {"name": "ResNet18", "width": 4, "blocks": (1, 1, 1)}
-    config.initial_weights = "random"
-    config.data.image_size = 64
-    config.batch_size = 8
-    config.epochs = 2000
-    config.early_stopping.patience = 2000
-    return config
-"""
+from tests.tiny import launch, prepare_study
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with a prepared phantom and a config that trains for long."""
     place = tmp_path_factory.mktemp("signals")
-    (place / "long.py").write_text(CONFIG)
-    for program, *arguments in (
-        ("make_phantom", f"--out={place / 'release'}", "--images=60", "--image_size=64"),
-        ("prepare", f"--release={place / 'release'}", f"--data_dir={place}", "--image_size=64"),
-    ):
-        command = [sys.executable, str(REPOSITORY / f"launch/{program}.py"), *arguments]
-        subprocess.run(command, check=True, capture_output=True)
+    prepare_study(place, 60, "    config.epochs = config.early_stopping.patience = 2000\n")
     return place
 
 
-def start(place, workdir, *arguments):
-    config = f"--config={place / 'long.py'}"
-    return launch("train", config, f"--data_dir={place}", f"--workdir={workdir}", *arguments)
+def start(program, *arguments):
+    pipe = subprocess.PIPE
+    return subprocess.Popen(launch(program, *arguments), stdout=pipe, stderr=pipe, text=True)
 
 
-def launch(program, *arguments):
-    return subprocess.Popen(
-        [sys.executable, str(REPOSITORY / f"launch/{program}.py"), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start_training(place, workdir, *arguments):
+    config = f"--config={place / 'tiny.py'}"
+    return start("train", config, f"--data_dir={place}", f"--workdir={workdir}", *arguments)
 
 
 def finish(process):
@@ -86,7 +59,7 @@ def wait_for(path, process):
     ],
 )
 def test_a_signal_saves_and_prints_how_to_resume(place, tmp_path, number, arguments, status):
-    process = start(place, tmp_path / "run", *arguments)
+    process = start_training(place, tmp_path / "run", *arguments)
     wait_for(tmp_path / "run/history.csv", process)
     process.send_signal(number)
     output, errors = finish(process)
@@ -114,9 +87,9 @@ def test_a_signal_saves_and_prints_how_to_resume(place, tmp_path, number, argume
 
 def test_a_signal_stops_a_sweep_and_scores_nothing_half_trained(place, tmp_path):
     sweep = tmp_path / "sweep"
-    words = [f"--configs={place / 'long.py'}", f"--data_dir={place}", f"--out={sweep}"]
-    process = launch("sweep", *words, "--seeds=3", "--stopped_status=143")
-    run = sweep / "long/as_configured/seed_0"
+    words = [f"--configs={place / 'tiny.py'}", f"--data_dir={place}", f"--out={sweep}"]
+    process = start("sweep", *words, "--seeds=3", "--stopped_status=143")
+    run = sweep / "tiny/as_configured/seed_0"
     wait_for(run / "history.csv", process)
     process.send_signal(signal.SIGINT)
     output, errors = finish(process)

@@ -5,32 +5,20 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from jaxcxr.training import distributed
+from tests import tiny
+from tests.tiny import launch, prepare_study
 
-REPOSITORY = Path(__file__).parents[2]
-
-CONFIG = """
-from jaxcxr.runs.experiment import Config, default_config
-
-
-def get_config() -> Config:
-    config = default_config()
-    config.model.backbone = {"name": "ResNet18", "width": 4, "blocks": (1, 1, 1)}
-    config.initial_weights = "random"
-    config.data.image_size = 64
-    config.batch_size = 8
+CONFIG = """\
     config.epochs = 2
     config.augmentation.horizontal_flip = True
     config.checkpoint_every = 3
-    return config
 """
 
 
@@ -38,28 +26,18 @@ def get_config() -> Config:
 def place(tmp_path_factory):
     """A folder with a prepared phantom, a config and a run of one process, evaluated."""
     place = tmp_path_factory.mktemp("distributed")
-    (place / "tiny.py").write_text(CONFIG)
-    for program, *arguments in (
-        ("make_phantom", f"--out={place / 'release'}", "--images=120", "--image_size=64"),
-        ("prepare", f"--release={place / 'release'}", f"--data_dir={place}", "--image_size=64"),
-    ):
-        subprocess.run(command(program, *arguments), check=True, capture_output=True)
-    train, evaluate = programs(place, "one")
-    for program in (train, evaluate):
+    prepare_study(place, 120, CONFIG)
+    for program in programs(place, "one"):
         subprocess.run(program, check=True, capture_output=True)
     return place
-
-
-def command(program, *arguments):
-    return [sys.executable, str(REPOSITORY / f"launch/{program}.py"), *arguments]
 
 
 def programs(place, name, *settings):
     """Returns how a run is trained and evaluated."""
     there = f"--data_dir={place}", f"--workdir={place / name}"
     return (
-        command("train", f"--config={place / 'tiny.py'}", *there, *settings),
-        command("evaluate_auc", *there, "--bootstraps=2", "--batch_size=8"),
+        launch("train", f"--config={place / 'tiny.py'}", *there, *settings),
+        launch("evaluate_auc", *there, "--bootstraps=2", "--batch_size=8"),
     )
 
 
@@ -173,7 +151,7 @@ def test_a_mistake_ends_both(place):
     ],
 )
 def test_mistaken_flags_are_named(tmp_path, arguments, message):
-    (tmp_path / "tiny.py").write_text(CONFIG)
+    (tmp_path / "tiny.py").write_text(f"{tiny.CONFIG}{CONFIG}    return config\n")
     train, _ = programs(tmp_path, "run", *arguments)
     done = subprocess.run(train, capture_output=True, text=True, check=False)
     assert done.returncode != 0
