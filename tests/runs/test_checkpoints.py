@@ -170,7 +170,7 @@ def test_another_network_is_refused_and_the_difference_named(workdir, other, dif
 
 
 def test_a_moving_average_cannot_be_taken_up_from_a_run_without(tiny_model, workdir):
-    with pytest.raises(cxr.UserError, match=r"training/variables\S* is missing there"):
+    with pytest.raises(cxr.UserError, match=r"training/batch_stats\S* is missing there"):
         latest(workdir, progress_of(tiny_model, averaged=True))
 
 
