@@ -14,7 +14,6 @@ from jaxcxr.models import (
     Classifier,
     DenseNet121,
     LogSumExp,
-    MixedPooling,
     Mode,
     Pylon,
     ResNet18,
@@ -96,8 +95,8 @@ HEADS_AND_MAP_SIZES = {
     "attention_gated": (AttentionGated(aggregation="ft"), 16),
     "squeeze_excitation": (SqueezeExcitation(), 4),
     "pcam": (PCAM(), 4),
-    "log_sum_exp": (LogSumExp(stride=16, per_finding=False), 8),
-    "mixed_pooling": (MixedPooling(stride=8, decoder="refined"), 16),
+    "log_sum_exp": (LogSumExp(stride=16, learned="shared"), 8),
+    "log_sum_exp_refined": (LogSumExp(stride=8, decoder="refined"), 16),
     "pylon": (Pylon(), 32),
 }
 

@@ -27,7 +27,7 @@ class PooledMaps(Head):
             last stage as it is.
         width: Channels of the merged map.
         decoder: How stages are merged. ``"sum"``: 1×1 convolutions, sums from the coarsest down,
-            ReLU; ``"refined"``: with a 3×3 convolution, batch norm and ReLU after each sum;
+            ReLU; ``"refined"``: with ReLU, a 3×3 convolution, batch norm and ReLU after each sum;
             ``"attention"``: PYLON's. See `jaxcxr.models.heads.pyramid`.
     """
 

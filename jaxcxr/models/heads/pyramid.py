@@ -51,7 +51,7 @@ class FeaturePyramid(nn.Module):
     Attributes:
         width: Channels of the maps.
         stride: Distance of the result's cells in pixels.
-        refines: Whether a 3×3 convolution, batch norm and ReLU follow each sum.
+        refines: Whether ReLU, a 3×3 convolution, batch norm and ReLU follow each sum.
     """
 
     width: int
@@ -70,7 +70,8 @@ class FeaturePyramid(nn.Module):
             above = resample(merged, grids[stage + 1], grids[stage], lateral.shape[1:3])
             merged = lateral + above
             if self.refines:
-                merged = ConvBatchNormReLU(self.width, 3, name=f"refine{stage + 1}")(merged, mode)
+                refine = ConvBatchNormReLU(self.width, 3, name=f"refine{stage + 1}")
+                merged = refine(nn.relu(merged), mode)
         return nn.relu(merged)
 
 
