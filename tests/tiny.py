@@ -1,7 +1,5 @@
-"""A tiny network, tiny data to train it on, and a tiny study for the programs."""
+"""A tiny network and tiny data to train it on, in memory and as programs read them."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +8,18 @@ import pytest
 from jaxcxr.data.arrays import ArraySplit
 from jaxcxr.models import Baseline, Classifier, ResNet18
 
-REPOSITORY = Path(__file__).parents[1]
+TINY_CONFIG = """
+from jaxcxr.runs.experiment import Config, default_config
+
+
+def get_config() -> Config:
+    config = default_config()
+    config.model.backbone = {"name": "ResNet18", "width": 4, "blocks": (1, 1, 1)}
+    config.initial_weights = "random"
+    config.data.image_size = 64
+    config.batch_size = 8
+    return config
+"""
 
 
 @pytest.fixture(scope="session")
@@ -26,30 +35,10 @@ def make_split(images: int, seed: int = 0, size: int = 16) -> ArraySplit:
     return ArraySplit((noise + bright).astype(np.uint8), labels)
 
 
-CONFIG = """
-from jaxcxr.runs.experiment import Config, default_config
+def tiny_study(place: Path, images: int = 60) -> None:
+    """Writes `tiny.py`, a config, to a folder, and a prepared phantom of 64×64 pixels."""
+    from jaxcxr.data import phantom, prepare, read_release
 
-
-def get_config() -> Config:
-    config = default_config()
-    config.model.backbone = {"name": "ResNet18", "width": 4, "blocks": (1, 1, 1)}
-    config.initial_weights = "random"
-    config.data.image_size = 64
-    config.batch_size = 8
-"""
-
-
-def launch(program: str, *arguments: object) -> list[str]:
-    """Returns the command line of a program."""
-    return [sys.executable, str(REPOSITORY / f"launch/{program}.py"), *map(str, arguments)]
-
-
-def prepare_study(place: Path, images: int, config: str) -> None:
-    """Prepares a phantom of 64 pixels in a folder, and `tiny.py`: `CONFIG` and a few lines more."""
-    (place / "tiny.py").write_text(f"{CONFIG}{config}    return config\n")
-    release = place / "release"
-    for command in (
-        launch("make_phantom", f"--out={release}", f"--images={images}", "--image_size=64"),
-        launch("prepare", f"--release={release}", f"--data_dir={place}", "--image_size=64"),
-    ):
-        subprocess.run(command, check=True, capture_output=True)
+    (place / "tiny.py").write_text(TINY_CONFIG)
+    phantom.write_release(place / "release", images, 64, seed=0, jobs=1)
+    prepare(read_release(place / "release"), place, image_size=64)

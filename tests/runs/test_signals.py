@@ -11,25 +11,30 @@ import pandas as pd
 import pytest
 
 from jaxcxr.runs.signals import SignalWatch
-from tests.tiny import launch, prepare_study
+from tests.programs import command
+from tests.tiny import tiny_study
+
+SETTINGS = ("epochs=2000", "early_stopping.patience=2000")
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with a prepared phantom and a config that trains for long."""
+    """A folder with a prepared phantom and a config."""
     place = tmp_path_factory.mktemp("signals")
-    prepare_study(place, 60, "    config.epochs = config.early_stopping.patience = 2000\n")
+    tiny_study(place)
     return place
 
 
-def start(program, *arguments):
-    pipe = subprocess.PIPE
-    return subprocess.Popen(launch(program, *arguments), stdout=pipe, stderr=pipe, text=True)
+def start(place, workdir, *arguments):
+    long = (f"--config.{setting}" for setting in SETTINGS)
+    places = (f"--config={place / 'tiny.py'}", f"--data_dir={place}", f"--workdir={workdir}")
+    return launch("train", *places, *long, *arguments)
 
 
-def start_training(place, workdir, *arguments):
-    config = f"--config={place / 'tiny.py'}"
-    return start("train", config, f"--data_dir={place}", f"--workdir={workdir}", *arguments)
+def launch(program, *arguments):
+    return subprocess.Popen(
+        command(program, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def finish(process):
@@ -53,13 +58,12 @@ def wait_for(path, process):
 @pytest.mark.parametrize(
     ("number", "arguments", "status"),
     [
-        (signal.SIGTERM, (), 0),
         (signal.SIGINT, (), 0),
         (signal.SIGTERM, ("--stopped_status=143",), 143),
     ],
 )
 def test_a_signal_saves_and_prints_how_to_resume(place, tmp_path, number, arguments, status):
-    process = start_training(place, tmp_path / "run", *arguments)
+    process = start(place, tmp_path / "run", *arguments)
     wait_for(tmp_path / "run/history.csv", process)
     process.send_signal(number)
     output, errors = finish(process)
@@ -71,10 +75,10 @@ def test_a_signal_saves_and_prints_how_to_resume(place, tmp_path, number, argume
     if status:
         return
     epochs = len(pd.read_csv(tmp_path / "run/history.csv"))
-    command = shlex.split(last.partition("resume with: ")[2])
-    assert command[0] == sys.executable  # as the program was started
+    resume = shlex.split(last.partition("resume with: ")[2])
+    assert resume[0] == sys.executable  # as the program was started
     done = subprocess.run(
-        [*command, f"--config.epochs={epochs + 1}"],
+        [*resume, f"--config.epochs={epochs + 1}"],
         capture_output=True,
         text=True,
         check=False,
@@ -88,7 +92,8 @@ def test_a_signal_saves_and_prints_how_to_resume(place, tmp_path, number, argume
 def test_a_signal_stops_a_sweep_and_scores_nothing_half_trained(place, tmp_path):
     sweep = tmp_path / "sweep"
     words = [f"--configs={place / 'tiny.py'}", f"--data_dir={place}", f"--out={sweep}"]
-    process = start("sweep", *words, "--seeds=3", "--stopped_status=143")
+    words += [f"--set={setting}" for setting in SETTINGS]
+    process = launch("sweep", *words, "--seeds=3", "--stopped_status=143")
     run = sweep / "tiny/as_configured/seed_0"
     wait_for(run / "history.csv", process)
     process.send_signal(signal.SIGINT)

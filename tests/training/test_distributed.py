@@ -12,21 +12,20 @@ import pandas as pd
 import pytest
 
 from jaxcxr.training import distributed
-from tests import tiny
-from tests.tiny import launch, prepare_study
+from tests.programs import command
+from tests.tiny import TINY_CONFIG, tiny_study
 
-CONFIG = """\
-    config.epochs = 2
-    config.augmentation.horizontal_flip = True
-    config.checkpoint_every = 3
-"""
+TWO_EPOCHS = [
+    f"--config.{setting}"
+    for setting in ("epochs=2", "augmentation.horizontal_flip=True", "checkpoint_every=3")
+]
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with a prepared phantom, a config and a run of one process, evaluated."""
     place = tmp_path_factory.mktemp("distributed")
-    prepare_study(place, 120, CONFIG)
+    tiny_study(place, images=120)
     for program in programs(place, "one"):
         subprocess.run(program, check=True, capture_output=True)
     return place
@@ -36,8 +35,8 @@ def programs(place, name, *settings):
     """Returns how a run is trained and evaluated."""
     there = f"--data_dir={place}", f"--workdir={place / name}"
     return (
-        launch("train", f"--config={place / 'tiny.py'}", *there, *settings),
-        launch("evaluate_auc", *there, "--bootstraps=2", "--batch_size=8"),
+        command("train", f"--config={place / 'tiny.py'}", *there, *TWO_EPOCHS, *settings),
+        command("evaluate_auc", *there, "--bootstraps=2", "--batch_size=8"),
     )
 
 
@@ -81,8 +80,9 @@ def _own_lines(output):
     return [line for line in output.splitlines(keepends=True) if not line.startswith("[Gloo]")]
 
 
-@pytest.mark.parametrize("placement", ["streamed", "device"])
+@pytest.mark.parametrize("placement", ["streamed", pytest.param("device", marks=pytest.mark.slow)])
 def test_two_processes_train_as_one(place, placement):
+    """In `make test` test_placement.py compares the placements in one process."""
     train, _ = programs(place, placement, f"--config.data_placement={placement}")
     first, second = finish(start_both(train))
     assert "best epoch" in first
@@ -112,7 +112,7 @@ def test_two_processes_evaluate_as_one(place):
         np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
 
 
-def test_sigterm_to_one_of_two_stops_both_at_the_same_step_and_they_resume(place):
+def test_sigterm_to_one_of_two_stops_both_at_the_same_step_and_one_resumes(place):
     train, _ = programs(place, "stopped", "--config.epochs=100000")
     processes = start_both(train)
     history = place / "stopped/history.csv"
@@ -125,8 +125,8 @@ def test_sigterm_to_one_of_two_stops_both_at_the_same_step_and_they_resume(place
     assert "stopped by SIGTERM" in first
     epochs = len(pd.read_csv(history))
     train, _ = programs(place, "stopped", f"--config.epochs={epochs + 1}")
-    first, _ = finish(start_both(train))
-    assert f"{epochs} of {epochs + 1} epochs" in first
+    done = subprocess.run(train, capture_output=True, text=True, check=True)
+    assert f"{epochs} of {epochs + 1} epochs" in done.stdout
     assert list(pd.read_csv(history)["epoch"]) == list(range(1, epochs + 2))
 
 
@@ -151,7 +151,7 @@ def test_a_mistake_ends_both(place):
     ],
 )
 def test_mistaken_flags_are_named(tmp_path, arguments, message):
-    (tmp_path / "tiny.py").write_text(f"{tiny.CONFIG}{CONFIG}    return config\n")
+    (tmp_path / "tiny.py").write_text(TINY_CONFIG)
     train, _ = programs(tmp_path, "run", *arguments)
     done = subprocess.run(train, capture_output=True, text=True, check=False)
     assert done.returncode != 0

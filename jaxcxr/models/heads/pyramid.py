@@ -11,8 +11,7 @@ from flax import linen as nn
 from jaxcxr.errors import UserError
 from jaxcxr.models.geometry import Grid, resample
 from jaxcxr.models.heads.head import conv1x1
-from jaxcxr.models.ops.convolution import Conv
-from jaxcxr.models.ops.initializers import he_fan_in
+from jaxcxr.models.ops.convolution import conv
 from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
 from jaxcxr.models.ops.pooling import max_pool
 
@@ -132,13 +131,5 @@ class ConvBatchNormReLU(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, mode: Mode) -> jax.Array:
         """Maps (B, h, w, C) to (B, h, w, features)."""
-        x = Conv(
-            self.features,
-            (self.kernel, self.kernel),
-            padding=self.kernel // 2,
-            use_bias=False,
-            dtype=x.dtype,
-            kernel_init=he_fan_in,
-            name="conv",
-        )(x)
+        x = conv(x, self.features, self.kernel, "conv")
         return nn.relu(BatchNorm(name="bn")(x, mode))
