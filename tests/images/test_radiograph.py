@@ -138,6 +138,20 @@ def test_refuses(content, message, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("shape", [(32, 256), (256, 32)])
+def test_smallest_and_longest_radiograph_is_read(shape):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    np.testing.assert_array_equal(read_radiograph("a", encoded(pixels, "PNG")).pixels, pixels)
+
+
+def test_marker_on_an_even_16_bit_picture_is_white():
+    """The central 99.8 % of the pixels have no range of their own."""
+    pixels = np.full((60, 60), 1000, np.uint16)
+    pixels[3, 4] = 5000
+    expected = np.where(pixels == 5000, 255, 0)
+    np.testing.assert_array_equal(read_radiograph("a", encoded(pixels, "PNG")).pixels, expected)
+
+
 def test_refuses_what_is_no_file(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         read_radiograph(tmp_path / "missing.png")
