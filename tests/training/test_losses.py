@@ -48,16 +48,6 @@ def test_equals_equation_1_and_has_a_finite_gradient(seed, rows, prevalence, sca
     assert (gradient[rows:] == 0).all()
 
 
-@pytest.mark.parametrize("logit", [-1e4, 1e4])
-@pytest.mark.parametrize("label", [0, 1])
-def test_extreme_logits_stay_finite(logit, label):
-    logits = jnp.full((4, 14), logit, jnp.float32)
-    labels = jnp.full((4, 14), label)
-    loss, gradient = jax.value_and_grad(weighted_cross_entropy)(logits, labels)
-    np.testing.assert_allclose(loss, equation_1(np.asarray(logits), np.asarray(labels)))
-    assert np.isfinite(gradient).all()
-
-
 def test_all_findings_share_one_positive_count():
     logits = jnp.zeros((2, 2))
     labels = jnp.array([[1, 1], [1, 0]])
