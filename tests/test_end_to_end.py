@@ -155,7 +155,7 @@ def test_programs_called_again_reuse_their_results(study):
     assert len(rows(root / "run" / "history.csv")) == 2
     assert ended["sweep again"].stdout == ended["sweep"].stdout
     log = (root / "sweep/tiny/as_configured/seed_0/log.txt").read_text()
-    assert log.count("learning rate of epoch 1") == log.count("1 of 1 epochs are done") == 1
+    assert log.count("epoch  1/1  loss") == log.count("1 of 1 epochs are done") == 1
 
 
 def test_weights_survive_a_round_trip_to_pytorch(root):
