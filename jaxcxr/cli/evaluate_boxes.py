@@ -14,17 +14,19 @@ others; such boxes are scaled to the PNG files.
 
 Writes boxes.csv, annotated_boxes.csv, localization.csv, localization_intervals.csv and, by the
 published arithmetic with its faults (docs/scoring.md), localization_published.csv under
-WORKDIR/evaluation or --out; of a run also pointing_game.csv, and cases.npz for the report.
+WORKDIR/evaluation or --out; of a run also pointing_game.csv, cases.npz for the report, and
+
+    localization_rules.csv  how well the boxes fit by the rule in use (box_rule.csv of the run, by
+                            launch/tune_boxes.py, or the flags) and by the paper's
+    localization_cuts.csv   the same at every cut of the heat maps
 """
 
 # isort: split
 import dataclasses
-import functools
 import json
 import re
 import sys
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -33,19 +35,21 @@ from absl import flags
 from jaxcxr.data.phantom import MARKER
 from jaxcxr.data.releases.nih import read_release
 from jaxcxr.data.releases.original_sizes import original_sizes
+from jaxcxr.cli import box_flags
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.box_units import scale_boxes, unit_problem
-from jaxcxr.evaluation.boxes import RegionChoice, check_thresholds, heatmap_boxes
-from jaxcxr.evaluation.localization import pointing_game, score_boxes
+from jaxcxr.evaluation.box_tuning import ALL_CUTS, boxes_digest
+from jaxcxr.evaluation.boxes import BoxRule, distinct_boxes
+from jaxcxr.evaluation.localization import cut_table, overlap_table, pointing_game, score_boxes
 from jaxcxr.evaluation.outcome import (
     Outcome,
     localization_intervals,
     localization_table,
 )
-from jaxcxr.evaluation.published_protocol import published_boxes
+from jaxcxr.evaluation.published_protocol import PUBLISHED_RULE
 from jaxcxr.files import atomic_write, refuse_overwriting_inputs
-from jaxcxr.reporting.score_text import localization_text
+from jaxcxr.reporting.score_text import localization_text, rules_text
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where launch/prepare.py wrote.")
@@ -55,11 +59,6 @@ _OUT = flags.DEFINE_string("out", None, "Folder for the scores of --boxes.")
 _SPLIT = flags.DEFINE_enum(
     "split", "all", ["all", "test"], "Score all annotated boxes, or the official test list's only."
 )
-_THRESHOLDS = flags.DEFINE_list(
-    "threshold", ["180"], "Where heat maps of 0..255 are cut; several give boxes at each."
-)
-_REGIONS = flags.DEFINE_enum("regions", "largest", ["largest", "all"], "Which hot regions count.")
-_MIN_AREA = flags.DEFINE_float("min_area", 0, "Pixels that a hot region must have.", 0)
 _PNG_SIZE = flags.DEFINE_integer(
     "png_size",
     None,
@@ -77,6 +76,7 @@ _BOX_IMAGE_SIZE = flags.DEFINE_string(
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Radiographs at a time.", lower_bound=1)
 _BOOTSTRAPS = flags.DEFINE_integer("bootstraps", 1000, "Draws per interval.", 2, 1_000_000)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
+flags.adopt_module_key_flags(box_flags)
 
 _PIXELS = re.compile(r"[1-9][0-9]{0,4}(x[1-9][0-9]{0,4})?")
 
@@ -89,15 +89,6 @@ flags.register_multi_flags_validator(
     message="give --workdir and --data_dir to score a run, "
     "or --boxes, --release and --out to score a file",
 )
-
-
-@flags.validator("threshold", message="expected numbers from 0 to below 255, like 60,180")
-def _are_thresholds(texts: list[str]) -> bool:
-    try:
-        check_thresholds([float(text) for text in texts])
-    except (ValueError, UserError):
-        return False
-    return True
 
 
 @flags.validator("box_image_size", message="expected 224, 256x224, fraction or original")
@@ -126,15 +117,14 @@ def score_run(workdir: Path, data_dir: str) -> None:
     prepared = data.load(data_dir, **dataclasses.asdict(read_variant(workdir)))
     if remark := trained_on_other_data(workdir, prepared.facts):
         print(f"note: {remark}")
-    cases = annotated_cases(predictor, prepared.test, _BATCH_SIZE.value)
-    cuts = [float(text) for text in _THRESHOLDS.value]
-    draw = functools.partial(
-        heatmap_boxes,
-        thresholds=cuts,
-        regions=cast(RegionChoice, _REGIONS.value),
-        min_area=_MIN_AREA.value,
-    )
-    predicted = draw_boxes(cases, draw)
+    predict, chosen = box_flags.predict_fn(predictor), box_flags.box_rule(workdir)
+    cases = annotated_cases(predict, prepared.test, _BATCH_SIZE.value, predictor.square)
+    if boxes_digest(cases.annotated) == chosen.chosen_with:
+        raise UserError(
+            f"{workdir}/box_rule.csv was chosen with the boxes to be scored, which gives scores "
+            "that are too high; remove it, or run tune_boxes with other annotated radiographs"
+        )
+    predicted = distinct_boxes(draw_boxes(cases, chosen.rule))
     out = workdir / "evaluation"
     with atomic_write(out / "cases.npz") as aside:
         np.savez_compressed(aside, allow_pickle=False, **cases.arrays())
@@ -142,7 +132,21 @@ def score_run(workdir: Path, data_dir: str) -> None:
     table = localization_table(pointing).merge(intervals(pointing, cases.annotated))
     columns = ["finding", "accuracy", "ci_low", "ci_high", "boxes"]
     tables.write(table.loc[:, columns], out / "pointing_game.csv")
-    write_scores(cases.annotated, predicted, out, draw_boxes(cases, published_boxes))
+    published = draw_boxes(cases, PUBLISHED_RULE, as_tiles=True)
+    write_scores(cases.annotated, predicted, out, published)
+    in_use = {} if chosen.rule == BoxRule() else {"in use": chosen.rule}
+    rules = pd.concat(
+        overlap_table(cases.annotated, draw_boxes(cases, rule)).assign(rule=name)
+        for name, rule in {**in_use, "paper": BoxRule()}.items()
+    )
+    tables.write(rules, out / "localization_rules.csv")
+    cuts = {
+        scale: cut_table(cases.annotated, draw_boxes(cases, BoxRule(scale, ALL_CUTS)), ALL_CUTS)
+        for scale in {"range", chosen.rule.scale}
+    }
+    by_cut = pd.concat(cuts, names=["scale"]).reset_index(level=0)
+    tables.write(by_cut, out / "localization_cuts.csv")
+    print(rules_text(rules))
     record_epoch(workdir, "boxes", predictor.epoch)
 
 

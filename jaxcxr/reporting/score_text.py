@@ -72,6 +72,16 @@ def localization_text(table: pd.DataFrame, intervals: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def rules_text(table: pd.DataFrame) -> str:
+    """Returns how well the boxes of each rule fit, on average over the findings, as lines.
+
+    Args:
+        table: `overlap_table` of each rule, with a column rule.
+    """
+    means = table.loc[table["finding"] == "Mean"].set_index("rule").drop(columns="finding")
+    return means.drop(columns="boxes").to_string(float_format="{:.3f}".format)
+
+
 def _accuracy_text(row: dict[Hashable, Any]) -> str:
     if np.isnan(row["accuracy"]):
         return f"  {'–':<26}"
