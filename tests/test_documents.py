@@ -85,9 +85,10 @@ def test_links_and_paths_lead_somewhere(page):
 
 
 def flags_of(verb: str) -> set[str]:
-    sources = [REPOSITORY / "jaxcxr" / "cli" / f"{name}.py" for name in (verb, "cluster")]
+    names = (verb, "cluster", "own_modules", "scoring")
+    sources = [REPOSITORY / "jaxcxr" / "cli" / f"{name}.py" for name in names]
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
-    return set(re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", text))
+    return set(re.findall(r"(?:DEFINE_\w+|define_flags)\(\s*\"(\w+)\"", text))
 
 
 def test_commands_of_the_pages_exist():

@@ -10,7 +10,7 @@ from absl import flags
 
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation.box_tuning import ChosenRule, read_box_rule
-from jaxcxr.evaluation.boxes import PAPER_CUT, BoxRule, Cut, RegionChoice, Scale
+from jaxcxr.evaluation.boxes import BoxRule, Cut, RegionChoice, Scale
 from jaxcxr.inference.heatmaps import PredictFn, flip_averaged
 
 if TYPE_CHECKING:
@@ -49,13 +49,14 @@ _MIN_AREA = flags.DEFINE_float("min_area", 0, "Pixels that a hot region must hav
 @flags.validator("threshold", message="expected numbers from 0 to below 255, like 60,180, or otsu")
 def _are_thresholds(texts: list[str] | None) -> bool:
     try:
-        return texts is None or bool(BoxRule(cuts=tuple(map(_cut, texts))))
+        return texts is None or bool(BoxRule(cuts=_cuts(texts)))
     except (ValueError, UserError):
         return False
 
 
-def _cut(text: str) -> Cut:
-    return "otsu" if text == "otsu" else float(text) / 255
+def _cuts(texts: list[str]) -> tuple[Cut, ...]:
+    cuts: list[Cut] = ["otsu" if text == "otsu" else float(text) / 255 for text in texts]
+    return tuple(cuts)
 
 
 def heatmap_name() -> str:
@@ -103,7 +104,7 @@ def box_rule(workdir: Path) -> ChosenRule:
             f"note: {path} is for other heat maps ({chosen.heatmap}; here: {heatmap_name()}): "
             "boxes are drawn by the paper's rule"
         )
-    cuts = tuple(map(_cut, _THRESHOLDS.value)) if _THRESHOLDS.value else (PAPER_CUT,)
+    cuts = _cuts(_THRESHOLDS.value or ["180"])
     rule = BoxRule(cast(Scale, _SCALE.value or "range"), cuts, {}, regions, min_area)
     return ChosenRule(rule, heatmap_name(), "")
 
@@ -121,5 +122,5 @@ def scales(predictor: Predictor) -> list[Scale]:
 def rule_text(rule: BoxRule) -> str:
     """Describes scale and cuts in words."""
     cuts = rule.by_finding.values() or rule.cuts
-    shown = sorted({cut if cut == "otsu" else f"{cut:.2g}" for cut in cuts})
+    shown = sorted({cut if isinstance(cut, str) else f"{cut:.2g}" for cut in cuts})
     return f"scale {rule.scale}, cut at {', '.join(shown)}"

@@ -1,7 +1,7 @@
 """The flags by which several processes, on one machine or many, work as one.
 
-    python launch/train.py … --coordinator=HOST:PORT --processes=2 --process=0
-    python launch/train.py … --coordinator=HOST:PORT --processes=2 --process=1
+    jaxcxr train … --coordinator=HOST:PORT --processes=2 --process=0
+    jaxcxr train … --coordinator=HOST:PORT --processes=2 --process=1
 
 Under Slurm, Open MPI or Kubernetes JAX finds these values: `--distributed` is enough there.
 """
@@ -11,6 +11,8 @@ from __future__ import annotations
 from absl import flags
 
 from jaxcxr.errors import UserError
+
+flags.disclaim_key_flags()
 
 
 def define_flags() -> None:
@@ -25,9 +27,8 @@ def define_flags() -> None:
     )
     flags.DEFINE_integer("processes", None, "Number of processes.", lower_bound=1)
     flags.DEFINE_integer("process", None, "Which of them this is, from 0.", lower_bound=0)
-    by_hand = ["coordinator", "processes", "process"]
     flags.register_multi_flags_validator(
-        by_hand,
+        ["coordinator", "processes", "process"],
         lambda given: len({value is None for value in given.values()}) == 1,
         message="--coordinator, --processes and --process go together",
     )

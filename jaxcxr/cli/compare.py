@@ -10,6 +10,7 @@ the number of findings. --out also writes the table as CSV.
 # isort: split
 from absl import flags
 
+from jaxcxr.cli.scoring import define_release_flags
 from jaxcxr.data.releases.nih import read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
@@ -17,15 +18,8 @@ from jaxcxr.evaluation.comparison import paired_table
 from jaxcxr.files import refuse_overwriting_inputs
 from jaxcxr.reporting.score_text import paired_text
 
-_RELEASE = flags.DEFINE_string(
-    "release", None, "Folder of the release; its lists suffice.", required=True
-)
 _OUT = flags.DEFINE_string("out", None, "CSV file to write the table to.")
-_SPLIT = flags.DEFINE_enum(
-    "split", "all", ["all", "test"], "Compare on all radiographs or the official test list's only."
-)
-_BOOTSTRAPS = flags.DEFINE_integer("bootstraps", 1000, "Draws per interval.", 2, 1_000_000)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
+define_release_flags(required=True)
 
 POSITIONAL = "files"
 """What the words that are not flags mean."""
@@ -37,13 +31,13 @@ def main(paths: list[str]) -> None:
         raise UserError(f"{len(paths)} files are named; expected two: A.csv B.csv")
     if _OUT.value:
         refuse_overwriting_inputs([_OUT.value], paths)
-    images = read_release(_RELEASE.value, require_images=False).images
+    images = read_release(flags.FLAGS.release, require_images=False).images
     a, b = (
         tables.read_predictions(path, images["image_name"]).set_index(tables.IMAGE)
         for path in paths
     )
     labels = tables.label_table(images, [name for name in a.index if name in b.index])
-    if _SPLIT.value == "test":
+    if flags.FLAGS.split == "test":
         labels = labels.loc[tables.on_test_list(labels, images)]
     if labels.empty:
         raise UserError(f"{paths[0]} and {paths[1]} have no radiograph to compare on in common")
@@ -51,7 +45,7 @@ def main(paths: list[str]) -> None:
         print(f"{letter}: {path}, {len(labels)} of its {len(table)} radiographs compared")
     names = list(labels[tables.IMAGE])
     result = paired_table(
-        labels, a.loc[names], b.loc[names], bootstraps=_BOOTSTRAPS.value, seed=_SEED.value
+        labels, a.loc[names], b.loc[names], bootstraps=flags.FLAGS.bootstraps, seed=flags.FLAGS.seed
     )
     print(paired_text(result))
     if _OUT.value:

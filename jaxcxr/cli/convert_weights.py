@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
 from jaxcxr.inference.predictor import Predictor
@@ -52,6 +53,7 @@ _HEAD = flags.DEFINE_multi_string(
     "head", [], "What is different in the authors' head: pooling=average, aggregation=ft …"
 )
 _OUT = flags.DEFINE_string("out", None, "The new folder, or the file to write.", required=True)
+define_import_flag()
 _TO = flags.DEFINE_enum("to", "jax", ["jax", "torch"], "Which side to convert to.")
 
 

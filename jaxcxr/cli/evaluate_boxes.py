@@ -2,44 +2,46 @@
 
 Of a run, on the test radiographs with annotated boxes of its prepared dataset:
 
-    python launch/evaluate_boxes.py --workdir runs/baseline --data_dir DIR
+    jaxcxr evaluate_boxes --workdir runs/baseline --data_dir DIR
 
 Of any system, from a CSV file (Image Index,Finding Label,x,y,w,h,score) and the release's lists:
 
-    python launch/evaluate_boxes.py --boxes FILE.csv --release DIR --out DIR
+    jaxcxr evaluate_boxes --boxes FILE.csv --release DIR --out DIR
 
-Boxes are in pixels of the release's PNG files. A file that has columns width and height, as the one
-of launch/predict.py, says which image size its boxes are in, and so does --box_image_size for
-others; such boxes are scaled to the PNG files.
+Boxes are in pixels of the release's PNG files. A file with columns width and height, as jaxcxr
+predict writes it, gives the size of the images that its boxes are in; for others --box_image_size
+does. Such boxes are scaled to the PNG files.
 
 Writes boxes.csv, annotated_boxes.csv, localization.csv, localization_intervals.csv and, by the
 published arithmetic with its faults (docs/scoring.md), localization_published.csv under
 WORKDIR/evaluation or --out; of a run also pointing_game.csv, cases.npz for the report, and
 
     localization_rules.csv  how well the boxes fit by the rule in use (box_rule.csv of the run, by
-                            launch/tune_boxes.py, or the flags) and by the paper's
+                            jaxcxr tune_boxes, or the flags) and by the paper's
     localization_cuts.csv   the same at every cut of the heat maps
 """
 
+from __future__ import annotations
+
 # isort: split
-import dataclasses
 import json
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from absl import flags
 
+from jaxcxr.cli import box_flags, scoring
 from jaxcxr.data.phantom import MARKER
-from jaxcxr.data.releases.nih import read_release
+from jaxcxr.data.releases.nih import Release
 from jaxcxr.data.releases.original_sizes import original_sizes
-from jaxcxr.cli import box_flags
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
-from jaxcxr.evaluation.box_units import scale_boxes, unit_problem
 from jaxcxr.evaluation.box_tuning import ALL_CUTS, boxes_digest
+from jaxcxr.evaluation.box_units import scale_boxes, unit_problem
 from jaxcxr.evaluation.boxes import BoxRule, distinct_boxes
 from jaxcxr.evaluation.localization import cut_table, overlap_table, pointing_game, score_boxes
 from jaxcxr.evaluation.outcome import (
@@ -51,14 +53,13 @@ from jaxcxr.evaluation.published_protocol import PUBLISHED_RULE
 from jaxcxr.files import atomic_write, refuse_overwriting_inputs
 from jaxcxr.reporting.score_text import localization_text, rules_text
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where launch/prepare.py wrote.")
-_BOXES = flags.DEFINE_string("boxes", None, "CSV file of any system.")
-_RELEASE = flags.DEFINE_string("release", None, "Folder of the release; its lists suffice.")
-_OUT = flags.DEFINE_string("out", None, "Folder for the scores of --boxes.")
-_SPLIT = flags.DEFINE_enum(
-    "split", "all", ["all", "test"], "Score all annotated boxes, or the official test list's only."
-)
+if TYPE_CHECKING:
+    from jaxcxr.data.pipeline import Data
+    from jaxcxr.inference.predictor import Predictor
+    from jaxcxr.inference.prepared import AnnotatedCases
+
+FLAGS = flags.FLAGS
+scoring.define_flags("boxes")
 _PNG_SIZE = flags.DEFINE_integer(
     "png_size",
     None,
@@ -73,22 +74,10 @@ _BOX_IMAGE_SIZE = flags.DEFINE_string(
     "from 0 to 1) or original (OriginalImage[Width,Height] of the metadata). Default: the PNG "
     "files' size.",
 )
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Radiographs at a time.", lower_bound=1)
-_BOOTSTRAPS = flags.DEFINE_integer("bootstraps", 1000, "Draws per interval.", 2, 1_000_000)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
+flags.adopt_module_key_flags(box_flags)
 flags.adopt_module_key_flags(box_flags)
 
 _PIXELS = re.compile(r"[1-9][0-9]{0,4}(x[1-9][0-9]{0,4})?")
-
-flags.register_multi_flags_validator(
-    ["workdir", "data_dir", "boxes", "release", "out"],
-    lambda given: (
-        {name for name, value in given.items() if value}
-        in ({"workdir", "data_dir"}, {"boxes", "release", "out"})
-    ),
-    message="give --workdir and --data_dir to score a run, "
-    "or --boxes, --release and --out to score a file",
-)
 
 
 @flags.validator("box_image_size", message="expected 224, 256x224, fraction or original")
@@ -98,27 +87,16 @@ def _is_image_size(text: str | None) -> bool:
 
 def main() -> None:
     """Scores a run or a file."""
-    if _WORKDIR.value and _DATA_DIR.value:
-        score_run(Path(_WORKDIR.value), _DATA_DIR.value)
-    elif _BOXES.value and _RELEASE.value and _OUT.value:
-        score_file(_BOXES.value, _RELEASE.value, Path(_OUT.value))
+    scoring.score("boxes", score_run, score_file)
 
 
-def score_run(workdir: Path, data_dir: str) -> None:
+def score_run(workdir: Path, predictor: Predictor, prepared: Data) -> None:
     """Scores the boxes and peaks of a network's heat maps."""
-    from jaxcxr import data
-    from jaxcxr.inference.predictor import Predictor, require_all_findings
     from jaxcxr.inference.prepared import annotated_cases, draw_boxes
     from jaxcxr.inference.scored_epochs import record_epoch
-    from jaxcxr.runs.workdir import read_variant, trained_on_other_data
 
-    predictor = Predictor.from_run(workdir)
-    require_all_findings(predictor)
-    prepared = data.load(data_dir, **dataclasses.asdict(read_variant(workdir)))
-    if remark := trained_on_other_data(workdir, prepared.facts):
-        print(f"note: {remark}")
     predict, chosen = box_flags.predict_fn(predictor), box_flags.box_rule(workdir)
-    cases = annotated_cases(predict, prepared.test, _BATCH_SIZE.value, predictor.square)
+    cases = annotated_cases(predict, prepared.test, FLAGS.batch_size, predictor.square)
     if boxes_digest(cases.annotated) == chosen.chosen_with:
         raise UserError(
             f"{workdir}/box_rule.csv was chosen with the boxes to be scored, which gives scores "
@@ -134,28 +112,35 @@ def score_run(workdir: Path, data_dir: str) -> None:
     tables.write(table.loc[:, columns], out / "pointing_game.csv")
     published = draw_boxes(cases, PUBLISHED_RULE, as_tiles=True)
     write_scores(cases.annotated, predicted, out, published)
-    in_use = {} if chosen.rule == BoxRule() else {"in use": chosen.rule}
-    rules = pd.concat(
-        overlap_table(cases.annotated, draw_boxes(cases, rule)).assign(rule=name)
-        for name, rule in {**in_use, "paper": BoxRule()}.items()
-    )
-    tables.write(rules, out / "localization_rules.csv")
-    cuts = {
-        scale: cut_table(cases.annotated, draw_boxes(cases, BoxRule(scale, ALL_CUTS)), ALL_CUTS)
-        for scale in {"range", chosen.rule.scale}
-    }
-    by_cut = pd.concat(cuts, names=["scale"]).reset_index(level=0)
-    tables.write(by_cut, out / "localization_cuts.csv")
-    print(rules_text(rules))
+    write_rules(cases, chosen.rule, out)
     record_epoch(workdir, "boxes", predictor.epoch)
 
 
-def score_file(path: str, release_folder: str, out: Path) -> None:
+def write_rules(cases: AnnotatedCases, in_use: BoxRule, out: Path) -> None:
+    """Writes how well the boxes of the rule in use, of the paper's and of every cut fit."""
+    from jaxcxr.inference.prepared import draw_boxes
+
+    rules = {"in use": in_use, "paper": BoxRule()}
+    if in_use == BoxRule():
+        del rules["in use"]
+    fits = [
+        overlap_table(cases.annotated, draw_boxes(cases, rule)).assign(rule=name)
+        for name, rule in rules.items()
+    ]
+    by_cut = [
+        cut_table(cases.annotated, draw_boxes(cases, BoxRule(scale, ALL_CUTS)), ALL_CUTS).assign(
+            scale=scale
+        )
+        for scale in dict.fromkeys(("range", in_use.scale))
+    ]
+    tables.write(pd.concat(fits), out / "localization_rules.csv")
+    tables.write(pd.concat(by_cut), out / "localization_cuts.csv")
+    print(rules_text(pd.concat(fits)))
+
+
+def score_file(path: str, out: Path, release: Release) -> None:
     """Scores the boxes in a CSV file against the annotated boxes of a release."""
     refuse_overwriting_inputs([out / "boxes.csv", out / "annotated_boxes.csv"], [path])
-    release = read_release(release_folder, require_images=False)
-    for note in release.notes:
-        print(f"note: {note}")
     predicted = tables.read_boxes(path, release.images["image_name"])
     people = release.images.loc[:, ["image_name", "patient", "official_split"]]
     annotated = release.boxes.merge(people, on="image_name", how="left")
@@ -164,11 +149,11 @@ def score_file(path: str, release_folder: str, out: Path) -> None:
     predicted = in_png_pixels(predicted, annotated, side, path, release.root)
     official = tables.on_test_list(predicted, release.images)
     print(f"{path}: {len(predicted)} boxes, {official.sum()} of them on the official test list")
-    if _SPLIT.value == "test":
+    if FLAGS.split == "test":
         predicted = predicted.loc[official]
         annotated = annotated.loc[annotated["official_split"] == "test"]
     if annotated.empty:
-        raise UserError(f"{release_folder}: no annotated boxes to compare with")
+        raise UserError(f"{release.root}: no annotated boxes to compare with")
     write_scores(annotated, predicted, out)
 
 
@@ -245,4 +230,4 @@ def write_scores(
 def intervals(outcome: Outcome, annotated: pd.DataFrame) -> pd.DataFrame:
     """Returns the intervals of all accuracies."""
     patients = annotated["patient"].to_numpy()
-    return localization_intervals(outcome, patients, bootstraps=_BOOTSTRAPS.value, seed=_SEED.value)
+    return localization_intervals(outcome, patients, bootstraps=FLAGS.bootstraps, seed=FLAGS.seed)

@@ -1,24 +1,24 @@
 """Predicts new radiographs: the probability of each finding, and where it is seen.
 
-python launch/predict.py --workdir runs/baseline --out predictions a.png scans/ "more/*.dcm"
+jaxcxr predict --workdir runs/baseline --out predictions a.png scans/ "more/*.dcm"
 
 Takes PNG, JPEG and DICOM files (pip install 'jaxcxr[dicom]'), folders and patterns. Writes under
 --out:
 
-    predictions.csv  Image Index and the probability of each finding, for launch/evaluate_auc.py
+    predictions.csv  Image Index and the probability of each finding, for jaxcxr evaluate_auc
     findings.csv     per image and finding: probability, operating point, whether the probability
                      reaches it, calibrated probability and the overlay (empty where there is none)
-    boxes.csv        boxes of the findings shown, pixels of the original, for evaluate_boxes.py
+    boxes.csv        boxes of the findings shown, pixels of the original, for jaxcxr evaluate_boxes
     overlays/        heat map and boxes over the radiograph, one PNG per image and finding shown
     skipped.csv      the files that cannot be used, and why
     about.json       the run, its network and epoch, notes on the files (lateral view, window left
                      out, …), and whether the run was trained on synthetic radiographs
 
-Operating points and calibration are those that launch/evaluate_auc.py found for the run; without
+Operating points and calibration are those that jaxcxr evaluate_auc found for the run; without
 them these columns are empty. Shown are the findings that reach their operating point, or else the
-most probable one, or those of --findings. Boxes follow the run's box_rule.csv (launch/tune_boxes.py)
-or else the paper's rule, unless --threshold or --scale is given. Files of one name in several folders are named with their
-folders.
+most probable one, or those of --findings. Boxes follow the run's box_rule.csv (jaxcxr tune_boxes)
+or else the paper's rule, unless --threshold or --scale is given. Files of one name in several
+folders are named with their folders.
 
 A file that cannot be read gets a line on standard error and does not stop the others; the exit
 status is 0 if any was read, 1 if none was.
@@ -39,6 +39,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from jaxcxr.cli import box_flags
+from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.files import atomic_write, remove_file, write_text
@@ -57,6 +58,7 @@ _FINDINGS = flags.DEFINE_list("findings", [], "Findings to show of every image, 
 _SAVE_HEATMAPS = flags.DEFINE_bool("save_heatmaps", False, "Write heatmaps/NAME.npz, too.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Radiographs at a time.", lower_bound=1)
 flags.adopt_module_key_flags(box_flags)
+define_import_flag()
 
 _TABLES = ("predictions.csv", "findings.csv", "boxes.csv", "skipped.csv")
 """The last is written first, and removed last."""
@@ -149,7 +151,7 @@ def require_own_tables(out: Path) -> None:
     *others, skipped = map(out.joinpath, _TABLES)
     for path in others:
         if path.exists() and not skipped.exists():
-            raise UserError(f"{path} was not written by launch/predict.py; name another --out")
+            raise UserError(f"{path} was not written by jaxcxr predict; name another --out")
 
 
 def remove_earlier(out: Path) -> None:

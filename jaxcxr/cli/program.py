@@ -14,16 +14,16 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
-from ml_collections.config_flags.config_flags import is_config_flag
 
 from jaxcxr.cli import interrupts
 from jaxcxr.cli.configs import config_names, find_config
+from jaxcxr.cli.own_modules import import_own_modules
 from jaxcxr.errors import UserError
 
 _SETTING = re.compile(r"--?[a-z_]+(\.[A-Za-z_][A-Za-z_0-9]*)+")
@@ -155,19 +155,14 @@ def _leave_others() -> None:
         os._exit(1)
 
 
-def _with_config_paths(words: Sequence[str]) -> list[str]:
-    """Replaces the names of configs by their paths, in --config=baseline and --config baseline."""
-    named = [name for name in flags.FLAGS if is_config_flag(flags.FLAGS[name])]
-    result, is_value = [], False
-    for word in words:
-        flag, equals, value = word.partition("=")
-        is_flag = flag.startswith("-") and flag.lstrip("-") in named
-        if is_flag and equals:
-            word = f"{flag}={find_config(value)}"
-        elif is_value:
-            word = find_config(word)
-        is_value = is_flag and not equals
-        result.append(word)
+def _joined(words: Iterable[str]) -> list[str]:
+    """Writes --config baseline as --config=/path/to/baseline.py, and --import FILE as one word."""
+    result, rest = [], iter(words)
+    for word in rest:
+        if re.fullmatch("--?(config|import)", word):
+            word = f"{word}={_with_home(next(rest, ''))}"
+        flag, _, value = word.partition("=")
+        result.append(f"--config={find_config(value)}" if flag.strip("-") == "config" else word)
     return result
 
 
@@ -200,35 +195,38 @@ def experiment_config(flag: flags.FlagHolder[Any]) -> Any:
 
 
 def _parse(verb: str, argv: Sequence[str]) -> list[str]:
+    words = _joined(map(_with_home, argv))
     try:
-        _check_names(argv)
-        words = flags.FLAGS(_with_config_paths([_with_home(word) for word in argv]))
+        _check_names(words)
+        if "import" in flags.FLAGS:
+            import_own_modules(words)  # before a config, whose network may be of such a head
+        arguments = flags.FLAGS(words)
         _check_values()
-        return words
+        return arguments
     except SystemExit as stop:
-        problem = _fault_of_config_file(stop, argv[1:])
+        problem = _fault_of_file(stop, words)
         if problem is None:  # absl's, after --help; with status 1
             sys.exit(0)
     except Exception as error:
-        problem = _fault_of_config_file(error, argv[1:]) or _fault_of_word(error)
+        problem = _fault_of_file(error, words) or _fault_of_word(error)
         if problem is None:
             raise
     print(f"error: {problem}\n{command(verb)} --help lists the flags", file=sys.stderr)
     sys.exit(2)
 
 
-def _fault_of_config_file(error: BaseException, words: Sequence[str]) -> str | None:
-    """Names the line of a config file, which is Python, that raised an error."""
+def _fault_of_file(error: BaseException, words: Sequence[str]) -> str | None:
+    """Names the line of a file of --config or --import that raised an error."""
     if isinstance(error, SyntaxError):  # no line of such a file was run
         place = f"{error.filename or 'the file of --config'}, line {error.lineno or 1}"
         return f"{place}: not valid Python: {error.msg}"
-    values = (find_config(_with_home(word).rpartition("=")[2]) for word in words)
-    named = {os.path.abspath(value.partition(":")[0]) for value in values}
+    values = (word.partition("=")[2].partition(":")[0] for word in words)
+    named = set(map(os.path.abspath, values))
     for step in reversed(traceback.extract_tb(error.__traceback__)):
         if os.path.abspath(step.filename) in named:
             return f"{step.filename}, line {step.lineno}: {type(error).__name__}: {error}"
     reason = error.__cause__ or error.__context__  # of absl's error, which has it as a text
-    return None if reason is None else _fault_of_config_file(reason, words)
+    return None if reason is None else _fault_of_file(reason, words)
 
 
 def _fault_of_word(error: Exception) -> str | None:
@@ -237,6 +235,8 @@ def _fault_of_word(error: Exception) -> str | None:
         return _MISSING.sub(r"\1 is required", str(error)).replace("\n", "; ")
     if isinstance(error, OSError | flags.Error):  # ml_collections': a file that cannot be loaded
         return str(error).strip().splitlines()[-1].strip()
+    if isinstance(error, ImportError | UserError):  # of --import
+        return str(error)
     if isinstance(error, AttributeError | KeyError):  # and how, that a setting is unknown
         words = re.sub(r"\\n|[\\'\"]", " ", str(error)).split()
         if "get_config" in words:

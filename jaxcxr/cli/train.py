@@ -1,8 +1,8 @@
 """Trains one experiment; called again with the same command, it resumes where it was stopped.
 
-python launch/train.py --config configs/baseline.py --data_dir DIR --workdir runs/baseline
+jaxcxr train --config baseline --data_dir DIR --workdir runs/baseline
 
-Reads the dataset that launch/prepare.py made. Writes config.json, run.json, history.csv,
+Reads the dataset that jaxcxr prepare made. Writes config.json, run.json, history.csv,
 checkpoints/ and TensorBoard events under --workdir.
 
 SIGTERM or Ctrl-C ends the step under way, saves it, prints how to resume and ends with status 0, or
@@ -17,17 +17,19 @@ from ml_collections import config_flags
 
 from jaxcxr import data
 from jaxcxr.cli import cluster
+from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.cli.program import command, command_again, experiment_config
 from jaxcxr.errors import UserError
 from jaxcxr.runs.experiment import Experiment
 from jaxcxr.training import distributed
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where launch/prepare.py wrote.", required=True)
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Name or path of a config.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Where jaxcxr prepare wrote.", required=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _STOPPED_STATUS = flags.DEFINE_integer(
     "stopped_status", 0, "Exit status of a run that SIGTERM or Ctrl-C stopped before its end."
 )
+define_import_flag()
 cluster.define_flags()
 flags.mark_flag_as_required("config")
 

@@ -239,9 +239,9 @@ def heatmap_boxes(
 
 
 def distinct_boxes(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns a table of boxes with one row of those that several cuts share, the first."""
+    """Returns a table of boxes without its column cut, a box that several cuts share once."""
     keys = ["image_name", "finding", *"xywh"]
-    return table.drop_duplicates(keys, ignore_index=True)
+    return table.drop(columns="cut").drop_duplicates(keys, ignore_index=True)
 
 
 def _regions(

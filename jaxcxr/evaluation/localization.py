@@ -21,8 +21,8 @@ from jaxcxr.errors import UserError
 from jaxcxr.evaluation import boxes as geometry
 from jaxcxr.evaluation.outcome import (
     LEVELS,
-    Outcome,
     Level,
+    Outcome,
     boxed_findings,
     corners,
 )
@@ -126,19 +126,17 @@ def overlap_table(annotated: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFr
         the annotated boxes), area_ratio (median of predicted divided by annotated area). The last
         row, "Mean", has the unweighted means over the findings and the number of all boxes.
     """
+    finding = annotated["finding"].to_numpy(str)
     best = best_overlaps(annotated, predicted)
-    values = best.assign(mean_iou=best["IoU"])
-    for metric, threshold in OVERLAP_LEVELS:
-        values[f"{metric} > {threshold:g}"] = best[metric] > threshold
-    grouped = values.groupby(annotated["finding"].to_numpy(str))
-    table = grouped.mean().reindex(boxed_findings(annotated["finding"].to_numpy(str)))
-    table["area_ratio"] = grouped["area_ratio"].median()
-    table.insert(0, "boxes", grouped.size().reindex(table.index, fill_value=0))
-    table.loc["Mean"] = table.mean()
-    table.loc["Mean", "boxes"] = len(annotated)
+    rows = []
+    for name in boxed_findings(finding):
+        own = best.loc[finding == name]
+        found = [(own[metric] > threshold).mean() for metric, threshold in OVERLAP_LEVELS]
+        rows.append((name, len(own), own["IoU"].mean(), *found, own["area_ratio"].median()))
     levels = [f"{metric} > {threshold:g}" for metric, threshold in OVERLAP_LEVELS]
-    columns = ["boxes", "mean_iou", *levels, "area_ratio"]
-    return table.loc[:, columns].astype({"boxes": int}).rename_axis("finding").reset_index()
+    table = pd.DataFrame(rows, columns=["finding", "boxes", "mean_iou", *levels, "area_ratio"])
+    table.loc[len(table)] = ["Mean", len(annotated), *table.iloc[:, 2:].mean()]
+    return table
 
 
 def cut_table(
@@ -151,8 +149,9 @@ def cut_table(
         predicted: Predicted boxes with a column cut, as `RegionBoxes.table` has it.
         cuts: The cuts; one of which there is no box finds nothing.
     """
-    parts = {cut: overlap_table(annotated, predicted[predicted["cut"] == cut]) for cut in cuts}
-    return pd.concat(parts, names=["cut"]).reset_index(level=0).reset_index(drop=True)
+    parts = [predicted.loc[predicted["cut"] == cut] for cut in cuts]
+    tables = [overlap_table(annotated, part) for part in parts]
+    return pd.concat(tables, keys=cuts, names=["cut"]).reset_index(level=0)
 
 
 def _any_hit(hits: np.ndarray, owner: np.ndarray, owners: int) -> np.ndarray:

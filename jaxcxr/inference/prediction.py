@@ -62,8 +62,8 @@ class PredictionResult:
             rule: How heat maps become boxes; default: the paper's rule.
 
         Returns:
-            The table of `RegionBoxes.table` in the radiograph's own pixels; a box that two cuts
-            share is given once.
+            image_name, finding, x, y, w, h in the radiograph's own pixels, score, width, height;
+            see `RegionBoxes.table`. A box that two cuts share is given once.
         """
         rule = rule or BoxRule()
         size = self.radiograph.width, self.radiograph.height

@@ -14,27 +14,18 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
-from jaxcxr.images.square import Square, SquareRule
+from jaxcxr.images.square import SquareRule
 from jaxcxr.inference.heatmaps import HeatMaps
-from jaxcxr.models import (
-    Classifier,
-    Prediction,
-    build_classifier,
-    classifier_config,
-    normalize,
-)
+from jaxcxr.models import Classifier, Prediction, normalize
 from jaxcxr.models.ops.compilation import compiler_options
 from jaxcxr.models.weights.weight_folder import (
     is_weight_folder,
     load_weight_folder,
     weight_folder_image_size,
 )
-from jaxcxr.runs.checkpoints import restore_best
-from jaxcxr.runs.workdir import read_config, trained_on_synthetic
+from jaxcxr.runs.trained import restore_network
+from jaxcxr.runs.workdir import trained_on_synthetic
 from jaxcxr.training.state import Variables
-
-_LARGEST = 8192
-"""Pixels that a radiograph is high at most; a greater number is a damaged one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,25 +75,9 @@ class Predictor:
         workdir = Path(workdir).expanduser()
         if is_weight_folder(workdir):
             return cls(*load_weight_folder(workdir), weight_folder_image_size(workdir))
-        config = read_config(workdir)
-        try:
-            model = build_classifier(config.model.to_dict())
-            image_size = int(config.data.image_size)
-            if not 1 <= image_size <= _LARGEST:
-                raise ValueError(f"image_size is {image_size}")
-            radiograph = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
-            shapes = jax.eval_shape(model.init, jax.random.key(0), radiograph)
-            square = config.data.get("square", "squash")
-            Square.fit(1, 1, image_size, square)
-        except UserError:
-            raise
-        except (AttributeError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{workdir / 'config.json'} is damaged ({error}); restore it or train again"
-            ) from error
-        settings = {"model": classifier_config(model), "data": {"image_size": image_size}}
-        variables, epoch = restore_best(workdir, shapes, settings)
-        return cls(model, variables, image_size, epoch, square, trained_on_synthetic(workdir))
+        model, variables, epoch, variant = restore_network(workdir)
+        synthetic = trained_on_synthetic(workdir)
+        return cls(model, variables, variant.image_size, epoch, variant.square, synthetic)
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, HeatMaps]:
         """Predicts a batch of radiographs.

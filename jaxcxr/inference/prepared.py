@@ -163,7 +163,7 @@ def annotated_cases(
     row = pd.Series(np.arange(len(images)), index=known["image_name"])
     case_image = row.loc[boxes["image_name"]].to_numpy()
     finding = np.array([finding_index(name) for name in boxes["finding"]])
-    probabilities = np.zeros(len(boxes), np.float32)
+    probabilities = np.zeros(len(boxes))
     heatmaps: list[np.ndarray] = [np.zeros(0)] * len(boxes)
     grid = PIXELS
     starts = range(0, len(images), batch_size)
@@ -208,7 +208,7 @@ def draw_boxes(cases: AnnotatedCases, rule: BoxRule, *, as_tiles: bool = False) 
         name, finding = cases.annotated[["image_name", "finding"]].iloc[case]
         grid = None if as_tiles else cases.original_grid(case)
         found = heatmap_boxes(cases.heatmaps[case], width, height, grid, rule.of(finding))
-        parts.append(found.table(name, finding, cases.probabilities[case], width, height))
+        parts.append(found.table(name, finding, float(cases.probabilities[case]), width, height))
     return pd.concat(parts, ignore_index=True)
 
 

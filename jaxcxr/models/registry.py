@@ -119,7 +119,8 @@ def _build(role: str, config: Mapping[str, Any], known: Mapping[str, type[_Part]
         problem = f"is {name!r}, which is not registered" if name else "is missing"
         raise UserError(
             f"model.{role}.name {problem}: use one of {', '.join(known)}, or import the module "
-            f"that registers it first (@jaxcxr.register_{role})"
+            f"that registers it first (@jaxcxr.register_{role})",
+            argument="import",
         )
     choices, fields = field_types(known[name]), {}
     for key, value in config.items():

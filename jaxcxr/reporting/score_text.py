@@ -79,7 +79,7 @@ def rules_text(table: pd.DataFrame) -> str:
         table: `overlap_table` of each rule, with a column rule.
     """
     means = table.loc[table["finding"] == "Mean"].set_index("rule").drop(columns="finding")
-    return means.drop(columns="boxes").to_string(float_format="{:.3f}".format)
+    return means.drop(columns="boxes").to_string(float_format="%.3f")
 
 
 def _accuracy_text(row: dict[Hashable, Any]) -> str:

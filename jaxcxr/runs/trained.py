@@ -1,4 +1,4 @@
-"""Training that starts from the weights of a run: `fit` for every kind of initial weights."""
+"""The network of a run at its best epoch, and training that starts from it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxcxr.data.variant import Variant
+from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, build_classifier, classifier_config
 from jaxcxr.runs.checkpoints import restore_best
-from jaxcxr.runs.workdir import read_config
+from jaxcxr.runs.workdir import read_config, read_variant
 from jaxcxr.training import fit as training
 from jaxcxr.training.feeding import DataSource
 from jaxcxr.training.fit import Run
@@ -45,10 +47,32 @@ def starting_weights(weights: Variables | str | Path | None) -> Variables | str 
     workdir = Path(weights).expanduser()
     if not (workdir / "checkpoints").is_dir():
         return weights
-    config = read_config(workdir)
-    model, size = build_classifier(config.model.to_dict()), config.data.image_size
-    images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
-    settings = {"model": classifier_config(model), "data": {"image_size": size}}
-    variables, _ = restore_best(workdir, shapes, settings)
-    return variables
+    return restore_network(workdir)[1]
+
+
+def restore_network(workdir: str | Path) -> tuple[Classifier, Variables, int, Variant]:
+    """Restores the network of a run at its best epoch.
+
+    Args:
+        workdir: Folder of the run.
+
+    Returns:
+        The network, its variables, the number of the epoch, and the image size and square of the
+        radiographs that it was trained on.
+
+    Raises:
+        UserError: The folder holds no run or no finished epoch, or the run is damaged.
+    """
+    config, variant = read_config(workdir), read_variant(workdir)
+    try:
+        model = build_classifier(config.model.to_dict())
+        images = jax.ShapeDtypeStruct((1, variant.image_size, variant.image_size, 3), jnp.float32)
+        shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+    except UserError:
+        raise
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{Path(workdir) / 'config.json'} is damaged ({error}); restore it or train again"
+        ) from error
+    settings = {"model": classifier_config(model), "data": {"image_size": variant.image_size}}
+    return model, *restore_best(workdir, shapes, settings), variant

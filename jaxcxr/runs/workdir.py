@@ -75,7 +75,7 @@ def read_variant(workdir: str | Path) -> Variant:
         return Variant(image_size=STUDY_IMAGE_SIZE)
     try:
         return Variant(**read_config(workdir).data)
-    except (AttributeError, TypeError) as error:
+    except (AttributeError, TypeError, UserError) as error:
         raise UserError(
             f"{workdir}/config.json does not name the prepared dataset ({error}); restore it or "
             "train again in another folder"
