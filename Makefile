@@ -18,7 +18,7 @@ help:
 	@echo "make test   the tests that need neither PyTorch nor a GPU, but for slow ones"
 	@echo "make test-all  those, and the slow ones"
 	@echo "make test-torch  the comparisons with PyTorch; installs it into .venv first"
-	@echo "make torture  kills a training 50 times, gives the readers 20,000 damaged inputs; 20 minutes"
+	@echo "make torture  kills a training 50 times, gives the readers 20,000 invalid inputs; 20 minutes"
 	@echo "make test-newest PYTHON=python3.13  the tests with the newest packages, on a Python of choice"
 	@echo "make test-lowest PYTHON=python3.11  the tests with the oldest packages that pyproject.toml allows"
 	@echo "make wheel  build the wheel into dist/ and try it in an empty environment"
@@ -60,13 +60,17 @@ test-torch: $(VENV)/installed-test
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[torch]' 'torch==2.13.0'
 	$(RUN) -m pytest --numprocesses=auto --dist=loadfile tests/torch
 
-# Everything from a seed; the results, a line of JSON each, stay in .cache/torture.
+# Everything from a seed; what the campaigns print stays in .cache/torture.
+KILLS ?= 50
+INPUTS ?= 20000
+SEED ?= 0
 torture: $(VENV)/installed-test
 	@mkdir -p .cache/torture
-	$(RUN) tests/torture/kill_training.py --kills 50 --seed 0 > .cache/torture/kills.json; \
+	$(RUN) -m tests.torture.kill --kills $(KILLS) --seed $(SEED) --programs train > .cache/torture/kills.json; \
 	  status=$$?; cat .cache/torture/kills.json; exit $$status
-	$(RUN) -m tests.torture.fuzz --inputs 20000 --seed 0 > .cache/torture/fuzz.json; \
-	  status=$$?; cat .cache/torture/fuzz.json; exit $$status
+	FUZZ_INPUTS=$(INPUTS) $(RUN) -m pytest --numprocesses=auto --hypothesis-seed=$(SEED) \
+	  --hypothesis-show-statistics --ignore=tests/torture/test_campaigns.py tests/torture \
+	  > .cache/torture/fuzz.txt; status=$$?; tail -n 20 .cache/torture/fuzz.txt; exit $$status
 
 # The networks of the tests are tiny: compiling them takes longer than running them. make test-torch,
 # make demo and make torture run what users run.

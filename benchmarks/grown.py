@@ -6,8 +6,6 @@ import math
 import shutil
 from pathlib import Path
 
-from jaxcxr.data.checksums import write_checksums
-
 
 @dataclasses.dataclass(frozen=True)
 class Grown:
@@ -53,5 +51,4 @@ def grow(source: Path, target: Path, records: int) -> Grown:
         split["shardLengths"] = times * split["shardLengths"]
         split["numBytes"] = str(times * int(split["numBytes"]))
     (target / "dataset_info.json").write_text(json.dumps(info))
-    write_checksums(target)
     return Grown(target.parents[2], times * sum(map(sum, lengths.values())), tuple(paths))

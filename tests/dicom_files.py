@@ -1,6 +1,5 @@
 """DICOM files for the tests."""
 
-import struct
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -89,46 +88,6 @@ def deep_dicom(keyword: str, stored: np.ndarray, **elements: Any) -> bytes:
     buffer = BytesIO()
     dataset.save_as(buffer)
     return buffer.getvalue()
-
-
-def jpeg_lossless(values: np.ndarray, bits: int, *, predictor: int) -> bytes:
-    """Encodes (H, W) integers as lossless JPEG (ITU-T T.81, annex H).
-
-    Predictor 1 is the sample to the left, 2 the one above. All 17 categories of differences get
-    codes of five bits.
-    """
-    samples = values.astype(np.int64)
-    predicted = np.empty_like(samples)
-    if predictor == 1:
-        predicted[:, 1:], predicted[1:, 0] = samples[:, :-1], samples[:-1, 0]
-    else:
-        predicted[1:], predicted[0, 1:] = samples[:-1], samples[0, :-1]
-    predicted[0, 0] = 1 << (bits - 1)
-    differences = (samples - predicted + 2**15) % 2**16 - 2**15  # modulo 65,536
-    differences[differences == -(2**15)] = 2**15  # which category 16 means, without more bits
-    words = []
-    for difference in differences.ravel().tolist():
-        size = abs(difference).bit_length()
-        words.append(f"{size:05b}")
-        if 0 < size < 16:
-            rest = difference if difference > 0 else difference + (1 << size) - 1
-            words.append(f"{rest:0{size}b}")
-    stream = "".join(words)
-    stream += "1" * (-len(stream) % 8)
-    scan = int(stream, 2).to_bytes(len(stream) // 8, "big").replace(b"\xff", b"\xff\x00")
-    height, width = values.shape
-    return (
-        b"\xff\xd8\xff\xc4"
-        + struct.pack(">HB", 36, 0)
-        + bytes([0, 0, 0, 0, 17, *[0] * 11, *range(17)])
-        + b"\xff\xc3"
-        + struct.pack(">HBHHB", 11, bits, height, width, 1)
-        + b"\x01\x11\x00\xff\xda"
-        + struct.pack(">HB", 8, 1)
-        + bytes([1, 0, predictor, 0, 0])
-        + scan
-        + b"\xff\xd9"
-    )
 
 
 def encoded(pixels: np.ndarray, format: str, **options: Any) -> bytes:  # noqa: A002

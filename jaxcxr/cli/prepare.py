@@ -77,5 +77,7 @@ def main() -> None:
     )
     counts = ", ".join(f"{name} {count:,}" for name, count in done.images.items())
     print(f"{'already prepared' if done.reused else 'prepared'}: {counts} images in {done.folder}")
+    for note in done.notes:
+        print(f"note: {note}")
     if done.left_out:
         print(f"left out: {len(done.left_out):,} images, see {done.folder / 'skipped.csv'}")

@@ -9,11 +9,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -26,23 +25,15 @@ from jaxcxr.data.chest_xray14.chest_xray14_dataset_builder import (
     Builder,
     ChestXray14Config,
     Plan,
-    find_damaged,
     refuse_damaged,
 )
-from jaxcxr.data.quiet_tensorflow import open_dataset, shuffle_memory, silence, tf, tfds
+from jaxcxr.data.quiet_tensorflow import open_dataset, silence, tf, tfds
 from jaxcxr.data.releases.nih import Release
-from jaxcxr.data.splits import refuse_empty, split_images
+from jaxcxr.data.splits import authors_split, refuse_empty, split_by_patient
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
 from jaxcxr.files import make_folder, write_text
-from jaxcxr.images.radiograph import DamagedImageError, find_damage
 from jaxcxr.images.square import SquareRule
-
-_READERS = 16
-"""Threads that check files; disks and networks answer many requests at once."""
-
-_SHUFFLE_BYTES = 256 * 1024**2
-"""Memory for the records that TFDS shuffles; its own limit is four times that."""
 
 OnBadImage = Literal["error", "skip"]
 
@@ -55,12 +46,15 @@ class Preparation:
         folder: The prepared dataset; `tfds.builder_from_directory` opens it.
         images: Number of radiographs per split.
         left_out: Names of radiographs that have no usable file, each with the reason.
+        notes: What is unusual in the files, one line per kind with the first file and the number of
+            them; empty where Apache Beam prepared.
         reused: Whether the dataset was there already.
     """
 
     folder: Path
     images: Mapping[str, int]
     left_out: Mapping[str, str]
+    notes: tuple[str, ...]
     reused: bool
 
 
@@ -112,19 +106,21 @@ def prepare(
     if reused:
         _refuse_other(folder, plan)
     else:
-        _refuse_damaged_files(plan)
-        with _claimed(folder.parent):
-            _generate(folder, data_dir, variant, plan, engine)
+        _generate(folder, data_dir, variant, plan, engine)
     info, metadata = open_dataset(folder)
     left_out = dict.fromkeys(release.missing, "no file") | dict(metadata["skipped"])
     if left_out:
         _write_left_out(folder / "skipped.csv", left_out)
     images = {name: part.num_examples for name, part in info.splits.items()}
-    return Preparation(folder, images, left_out, reused)
+    notes = tuple(metadata.get("notes", ()))  # early versions kept none
+    return Preparation(folder, images, left_out, notes, reused)
 
 
 def _plan(release: Release, variant: Variant, skip_damaged: bool, with_beam: bool) -> Plan:
-    split = split_images(release.images, variant.split, variant.split_seed)
+    if variant.split == "authors":
+        split = authors_split(release.images)
+    else:
+        split = split_by_patient(release.images, variant.split_seed)
     split.index = pd.Index(release.images["image_name"])
     split = split.drop(list(release.missing))
     refuse_empty(split.value_counts())
@@ -136,6 +132,7 @@ def _plan(release: Release, variant: Variant, skip_damaged: bool, with_beam: boo
         "split_seed": variant.split_seed,
         "square": variant.square,
         "skipped": [],
+        "notes": [],
     }
     return Plan(release, split, skip_damaged, with_beam, metadata)
 
@@ -181,26 +178,6 @@ def _refuse_other(folder: Path, plan: Plan) -> None:
         )
 
 
-def _refuse_damaged_files(plan: Plan) -> None:
-    """Finds most damaged files in seconds, before hours of work: those without head or end."""
-    if plan.skip_damaged:
-        return
-    release, names = plan.release, plan.split.index
-    paths = [release.image_paths[name] for name in names if name in release.image_paths]
-    parts = [paths[start::_READERS] for start in range(_READERS)]
-    with ThreadPoolExecutor(_READERS) as pool:
-        damaged = [error for part in pool.map(_find_damaged, parts) for error in part]
-    in_archives = [release.archived[name] for name in names if name in release.archived]
-    damaged += [
-        DamagedImageError(image.path, image.damage) for image in in_archives if image.damage
-    ]
-    refuse_damaged(sorted(damaged, key=lambda error: error.path))
-
-
-def _find_damaged(paths: Sequence[Path]) -> list[DamagedImageError]:
-    return [error for path in paths if (error := find_damage(path))]
-
-
 def _generate(
     folder: Path,
     data_dir: str | os.PathLike[str],
@@ -209,26 +186,28 @@ def _generate(
     engine: Mapping[str, Any],
 ) -> None:
     tfds.disable_progress_bar()  # the builder shows one per split
+    config = ChestXray14Config(
+        name=variant.name, image_size=variant.image_size, square=variant.square
+    )
+    make_folder(folder.parent)
+    lock = filelock.FileLock(folder.parent / ".lock", blocking=False)
     try:
-        for abandoned in folder.parent.glob("incomplete.*"):
-            shutil.rmtree(abandoned)
-        with (
-            silence(),
-            shuffle_memory(_SHUFFLE_BYTES),
-            tempfile.TemporaryDirectory() as downloads,
-        ):
-            config = ChestXray14Config(
-                name=variant.name, image_size=variant.image_size, square=variant.square
-            )
+        with lock, silence(), tempfile.TemporaryDirectory() as downloads:
+            for abandoned in folder.parent.glob("incomplete.*"):
+                shutil.rmtree(abandoned)
             root = os.fspath(Path(data_dir).expanduser())
             builder = Builder(plan=plan, data_dir=root, config=config)
             builder.download_and_prepare(
                 download_dir=downloads,
                 download_config=tfds.download.DownloadConfig(try_download_gcs=False, **engine),
             )
+    except UserError:
+        raise
+    except filelock.Timeout as error:
+        raise UserError(f"{folder.parent}: another process is preparing this dataset") from error
     except Exception as error:
-        if plan.with_beam and not isinstance(error, UserError):
-            refuse_damaged(find_damaged(plan))  # workers' errors arrive as mere text
+        if plan.with_beam:  # workers' errors arrive as text
+            refuse_damaged(re.findall(r"DamagedImageError: (.*?)(?: \[while|\n|$)", str(error))[:1])
         reason = _storage_failure(error)
         if reason is None:
             raise
@@ -245,31 +224,6 @@ def _storage_failure(error: BaseException | None) -> str | None:
     if isinstance(error, OSError | tf.errors.OpError):
         return str(error).rpartition("; ")[2]
     return _storage_failure(error.__cause__) if error else None
-
-
-@contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """Makes a folder and keeps other processes out of it; removes it again if it stays empty.
-
-    The lock of a process that was killed is free again: the operating system releases it.
-    """
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
-    make_folder(folder)
-    path = folder / ".lock"
-    try:
-        lock = filelock.FileLock(path).acquire(blocking=False)
-    except filelock.Timeout as error:
-        raise UserError(f"{folder}: another process is preparing this dataset") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from error
-    with lock:
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                path.unlink()
-                for place in made:
-                    place.rmdir()
 
 
 def _write_left_out(path: Path, left_out: Mapping[str, str]) -> None:

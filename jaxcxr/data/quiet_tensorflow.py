@@ -11,8 +11,6 @@ from typing import Any, cast
 
 from absl import logging
 
-from jaxcxr.data.checksums import check_checksums
-
 
 @contextmanager
 def _without_native_messages() -> Iterator[None]:
@@ -31,12 +29,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 with _without_native_messages():
     import tensorflow as tf
     import tensorflow_datasets as tfds
-    from tensorflow_datasets.core import shuffle
 
     with suppress(RuntimeError):  # a program that computes with TensorFlow keeps its devices
         tf.config.set_visible_devices([], "GPU")
 
-__all__ = ["open_dataset", "shuffle_memory", "silence", "tf", "tfds"]
+__all__ = ["open_dataset", "silence", "tf", "tfds"]
 
 
 @contextmanager
@@ -51,24 +48,12 @@ def silence() -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
-@contextmanager
-def shuffle_memory(limit: int) -> Iterator[None]:
-    """Lets TFDS hold `limit` bytes of records in memory before it shuffles them on disk."""
-    usual = shuffle.MAX_MEM_BUFFER_SIZE
-    shuffle.MAX_MEM_BUFFER_SIZE = limit
-    try:
-        yield
-    finally:
-        shuffle.MAX_MEM_BUFFER_SIZE = usual
-
-
 def open_dataset(folder: Path) -> tuple[tfds.core.DatasetInfo, dict[str, Any]]:
     """Opens a prepared dataset; any exception means that it is not one, or that it is damaged.
 
     Returns:
         The description by TFDS, and the metadata that `prepare` stored with it.
     """
-    check_checksums(folder)
     with silence():
         info = tfds.builder_from_directory(os.fspath(folder)).info
     return info, dict(cast(tfds.core.MetadataDict, info.metadata))

@@ -22,19 +22,6 @@ SPLIT_METHODS = ("by_patient", "authors")
 VALIDATION_FRACTION = 0.10
 
 
-def split_images(images: pd.DataFrame, method: str = "by_patient", seed: int = 0) -> pd.Series:
-    """Returns the split of each row of `Release.images`, drawn by one of `SPLIT_METHODS`.
-
-    Raises:
-        UserError: `method` is unknown, or a split is empty.
-    """
-    if method == "authors":
-        return authors_split(images)
-    if method != "by_patient":
-        raise UserError(f"split is {method!r}; use one of {', '.join(SPLIT_METHODS)}")
-    return split_by_patient(images, seed)
-
-
 def split_by_patient(
     images: pd.DataFrame, seed: int = 0, validation_fraction: float = VALIDATION_FRACTION
 ) -> pd.Series:

@@ -48,12 +48,6 @@ _GZIP = b"\x1f\x8b"
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _WHITE_IS_ZERO, _BITS_PER_SAMPLE, _PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH = 0, 258, 262, 322, 323
 
-_ENDS = {
-    b"\x89PNG\r\n\x1a\n": b"\x00\x00\x00\x00IEND\xaeB`\x82",
-    b"\xff\xd8\xff": b"\xff\xd9",
-}
-"""How complete PNG and JPEG files begin and end."""
-
 _warning_filters = threading.RLock()  # they belong to the process, and pictures are read in threads
 
 
@@ -143,52 +137,15 @@ def picture_size(path: str | os.PathLike[str], content: bytes | None = None) -> 
         DamagedImageError: It has no header of a picture, or cannot be read.
     """
     try:
-        with _opened(Path(path), content) as stream:
-            format_ = _format_of(stream.read(dicom.HEAD))
-            if format_ in _DECODERS:
-                stream.seek(0)
-                return _DECODERS[format_](stream).size
+        data = _read_bytes(Path(path)) if content is None else content
+        if (format_ := _format_of(data)) in _DECODERS:
+            return _DECODERS[format_](io.BytesIO(data)).size
     except UserError as error:
         raise DamagedImageError(path, str(error)) from error
     except Exception as error:
         raise DamagedImageError(path, f"damaged ({error or type(error).__name__})") from error
-    pixels = read_radiograph(path, content).pixels
-    return pixels.shape[1], pixels.shape[0]
-
-
-def find_damage(
-    path: str | os.PathLike[str], content: bytes | None = None
-) -> DamagedImageError | None:
-    """Returns what is wrong with a file, as far as that shows quickly.
-
-    A file that begins and ends as a PNG or JPEG does counts as complete; others are decoded.
-
-    Args:
-        path: The file.
-        content: Its bytes, if they are known.
-    """
-    try:
-        with _opened(Path(path), content) as stream:
-            head = stream.read(8)
-            for start, end in _ENDS.items():
-                if head.startswith(start):
-                    stream.seek(-len(end), io.SEEK_END)
-                    if stream.read() == end:
-                        return None
-    except (OSError, UserError):
-        pass
-    try:
-        read_radiograph(path, content)
-    except DamagedImageError as error:
-        return error
-    return None
-
-
-def _opened(path: Path, content: bytes | None) -> io.BufferedIOBase:
-    if content is not None:
-        return io.BytesIO(content)
-    _check_file(path)
-    return path.open("rb")
+    radiograph = read_radiograph(path, content)
+    return radiograph.width, radiograph.height
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -80,6 +80,13 @@ def write_release(
     return ReleaseFolder(root)
 
 
+def spoil(path: Path) -> None:
+    """Changes a byte of the pixels of a PNG file, which only decoding shows."""
+    content = bytearray(path.read_bytes())
+    content[100] ^= 255
+    path.write_bytes(content)
+
+
 @pytest.fixture
 def make_release(tmp_path: Path) -> Callable[..., ReleaseFolder]:
     """Writes a release of its own for a test: `make_release(name="release", **settings)`."""

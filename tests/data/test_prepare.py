@@ -14,11 +14,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from jaxcxr.data import load, preparation, prepare, read_release, split_by_patient
+from jaxcxr.data import load, prepare, read_release, split_by_patient
 from jaxcxr.data.quiet_tensorflow import tfds
 from jaxcxr.data.splits import authors_split
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
+from tests.data.conftest import spoil
 from tests.data.pictures import small_pixels
 
 ROOT = Path(__file__).parents[2]
@@ -99,15 +100,6 @@ def test_the_same_release_gives_the_same_records(prepared, tmp_path):
         np.testing.assert_equal(record, expected[name])
 
 
-def test_shuffling_on_disk_gives_the_same_records(prepared, tmp_path, monkeypatch):
-    folder, data_dir = prepared
-    monkeypatch.setattr(preparation, "_SHUFFLE_BYTES", 10_000)
-    prepare(read_release(folder.root), tmp_path, image_size=32)
-    assert files_under(tmp_path) == files_under(data_dir)
-    found = records(tmp_path / "chest_xray14/32/1.0.0")
-    assert list(found) == list(records(data_dir / "chest_xray14/32/1.0.0"))
-
-
 def test_the_dataset_of_another_release_is_not_reused(prepared, make_release):
     _, data_dir = prepared
     other = make_release(patients=10)
@@ -175,26 +167,17 @@ def damage(folder) -> None:
     """Cuts one file short, and spoils another one in a way that only decoding shows."""
     short = folder.image("00000001_000.png")
     short.write_bytes(short.read_bytes()[:-50])
-    spoiled = folder.image("00000005_001.png")
-    content = bytearray(spoiled.read_bytes())
-    content[100] ^= 255
-    spoiled.write_bytes(content)
+    spoil(folder.image("00000005_001.png"))
 
 
-def test_damaged_radiographs_are_refused(make_release, tmp_path):
+def test_damaged_radiographs_are_refused_together(make_release, tmp_path):
     folder = make_release()
     damage(folder)
-    with pytest.raises(UserError, match="on_bad_image=skip") as caught:
-        prepare(read_release(folder.root), tmp_path / "datasets", image_size=16)
-    assert "00000001_000.png: " in str(caught.value)  # found before anything is decoded
-    shutil.copy(folder.image("00000001_001.png"), folder.image("00000001_000.png"))
-    spoiled = folder.image("00000002_000.png")
-    spoiled.write_bytes(folder.image("00000005_001.png").read_bytes())
-    with pytest.raises(UserError, match=r"^damaged radiographs: 2; ") as caught:
-        prepare(read_release(folder.root), tmp_path / "datasets", image_size=16)
-    assert "00000002_000.png: " in str(caught.value)
+    with pytest.raises(UserError, match=r"^damaged radiographs: 2; .* on_bad_image=skip") as caught:
+        prepare(read_release(folder.root), tmp_path, image_size=16)
+    assert "00000001_000.png: " in str(caught.value)
     assert "00000005_001.png: " in str(caught.value)
-    assert not (tmp_path / "datasets").exists()
+    assert not list(tmp_path.rglob("*.tfrecord*"))
 
 
 def test_damaged_radiographs_are_left_out_when_asked(make_release, tmp_path):
@@ -214,6 +197,18 @@ def test_damaged_radiographs_are_left_out_when_asked(make_release, tmp_path):
     assert set(records(done.folder)) == set(release.image_paths) - set(table["Image Index"])
 
 
+def test_notes_about_files_are_collected_by_kind(make_release, tmp_path):
+    folder = make_release(patients=10)
+    for index, name in enumerate(("00000001_000.png", "00000002_000.png", "00000003_001.png")):
+        deep = np.random.default_rng(index).integers(0, 900, (50, 50)).astype(np.uint16)
+        deep[0, 0] = 60_000 + index  # one marker pixel
+        Image.fromarray(deep).save(folder.image(name))
+    for _ in range(2):
+        (note,) = prepare(read_release(folder.root), tmp_path, image_size=16).notes
+        assert re.match(r"0000000\d_00\d.png: a few pixels lie far from the others", note)
+        assert note.endswith("(3 radiographs)")
+
+
 def test_a_split_without_usable_radiographs_is_refused(make_release, tmp_path):
     folder = make_release(patients=5)
     for name in folder.test.read_text().split():
@@ -224,7 +219,6 @@ def test_a_split_without_usable_radiographs_is_refused(make_release, tmp_path):
         folder.image(name).unlink()
     with pytest.raises(UserError, match="the test split would be empty"):
         prepare(read_release(folder.root, allow_missing=True), tmp_path / "out", image_size=16)
-    assert not (tmp_path / "out").exists()
 
 
 def test_patients_stay_in_their_split_in_a_partial_download(make_release, tmp_path):
@@ -247,9 +241,8 @@ def test_two_preparations_do_not_meet(make_release, tmp_path):
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(UserError, match="another process is preparing this dataset"):
             prepare(release, tmp_path, image_size=16)
-    assert (place / ".lock").exists()  # as a process leaves it that is killed
     assert not prepare(release, tmp_path, image_size=16).reused
-    assert [path.name for path in place.iterdir()] == ["1.0.0"]
+    assert {path.name for path in place.iterdir()} == {".lock", "1.0.0"}
 
 
 def test_a_place_that_cannot_be_written(make_release, tmp_path):
@@ -272,7 +265,7 @@ def test_a_full_disk_leaves_nothing(make_release, tmp_path, no_large_files):
     release = read_release(make_release(patients=10).root)
     with pytest.raises(UserError, match=r"64/1\.0\.0 cannot be written: File too large; free"):
         prepare(release, tmp_path / "out", image_size=64)
-    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.rglob("*.tfrecord*"))
 
 
 def command(*flags: str) -> list[str]:
@@ -297,7 +290,7 @@ def test_a_killed_preparation_leaves_no_dataset(make_release, tmp_path):
     with pytest.raises(UserError, match="no such dataset"):
         load(tmp_path / "out", 512)
     assert not prepare(read_release(folder.root), tmp_path / "out", image_size=512).reused
-    assert [path.name for path in place.iterdir()] == ["1.0.0"]
+    assert {path.name for path in place.iterdir()} == {".lock", "1.0.0"}
     assert load(tmp_path / "out", 512).train.num_images == 84
 
 

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxcxr.data import authors_split, read_release, split_by_patient
-from jaxcxr.data.splits import split_images
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
 
@@ -104,19 +103,14 @@ def test_the_authors_split_follows_the_list_and_not_the_table():
     assert split.tolist() == ["validation"] * 2 + ["train"] * 14 + ["test"]
 
 
-@pytest.mark.parametrize("method", ["by_patient", "authors"])
-def test_an_empty_split_is_refused(method):
+@pytest.mark.parametrize("divide", [split_by_patient, authors_split])
+def test_an_empty_split_is_refused(divide):
     with pytest.raises(UserError, match=r"the train split would be empty .*validation 1, test 2"):
-        split_images(radiographs([1, 2]), method)
+        divide(radiographs([1, 2]))
     with pytest.raises(UserError, match="the test split would be empty"):
-        split_images(radiographs([8, 8], test_patients=0), method)
+        divide(radiographs([8, 8], test_patients=0))
     with pytest.raises(UserError, match="the train and validation split would be empty"):
-        split_images(radiographs([3, 2], test_patients=2), method)
-
-
-def test_an_unknown_method_is_refused():
-    with pytest.raises(UserError, match="split is 'random'; use one of by_patient, authors"):
-        split_images(radiographs([3, 2]), "random")
+        divide(radiographs([3, 2], test_patients=2))
 
 
 def test_variants_have_the_names_of_their_folders():

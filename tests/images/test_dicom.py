@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import sys
 import time
 import zlib
 from contextlib import suppress
@@ -17,11 +18,24 @@ from jaxcxr.errors import UserError
 from jaxcxr.images import dicom
 from jaxcxr.images.radiograph import read_radiograph
 from jaxcxr.images.search import find_radiographs
-from tests.dicom_files import deep_dicom, dicom_bytes, encoded, jpeg_lossless
+from tests.dicom_files import deep_dicom, dicom_bytes, encoded
 
 pydicom = pytest.importorskip("pydicom")
 from pydicom.filewriter import dcmwrite, write_file_meta_info  # noqa: E402
 from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing  # noqa: E402
+
+FRAMES = {
+    "JPEGLosslessSV1": "c-s4a<Npx`6$TIxWIzIpOw25-Z0sDIT--doeEb6c4>NG{Feor6Ffs}<{J+J(!N|zK$iR^NpJ"
+    "Cq1cch@Y>gBsgKudp;Wcs`5&v%hzLHwxmN1Z?F{88tRI-exx@BV)i0G57Khy",
+    "JPEGLSLossless": "c-s4a<NtRCZXN~&1_ee&L5Bag7&sUi8GxW)ed^Aqd0Qjbguc2OwbXBE;ELdvS8k>1P4!$7_~J^"
+    "GDqpMPzrUZa_uaKDh}js_a#B#?_qiR9bGKa9*>sry{)R)Z*X=s3v*}!R)U~Z^vn7rh_9V;OB}*J#3l_)<nzB^WD`@7-"
+    "d3)2+(o#bapyDHl+%m~i1%%4p0x4CHNVwnB(9rn*_0#qL*Z;4Ru?LdjdO)H+Vl$Ae4O$N*OSwS8!D=93kI5imA&}}44"
+    "v=u&Z;<eL5VPtvh}j2XRy+nVbN2(uvfCi0FG#fHGKi@I5-mCnXBHd=F?m1=3jW^&0IpK2)&",
+}
+"""Compressed pixels of `PATTERN`, themselves deflated and in base 85: of a small encoder of ITU-T
+T.81, annex H, and of CharLS (pyjpegls 1.5.1)."""
+
+PATTERN = (np.add.outer(np.arange(32), 3 * np.arange(32)) * 31 % 4096).astype(np.uint16)
 
 
 def ramp(bits, *, shape=(40, 50), signed=False):
@@ -41,31 +55,43 @@ def linear_window(values, center, width):
     return eight_bit((values - (center - 0.5)) / (width - 1) + 0.5)
 
 
+def read(*arguments, **elements):
+    """Returns the pixels that are read from a file of `dicom_bytes`."""
+    return read_radiograph("a.dcm", dicom_bytes(*arguments, **elements)).pixels
+
+
+def assert_close(found, expected, atol=1):
+    assert abs(found.astype(int) - expected).max() <= atol
+
+
 @pytest.mark.parametrize("bits", [8, 10, 12, 16])
-def test_values_without_a_window_fill_the_range(write_dicom, bits):
+@pytest.mark.parametrize("syntax", ["ExplicitVRLittleEndian", "RLELossless"])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_values_without_a_window_fill_the_range(bits, syntax, photometric):
     stored = ramp(bits)
-    radiograph = read_radiograph(write_dicom(stored, bits))
+    content = dicom_bytes(stored, bits, photometric, syntax=syntax, WindowCenter=None)
+    radiograph = read_radiograph("IM000001", content)
     assert (radiograph.format, radiograph.width, radiograph.height) == ("DICOM", 50, 40)
     assert radiograph.pixels.dtype == np.uint8
-    np.testing.assert_array_equal(radiograph.pixels, eight_bit(stored / (2**bits - 1)))
+    expected = eight_bit(stored / (2**bits - 1))
+    expected = 255 - expected if photometric == "MONOCHROME1" else expected
+    np.testing.assert_array_equal(radiograph.pixels, expected)
 
 
 @pytest.mark.parametrize("slope", [-1, 0.5])
-def test_rescaled_values_without_a_window_fill_the_range(write_dicom, slope):
+def test_rescaled_values_without_a_window_fill_the_range(slope):
     stored = ramp(12)
-    path = write_dicom(stored, 12, RescaleSlope=slope, RescaleIntercept=-7)
     expected = eight_bit((stored if slope > 0 else 4095 - stored) / 4095)
-    np.testing.assert_array_equal(read_radiograph(path).pixels, expected)
+    pixels = read(stored, 12, RescaleSlope=slope, RescaleIntercept=-7)
+    np.testing.assert_array_equal(pixels, expected)
 
 
-def test_plain_8_bit_values_stay(write_dicom):
+def test_plain_8_bit_values_stay():
     stored = ramp(8) // 2 + 20
-    plain = read_radiograph(write_dicom(stored, 8))
-    np.testing.assert_array_equal(plain.pixels, stored)
-    inverted = read_radiograph(write_dicom(stored, 8, "MONOCHROME1"))
-    np.testing.assert_array_equal(inverted.pixels, 255 - stored)
-    rescaled = write_dicom(stored, 8, RescaleSlope=1, RescaleIntercept=0)
-    np.testing.assert_array_equal(read_radiograph(rescaled).pixels, stored)
+    np.testing.assert_array_equal(read(stored, 8), stored)
+    np.testing.assert_array_equal(read(stored, 8, "MONOCHROME1"), 255 - stored)
+    rescaled = read(stored, 8, RescaleSlope=1, RescaleIntercept=0)
+    np.testing.assert_array_equal(rescaled, stored)
 
 
 @settings(max_examples=150, deadline=None)
@@ -167,127 +193,92 @@ def test_first_value_of_a_voi_lut_has_the_sign_of_the_values(vr, syntax, source)
 
 @pytest.mark.parametrize(("depth", "packed"), [(8, False), (8, True), (12, False), (16, False)])
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-def test_voi_lut_comes_before_the_window(write_dicom, depth, packed, photometric):
+def test_voi_lut_comes_before_the_window(depth, packed, photometric):
     stored = ramp(12)
     entries = np.rint((2**depth - 1) * np.linspace(0, 1, 2048) ** 2)
-    path = write_dicom(
-        stored,
-        12,
-        photometric,
-        VOILUTSequence=[lut_item(1000, entries, depth, packed=packed)],
-        WindowCenter=100,
-        WindowWidth=10,
-    )
+    luts = [lut_item(1000, entries, depth, packed=packed)]
+    elements = {"VOILUTSequence": luts, "WindowCenter": 100, "WindowWidth": 10}
     looked_up = entries[np.clip(stored.astype(int) - 1000, 0, 2047)]
     expected = eight_bit(looked_up / (2**depth - 1))
-    if photometric == "MONOCHROME1":
-        expected = 255 - expected
-    np.testing.assert_array_equal(read_radiograph(path).pixels, expected)
+    expected = 255 - expected if photometric == "MONOCHROME1" else expected
+    np.testing.assert_array_equal(read(stored, 12, photometric, **elements), expected)
 
 
-def test_modality_lut_comes_before_the_window(write_dicom):
-    stored = ramp(12)
-    entries = np.rint(65535 * np.sqrt(np.linspace(0, 1, 4096)))
-    path = write_dicom(
-        stored,
-        12,
-        ModalityLUTSequence=[lut_item(0, entries, 16)],
-        WindowCenter=32768,
-        WindowWidth=20000,
-    )
-    expected = linear_window(entries[stored], 32768, 20000)
-    assert abs(read_radiograph(path).pixels.astype(int) - expected).max() <= 1
-
-
-def test_empty_window_counts_as_none(write_dicom):
-    stored = ramp(12)
-    path = write_dicom(stored, 12, WindowCenter=None, WindowWidth=None)
-    np.testing.assert_array_equal(read_radiograph(path).pixels, eight_bit(stored / 4095))
-
-
-@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-@pytest.mark.parametrize("bits", [8, 12, 16])
-def test_rle(write_dicom, bits, photometric):
-    stored = ramp(bits)
-    plain = read_radiograph(write_dicom(stored, bits, photometric, name="plain.dcm"))
-    packed = read_radiograph(write_dicom(stored, bits, photometric, syntax="RLELossless"))
-    np.testing.assert_array_equal(packed.pixels, plain.pixels)
-
-
-@pytest.mark.parametrize("syntax", ["ImplicitVRLittleEndian", "ExplicitVRBigEndian"])
-def test_other_encodings(write_dicom, syntax):
+@pytest.mark.parametrize(
+    "syntax",
+    ["ImplicitVRLittleEndian", "ExplicitVRBigEndian", "DeflatedExplicitVRLittleEndian"],
+)
+def test_other_encodings(syntax):
     stored = ramp(12)
     written = stored.byteswap() if "Big" in syntax else stored
-    path = write_dicom(
-        stored,
-        12,
-        syntax=syntax,
-        PixelData=written.tobytes(),
-        WindowCenter=2000,
-        WindowWidth=1000,
-    )
+    elements = {"PixelData": written.tobytes(), "WindowCenter": 2000, "WindowWidth": 1000}
     expected = linear_window(stored.astype(float), 2000, 1000)
-    assert abs(read_radiograph(path).pixels.astype(int) - expected).max() <= 1
-
-
-def test_jpeg_baseline(write_dicom):
-    stored = ramp(8)
-    frame = encoded(stored, "JPEG", quality=98)
-    path = write_dicom(stored, 8, syntax="JPEGBaseline8Bit", frame=frame)
-    assert abs(read_radiograph(path).pixels.astype(int) - stored).max() <= 3
+    assert_close(read(stored, 12, syntax=syntax, **elements), expected)
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_jpeg_2000_lossless(write_dicom, bits):
+def test_jpeg_and_jpeg_2000(bits):
     stored = ramp(bits)
     frame = encoded(stored, "JPEG2000", irreversible=False, no_jp2=True)
-    path = write_dicom(stored, bits, syntax="JPEG2000Lossless", frame=frame)
-    np.testing.assert_array_equal(read_radiograph(path).pixels, eight_bit(stored / (2**bits - 1)))
+    pixels = read(stored, bits, syntax="JPEG2000Lossless", frame=frame)
+    np.testing.assert_array_equal(pixels, eight_bit(stored / (2**bits - 1)))
+    if bits == 8:
+        frame = encoded(stored, "JPEG", quality=98)
+        assert_close(read(stored, 8, syntax="JPEGBaseline8Bit", frame=frame), stored, 3)
+
+
+@pytest.mark.parametrize("syntax", FRAMES)
+def test_lossless_jpeg_and_jpeg_ls_are_exact(syntax):
+    pytest.importorskip("libjpeg")
+    frame = zlib.decompress(base64.b85decode(FRAMES[syntax]))
+    pixels = read(PATTERN, 12, syntax=syntax, frame=frame)
+    np.testing.assert_array_equal(pixels, eight_bit(PATTERN / PATTERN.max()))
+
+
+@pytest.mark.parametrize("syntax", ["JPEGLosslessSV1", "JPEGLSLossless", "HTJ2KLossless"])
+def test_missing_decoder_is_named_with_what_to_install(syntax, monkeypatch):
+    decoder = pydicom.pixels.get_decoder(getattr(pydicom.uid, syntax))
+    monkeypatch.setattr(decoder, "_available", {})
+    with pytest.raises(UserError, match=r"no decoder is installed; pip install 'jaxcxr\[dicom\]'"):
+        read(ramp(8), 8, syntax=syntax, frame=b"\xff\xd8\xff\xd9")
+
+
+def test_missing_pydicom_is_named_with_what_to_install(monkeypatch):
+    content = dicom_bytes(ramp(8), 8)
+    monkeypatch.setitem(sys.modules, "pydicom.uid", None)
+    with pytest.raises(UserError, match=r"pip install 'jaxcxr\[dicom\]'"):
+        read_radiograph("a.dcm", content)
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_colors_become_luma(write_dicom, bits):
+def test_colors_become_luma(bits):
     colors = np.random.default_rng(0).integers(0, 2**bits, (40, 50, 3), f"u{bits // 8}")
     expected = np.array(Image.fromarray((colors >> (bits - 8)).astype(np.uint8)).convert("L"))
-    np.testing.assert_array_equal(
-        read_radiograph(write_dicom(colors, bits, "RGB")).pixels, expected
-    )
-
-
-def test_16_bit_colors_without_upper_bits_are_refused():
-    colors = np.random.default_rng(0).integers(0, 2**12, (40, 50, 3), np.uint16)
-    with pytest.raises(UserError, match="upper bits are unused"):
-        read_radiograph("a.dcm", dicom_bytes(colors, 16, "RGB"))
+    np.testing.assert_array_equal(read(colors, bits, "RGB"), expected)
+    if bits == 16:
+        with pytest.raises(UserError, match="upper bits are unused"):
+            read(colors >> 4, 16, "RGB")
 
 
 def test_values_in_the_upper_bits_are_refused():
     low = ramp(12)
     elements = {"BitsStored": 12, "HighBit": 15}
-    found = read_radiograph("a.dcm", dicom_bytes(low, 16, **elements)).pixels
-    np.testing.assert_array_equal(found, eight_bit(low / 4095))
-    signed = ramp(12, signed=True)
-    found = read_radiograph("a.dcm", dicom_bytes(signed, 16, **elements)).pixels
-    np.testing.assert_array_equal(found, eight_bit(low / 4095))
+    for stored in (low, ramp(12, signed=True)):
+        np.testing.assert_array_equal(read(stored, 16, **elements), eight_bit(low / 4095))
     with pytest.raises(UserError, match=r"HighBit .* is 15 for 12 bits stored"):
-        read_radiograph("a.dcm", dicom_bytes(low << 4, 16, **elements))
+        read(low << 4, 16, **elements)
 
 
-def test_palette_becomes_luma(write_dicom):
+def test_palette_becomes_luma():
     stored = ramp(8)
-    ramps = {
+    data = (257 * np.arange(255, -1, -1)).astype("<u2").tobytes()
+    luts = {
         f"{color}PaletteColorLookupTable{part}": value
         for color in ("Red", "Green", "Blue")
-        for part, value in [
-            ("Descriptor", [256, 0, 16]),
-            ("Data", (257 * np.arange(255, -1, -1)).astype("<u2").tobytes()),
-        ]
+        for part, value in [("Descriptor", [256, 0, 16]), ("Data", data)]
     }
-    path = write_dicom(stored, 8, PhotometricInterpretation="PALETTE COLOR", **ramps)
-    np.testing.assert_array_equal(read_radiograph(path).pixels, 255 - stored)
-
-
-def test_content_tells_the_format(write_dicom):
-    assert read_radiograph(write_dicom(ramp(8), 8, name="IM000001")).format == "DICOM"
+    pixels = read(stored, 8, PhotometricInterpretation="PALETTE COLOR", **luts)
+    np.testing.assert_array_equal(pixels, 255 - stored)
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
@@ -331,7 +322,7 @@ def test_padding_is_black_and_does_not_count(photometric, windowed, signed, valu
     expected = 255 - expected if photometric == "MONOCHROME1" else expected
     expected[stored != picture] = 0
     found = read_radiograph("a.dcm", content).pixels
-    assert abs(found.astype(int) - expected).max() <= 1
+    assert_close(found, expected)
     assert not found[stored != picture].any()
 
 
@@ -444,22 +435,6 @@ def test_incomplete_file_heads(tmp_path, syntax, start):
     np.testing.assert_array_equal(read_radiograph(path).pixels, radiograph.pixels)
 
 
-def test_compressed_pixels_without_a_transfer_syntax_are_refused():
-    content = dicom_bytes(ramp(8), 8, syntax="RLELossless")
-    uid = pydicom.uid.RLELossless.encode()
-    place = content.index(b"\x02\0\x10\0UI")
-    end = place + 8 + len(uid) + len(uid) % 2
-    length = int.from_bytes(content[140:144], "little") - (end - place)
-    content = content[:140] + length.to_bytes(4, "little") + content[144:place] + content[end:]
-    with pytest.raises(UserError, match=r"Transfer Syntax UID \(0002,0010\)"):
-        read_radiograph("a.dcm", content)
-
-
-def test_gzip_bomb_is_refused():
-    with pytest.raises(UserError, match="decompresses to more than"):
-        read_radiograph("a.dcm.gz", gzip.compress(bytes(dicom.MAX_INFLATED + 1), 1))
-
-
 @pytest.mark.parametrize(
     ("elements", "named"),
     [
@@ -520,52 +495,55 @@ def test_first_of_several_frames_is_used_with_a_note():
     np.testing.assert_array_equal(radiograph.pixels, eight_bit(ramp(12) / 4095))
 
 
-@pytest.mark.parametrize("predictor", [1, 2])
-@pytest.mark.parametrize("bits", [8, 12, 16])
-def test_lossless_jpeg_is_exact(bits, predictor):
-    pytest.importorskip("libjpeg")
-    stored = np.random.default_rng(bits).integers(0, 2**bits, (40, 50), f"u{1 if bits == 8 else 2}")
-    frame = jpeg_lossless(stored, bits, predictor=predictor)
-    syntax = "JPEGLosslessSV1" if predictor == 1 else "JPEGLossless"
-    content = dicom_bytes(stored, bits, syntax=syntax, frame=frame)
-    plain = dicom_bytes(stored, bits)
-    np.testing.assert_array_equal(
-        read_radiograph("a", content).pixels, read_radiograph("a", plain).pixels
-    )
-
-
-JPEG_LS = (
-    "|JeWc01FHNAOIi%0TBTI+5iXv0RR910FNh?x#e!PS*%s+)mo)arBSF;>D1a~E|p27QRviKB@Tr_{{8dUj@>zMT(MGw$"
-    "q^v?&bZ@kw9_oI!w=uE!t1WO%Pg|aYg*Q|t!o&@F^pp$K4Tcgt!rA=wXJGWl%*+3Qkj{ay=G=+WmQ#GRaI40RaI40c="
-    "1(LRaLZ-NhFd<B$9URB$7!bRaI40S5B2xRbT&qmoNW+|9%`l|9}5iF8_c3e^|5sfB$__um6AlbqYWKfB#b^|9}5~NR$"
-    "76|9uiK|9}5<2tWUS|9<=bfB%2aKmULKdh7px|9_4@|9}5@<NtsEe{H}2fB$yd|9}5~O+WvC|8&#;fB%0hzyE*#a?AgJ"
-    "|9>pM|9}5*!~cK(e+)nWfB$g**#"
-)
-"""A frame that CharLS (pyjpegls 1.5.1) encoded, in base 85."""
-
-
-def test_jpeg_ls_is_exact():
-    pytest.importorskip("libjpeg")
-    stored = np.add.outer(np.arange(32), 3 * np.arange(32)) * 31 % 4096
-    frame = base64.b85decode(JPEG_LS)
-    content = dicom_bytes(stored.astype(np.uint16), 12, syntax="JPEGLSLossless", frame=frame)
-    found = read_radiograph("a", content).pixels
-    expected = eight_bit((stored - stored.min()) / np.ptp(stored))
-    np.testing.assert_array_equal(found, expected)
-
-
-@pytest.mark.parametrize("syntax", ["JPEGLosslessSV1", "JPEGLSLossless", "HTJ2KLossless"])
-def test_missing_decoder_is_named_with_what_to_install(syntax, monkeypatch):
-    decoder = pydicom.pixels.get_decoder(getattr(pydicom.uid, syntax))
-    monkeypatch.setattr(decoder, "_available", {})
-    content = dicom_bytes(ramp(8), 8, syntax=syntax, frame=b"\xff\xd8\xff\xd9")
-    with pytest.raises(UserError, match=r"no decoder is installed; pip install 'jaxcxr\[dicom\]'"):
-        read_radiograph("a.dcm", content)
+def damaged_in(fault):
+    """Returns a file with a fault."""
+    plain = dicom_bytes(ramp(12), 12)
+    dataset = pydicom.dcmread(BytesIO(plain))
+    end_of_meta = 144 + int.from_bytes(plain[140:144], "little")
+    if fault == "no image":
+        for keyword in ("Rows", "Columns", "PixelData"):
+            del dataset[keyword]
+    elif fault == "colors in a file of one sample":
+        dataset.SamplesPerPixel, dataset.PlanarConfiguration = 3, 0
+        dataset.PixelData = 3 * dataset.PixelData
+    elif fault == "no transfer syntax of compressed pixels":
+        dataset.compress(pydicom.uid.RLELossless)
+        buffer = BytesIO()
+        del dataset.file_meta
+        dcmwrite(buffer, dataset, implicit_vr=False, little_endian=True, force_encoding=True)
+        return buffer.getvalue()
+    elif fault == "zeros in place of elements":  # as a lost disk block leaves them
+        return plain[: plain.index(b"\x28\0\x02\0")] + bytes(8 * 20_000)
+    elif fault == "zeros behind the file meta":  # pydicom alone would read all 2,500,000
+        return plain[:end_of_meta] + bytes(20_000_000)
+    elif fault == "deflated zeros":
+        plain = dicom_bytes(ramp(12), 12, syntax="DeflatedExplicitVRLittleEndian")
+        compress = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+        end_of_meta = 144 + int.from_bytes(plain[140:144], "little")
+        return plain[:end_of_meta] + compress.compress(bytes(160_000)) + compress.flush()
+    elif fault == "bomb":
+        frame = encoded(np.zeros((10_000, 10_000), np.uint8), "JPEG")
+        return dicom_bytes(ramp(8), 8, syntax="JPEGBaseline8Bit", frame=frame)
+    elif fault == "scans":
+        frame = encoded(ramp(8), "JPEG", progressive=True)
+        frame = frame[:-2] + 3000 * frame[frame.rindex(b"\xff\xda") : -2] + frame[-2:]
+        return dicom_bytes(ramp(8), 8, syntax="JPEGBaseline8Bit", frame=frame)
+    buffer = BytesIO()
+    dataset.save_as(buffer)
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize(
-    ("elements", "message"),
+    ("fault", "message"),
     [
+        ("no image", "without an image"),
+        ("colors in a file of one sample", r"shape \(40, 50, 3\) in a file of MONOCHROME2"),
+        ("no transfer syntax of compressed pixels", r"Transfer Syntax UID \(0002,0010\)"),
+        ("zeros in place of elements", "more than 10,000 elements"),
+        ("zeros behind the file meta", "more than 10,000 elements"),
+        ("deflated zeros", "more than 10,000 elements"),
+        ("bomb", "compressed pixels of 10000×10000"),
+        ("scans", "scans; at most 40"),
         ({"Rows": 65535, "Columns": 65535}, "65535×65535 pixels; at most"),
         ({"Rows": 1, "Columns": 1}, "1×1 pixels; a radiograph has at least 32×32"),
         ({"Rows": 400}, "damaged or not supported"),
@@ -575,111 +553,33 @@ def test_missing_decoder_is_named_with_what_to_install(syntax, monkeypatch):
         ({"PixelPaddingValue": 1, "PixelPaddingRangeLimit": 4095}, "have the gray value 0"),
     ],
 )
-def test_refuses(elements, message):
+def test_refuses(fault, message):
+    is_text = isinstance(fault, str)
+    content = damaged_in(fault) if is_text else dicom_bytes(ramp(12), 12, **fault)
+    began = time.process_time()
     with pytest.raises(UserError, match=message) as caught:
-        read_radiograph("a.dcm", dicom_bytes(ramp(12), 12, **elements))
+        read_radiograph("a.dcm", content)
+    assert time.process_time() - began < 1
     assert str(caught.value).startswith("a.dcm: ")
     assert "\n" not in str(caught.value)
 
 
-def test_refuses_a_report_without_an_image(write_dicom, tmp_path):
-    dataset = pydicom.dcmread(write_dicom(ramp(12), 12))
-    for keyword in ("Rows", "Columns", "PixelData"):
-        del dataset[keyword]
-    dataset.save_as(tmp_path / "report.dcm")
-    with pytest.raises(UserError, match="without an image"):
-        read_radiograph(tmp_path / "report.dcm")
-
-
-def test_deflated(write_dicom):
-    stored = ramp(12)
-    path = write_dicom(stored, 12, syntax="DeflatedExplicitVRLittleEndian")
-    np.testing.assert_array_equal(read_radiograph(path).pixels, eight_bit(stored / 4095))
-
-
-def test_deflated_file_grows_within_bounds(write_dicom, monkeypatch):
-    path = write_dicom(ramp(12), 12, syntax="DeflatedExplicitVRLittleEndian")
+def test_compressed_files_grow_within_bounds(monkeypatch):
+    with pytest.raises(UserError, match="decompresses to more than"):
+        read_radiograph("a.dcm.gz", gzip.compress(bytes(dicom.MAX_INFLATED + 1), 1))
     monkeypatch.setattr(dicom, "MAX_INFLATED", 1000)
     with pytest.raises(UserError, match="damaged"):
-        read_radiograph(path)
-
-
-def test_refuses_a_bomb_inside_a_small_image(write_dicom):
-    frame = encoded(np.zeros((10_000, 10_000), np.uint8), "JPEG")
-    path = write_dicom(ramp(8), 8, syntax="JPEGBaseline8Bit", frame=frame)
-    with pytest.raises(UserError, match="compressed pixels of 10000×10000"):
-        read_radiograph(path)
+        read(ramp(12), 12, syntax="DeflatedExplicitVRLittleEndian")
 
 
 @pytest.mark.parametrize("syntax", ["ExplicitVRLittleEndian", "RLELossless"])
-def test_damaged_files_are_refused_or_read(write_dicom, tmp_path, syntax):
-    whole = write_dicom(ramp(12), 12, syntax=syntax, WindowCenter=2000, WindowWidth=1000)
-    content = whole.read_bytes()
+def test_damaged_files_are_refused_or_read(syntax):
+    content = dicom_bytes(ramp(12), 12, syntax=syntax, WindowCenter=2000, WindowWidth=1000)
     generator = np.random.default_rng(0)
-    damaged = tmp_path / "damaged.dcm"
     for trial in range(300):
         flipped = np.frombuffer(content, np.uint8).copy()
         places = generator.integers(132, len(flipped) if trial % 3 == 0 else 700, 3)
         flipped[places] = generator.integers(0, 256, 3)
         end = generator.integers(132, len(flipped)) if trial % 5 == 0 else None
-        damaged.write_bytes(flipped[:end].tobytes())
         with suppress(UserError):
-            assert read_radiograph(damaged).pixels.dtype == np.uint8
-
-
-def test_says_which_extra_reads_dicom(write_dicom, monkeypatch):
-    path = write_dicom(ramp(8), 8)
-    monkeypatch.setitem(__import__("sys").modules, "pydicom.uid", None)
-    with pytest.raises(UserError, match=r"pip install 'jaxcxr\[dicom\]'"):
-        read_radiograph(path)
-
-
-def test_jpeg_of_thousands_of_scans_inside_is_refused(write_dicom):
-    stored = np.full((64, 64), 90, np.uint8)
-    frame = encoded(stored, "JPEG", progressive=True)
-    scan = frame[frame.rindex(b"\xff\xda") : -2]
-    frame = frame[:-2] + 3000 * scan + frame[-2:]
-    path = write_dicom(stored, 8, syntax="JPEGBaseline8Bit", frame=frame)
-    with pytest.raises(UserError, match="scans; at most 40"):
-        read_radiograph(path)
-
-
-def test_colors_in_a_file_of_one_sample_are_refused(write_dicom):
-    path = write_dicom(np.zeros((40, 50, 3), np.uint8), 8, "RGB")
-    dataset = pydicom.dcmread(path)
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.save_as(path)
-    with pytest.raises(UserError, match=r"shape \(40, 50, 3\) in a file of MONOCHROME2"):
-        read_radiograph(path)
-
-
-@pytest.mark.parametrize("syntax", ["ExplicitVRLittleEndian", "DeflatedExplicitVRLittleEndian"])
-def test_zeros_in_place_of_elements_are_refused(write_dicom, syntax):
-    """As a lost disk block leaves them; eight of them make an element."""
-    path = write_dicom(ramp(8), 8, syntax=syntax)
-    content = path.read_bytes()
-    zeros = bytes(8 * 20_000)
-    if syntax == "ExplicitVRLittleEndian":
-        path.write_bytes(content[: content.index(b"\x28\0\x02\0")] + zeros)
-    else:
-        end = 144 + int.from_bytes(content[140:144], "little")
-        path.write_bytes(content[:end] + raw_deflate(zeros))
-    with pytest.raises(UserError, match="more than 10,000 elements"):
-        read_radiograph(path)
-
-
-def test_zeros_behind_the_file_meta_are_refused_at_once(write_dicom):
-    """pydicom takes them for elements of a command and reads all 2,500,000."""
-    path = write_dicom(ramp(8), 8)
-    content = path.read_bytes()
-    end = 144 + int.from_bytes(content[140:144], "little")
-    path.write_bytes(content[:end] + bytes(20_000_000))
-    began = time.process_time()
-    with pytest.raises(UserError, match="more than 10,000 elements"):
-        read_radiograph(path)
-    assert time.process_time() - began < 1
-
-
-def raw_deflate(data):
-    compress = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
-    return compress.compress(data) + compress.flush()
+            assert read_radiograph("a", flipped[:end].tobytes()).pixels.dtype == np.uint8

@@ -15,7 +15,6 @@ from jaxcxr.errors import UserError
 from jaxcxr.images import radiograph as images
 from jaxcxr.images.radiograph import (
     DamagedImageError,
-    find_damage,
     picture_size,
     read_radiograph,
 )
@@ -67,39 +66,18 @@ def test_gray_in_colors_stays_as_it_is(tmp_path, gray, mode):
     np.testing.assert_array_equal(read_radiograph(path).pixels, gray)
 
 
-def test_transparency_is_ignored(tmp_path, gray):
+def test_transparency_is_ignored(gray):
     colors = np.stack([gray, gray, gray, np.arange(2000).reshape(40, 50) % 256], -1).astype("u1")
-    np.testing.assert_array_equal(read_radiograph(save(tmp_path / "a.png", colors)).pixels, gray)
-    path = save(tmp_path / "b.png", gray, transparency=7)
-    np.testing.assert_array_equal(read_radiograph(path).pixels, gray)
+    for content in (encoded(colors, "PNG"), encoded(gray, "PNG", transparency=7)):
+        np.testing.assert_array_equal(read_radiograph("a", content).pixels, gray)
 
 
-@pytest.mark.parametrize("transparency", [None, 3, bytes(range(256))])
-def test_palette(tmp_path, gray, transparency):
+@pytest.mark.parametrize("options", [{}, {"transparency": 3}, {"transparency": bytes(range(256))}])
+def test_palette(tmp_path, gray, options):
     image = Image.fromarray(gray, "L").convert("P")
     image.putpalette([255 - level for level in range(256) for _ in range(3)])
-    options = {} if transparency is None else {"transparency": transparency}
     path = save(tmp_path / "a.png", image, **options)
     np.testing.assert_array_equal(read_radiograph(path).pixels, 255 - gray)
-
-
-def test_one_bit(tmp_path, gray):
-    path = save(tmp_path / "a.png", Image.fromarray(gray > 127))
-    np.testing.assert_array_equal(read_radiograph(path).pixels, np.where(gray > 127, 255, 0))
-
-
-def test_interlaced(tmp_path, gray):
-    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2)]
-    rows = b"".join(
-        b"\0" + row.tobytes()
-        for y, x, dy, dx in [*passes, (1, 0, 2, 1)]
-        for row in gray[y::dy, x::dx]
-    )
-    content = bytearray(png(50, 40, rows=rows))
-    content[28] = 1
-    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
-    (tmp_path / "a.png").write_bytes(content)
-    np.testing.assert_array_equal(read_radiograph(tmp_path / "a.png").pixels, gray)
 
 
 @pytest.mark.parametrize("greatest", [1023, 4095, 65535])
@@ -107,12 +85,6 @@ def test_16_bit_gray_fills_the_range(tmp_path, greatest):
     deep = np.linspace(0, greatest, 2000).reshape(40, 50).astype(np.uint16)
     pixels = read_radiograph(save(tmp_path / "a.png", deep)).pixels
     np.testing.assert_array_equal(pixels, np.rint(255 * (deep / greatest)))
-
-
-def test_16_bit_twin_of_an_8_bit_radiograph(tmp_path, gray):
-    gray.flat[:2] = 0, 255
-    pixels = read_radiograph(save(tmp_path / "a.png", gray.astype(np.uint16) * 257)).pixels
-    np.testing.assert_array_equal(pixels, gray)
 
 
 @pytest.mark.parametrize(("color", "channels"), [(2, 3), (6, 4), (4, 2)])
@@ -164,12 +136,8 @@ def test_exif_orientation(tmp_path, gray, orientation, dtype):
     path = save(tmp_path / "a.png", np.ascontiguousarray(stored), exif=exif)
     radiograph = read_radiograph(path)
     np.testing.assert_array_equal(radiograph.pixels, gray)
-    assert (radiograph.width, radiograph.height) == (50, 40)
-
-
-def test_content_tells_the_format(tmp_path, gray):
-    (tmp_path / "a.dcm").write_bytes(encoded(gray, "PNG"))
-    assert read_radiograph(tmp_path / "a.dcm").format == "PNG"
+    assert (radiograph.width, radiograph.height, radiograph.orientation) == (50, 40, orientation)
+    assert picture_size(path) == stored.shape[::-1]
 
 
 @pytest.mark.skipif(not NIH_SAMPLE.exists(), reason="NIH radiographs are not beside the checkout")
@@ -204,21 +172,13 @@ def animation(gray):
         (animation(np.zeros((40, 40), np.uint8)), "animation"),
     ],
 )
-def test_refuses(tmp_path, content, message):
-    path = tmp_path / "a.png"
-    path.write_bytes(content)
+def test_refuses(content, message, monkeypatch):
+    if "30000" in message:
+        monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
     with pytest.raises(UserError, match=message) as caught:
-        read_radiograph(path)
-    assert str(path) in str(caught.value)
+        read_radiograph("a.png", content)
+    assert str(caught.value).startswith("a.png: ")
     assert "\n" not in str(caught.value)
-
-
-def test_bomb_is_not_decompressed(tmp_path, monkeypatch):
-    path = tmp_path / "a.png"
-    path.write_bytes(png(30_000, 30_000))
-    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
-    with pytest.raises(UserError, match="30000×30000"):
-        read_radiograph(path)
 
 
 def test_refuses_what_is_no_file(tmp_path):
@@ -229,10 +189,7 @@ def test_refuses_what_is_no_file(tmp_path):
     for place in (tmp_path, Path("/dev/zero")):
         with pytest.raises(UserError, match="not a regular file"):
             read_radiograph(place)
-
-
-def test_refuses_huge_files_unread(tmp_path):
-    path = tmp_path / "a.dcm"
+    path = tmp_path / "huge.dcm"
     with path.open("wb") as file:
         file.truncate(images.MAX_BYTES + 1)
     with pytest.raises(UserError, match="files of at most"):
@@ -252,9 +209,6 @@ def test_truncated_png_is_refused(cut):
     with pytest.raises(DamagedImageError, match=r"^a\.png: ") as caught:
         read_radiograph("a.png", COMPLETE_PNG[:cut])
     assert caught.value.path == Path("a.png")
-    found = find_damage("a.png", COMPLETE_PNG[:cut])
-    assert found is not None
-    assert found.reason == caught.value.reason
 
 
 @settings(max_examples=300, deadline=None)
@@ -289,7 +243,6 @@ def test_bytes_and_file_are_read_alike(tmp_path, gray, format_):
         radiograph = read_radiograph(path, given_content)
         assert radiograph.format == format_
         assert picture_size(path, given_content) == (50, 40)
-        assert find_damage(path, given_content) is None
         with Image.open(path) as image:
             np.testing.assert_array_equal(radiograph.pixels, np.asarray(image))
 
@@ -349,15 +302,6 @@ def test_tiff_of_huge_tiles_is_refused(gray):
         content = content[:place] + entry + content[place + len(entry) :]
     with pytest.raises(UserError, match="tiles of 65536×65536 pixels"):
         read_radiograph("a.tif", content)
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_stored_size_and_orientation_are_reported(tmp_path, gray, orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    path = save(tmp_path / "a.jpg", gray, exif=exif)
-    assert read_radiograph(path).orientation == orientation
-    assert picture_size(path) == (50, 40)
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 import csv
 import functools
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +17,6 @@ from jaxcxr.training.losses import focal_loss, loss_identity
 from jaxcxr.training.state import initial_variables
 from tests.tiny import make_split
 
-REPOSITORY = Path(__file__).parents[2]
 EPOCHS, STEPS = 3, 4
 TIMES = ("seconds", "images_per_second")
 
@@ -240,18 +236,6 @@ def test_skipped_steps_are_counted_over_epochs():
     assert UnfinishedEpoch((nan, 2.0), skipped_before=3).skipped_in_a_row == 0
     assert UnfinishedEpoch((nan, 2.0, 4.0)).mean_loss == 3
     assert np.isnan(UnfinishedEpoch((nan,)).mean_loss)
-
-
-def test_killed_at_random_moments_nothing_shows():
-    """A short part of the torture; see tests/torture/kill_training.py."""
-    program = REPOSITORY / "tests/torture/kill_training.py"
-    done = subprocess.run(
-        [sys.executable, str(program), "--kills=4", "--seed=3"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_lambdas_and_closures_of_the_same_name_are_different_losses():

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from jaxcxr.data.chest_xray14.records import ArchiveSource, Record, Source
+from jaxcxr.data.chest_xray14.records import Record, Source
 from jaxcxr.errors import UserError
 
 try:
@@ -16,7 +15,7 @@ except ImportError:
     beam = PipelineOptions = None
 
 
-def examples(sources: Iterable[Source | ArchiveSource], read: Callable[[Source], Record]) -> Any:
+def examples(sources: Iterable[Source], read: Callable[..., tuple[Record, Any]]) -> Any:
     """Returns the transform that gives each radiograph's name and record.
 
     Args:
@@ -24,9 +23,12 @@ def examples(sources: Iterable[Source | ArchiveSource], read: Callable[[Source],
         read: Gives the record of one radiograph; workers get a copy of it.
     """
     assert beam, "options_of has checked it"
-    return beam.Create(list(sources), reshuffle=True) | beam.FlatMap(
-        functools.partial(_examples, read=read)
-    )
+
+    def records(source: Source) -> Iterator[tuple[str, Record]]:
+        for path, record, content in source.opened():
+            yield record["image_name"], read(path, record, content)[0]
+
+    return beam.Create(list(sources), reshuffle=True) | beam.FlatMap(records)
 
 
 def options_of(words: Sequence[str]) -> Any:
@@ -38,10 +40,3 @@ def options_of(words: Sequence[str]) -> Any:
     if PipelineOptions is None:
         raise UserError("Apache Beam is not installed; pip install 'jaxcxr[beam]'")
     return PipelineOptions(list(words))
-
-
-def _examples(
-    source: Source | ArchiveSource, read: Callable[[Source], Record]
-) -> Iterator[tuple[str, Record]]:
-    for opened in source.opened():
-        yield opened.image_name, read(opened)

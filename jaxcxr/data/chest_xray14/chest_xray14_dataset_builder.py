@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,17 +20,18 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from jaxcxr.data.checksums import write_checksums
 from jaxcxr.data.chest_xray14 import beam_pipeline
-from jaxcxr.data.chest_xray14.records import ArchiveSource, Record, Source, read_record, sources
+from jaxcxr.data.chest_xray14.records import Record, Source, read_record, sources
 from jaxcxr.data.quiet_tensorflow import tfds
 from jaxcxr.data.releases.nih import Release
 from jaxcxr.data.splits import SPLITS
-from jaxcxr.data.variant import SMALLEST, VERSION
+from jaxcxr.data.variant import VERSION
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
 from jaxcxr.images.radiograph import DamagedImageError
 from jaxcxr.images.square import SquareRule
+
+_Read = Callable[[Path, Record, bytes | None], tuple[Record, tuple[str, ...]]]
 
 _DESCRIPTION = (
     "112,120 frontal chest radiographs of 30,805 patients with 14 findings, taken from the reports "
@@ -74,21 +75,11 @@ class Plan:
     with_beam: bool = False
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def sources(self, split: str) -> tuple[int, Iterator[Source | ArchiveSource]]:
+    def sources(self, split: str) -> tuple[int, Iterator[Source]]:
         """Returns the number of radiographs of a split, and where they are."""
         names = self.split.index[self.split == split]
         images = self.release.images
-        chosen = images[images["image_name"].isin(names)]
-        return len(names), sources(chosen, self.release)
-
-
-class _CheckedInfo(tfds.core.DatasetInfo):
-    """What describes a dataset, with the checksums of the files that it is written to."""
-
-    def write_to_directory(self, dataset_info_dir: Any, all_metadata: bool = True) -> None:
-        """Writes the files as TFDS does, and their checksums."""
-        super().write_to_directory(dataset_info_dir, all_metadata)
-        write_checksums(Path(dataset_info_dir))
+        return len(names), sources(images[images["image_name"].isin(names)], self.release)
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -111,6 +102,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self._plan = plan
         self._metadata = tfds.core.MetadataDict(plan.metadata if plan else {})
         self._damaged: list[DamagedImageError] = []
+        self._notes: dict[str, list[str]] = {}
         super().__init__(**kwargs)
 
     @property
@@ -141,7 +133,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 ),
             }
         )
-        return _CheckedInfo(
+        return tfds.core.DatasetInfo(
             builder=self,
             description=_DESCRIPTION,
             citation=_CITATION,
@@ -154,30 +146,29 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         del dl_manager  # nothing is downloaded: NIH asks to be visited in person
         if self._plan is None:
             raise UserError("nothing to prepare from; call jaxcxr.data.prepare")
-        if self._plan.with_beam:
-            return {
-                split: beam_pipeline.examples(self._plan.sources(split)[1], self._read)
-                for split in SPLITS
-            }
-        return {split: self._generate_examples(split) for split in SPLITS}
-
-    @property
-    def _read(self) -> Callable[[Source], Record]:
         config = self._config
-        return functools.partial(read_record, image_size=config.image_size, square=config.square)
+        read = functools.partial(read_record, image_size=config.image_size, square=config.square)
+        if self._plan.with_beam:
+            parts = {split: self._plan.sources(split)[1] for split in SPLITS}
+            return {split: beam_pipeline.examples(part, read) for split, part in parts.items()}
+        return {split: self._generate_examples(split, read) for split in SPLITS}
 
-    def _generate_examples(self, split: str) -> Iterator[tuple[str, Record]]:
+    def _generate_examples(self, split: str, read: _Read) -> Iterator[tuple[str, Record]]:
         assert self._plan is not None
         count, todo = self._plan.sources(split)
         made = 0
         with tqdm(total=count, desc=f"{split:>10}", unit=" images", disable=None) as bar:
-            for source, record in _in_parallel(self._read, todo):
+            for name, future in _in_parallel(read, todo):
                 bar.update()
                 try:
-                    yield source.image_name, record.result()
-                    made += 1
+                    record, notes = future.result()
                 except DamagedImageError as error:
                     self._damaged.append(error)
+                    continue
+                for note in notes:
+                    self._notes.setdefault(_kind(note), [f"{name}: {note}"]).append(name)
+                yield name, record
+                made += 1
         self._judge(split, made)
 
     def _judge(self, split: str, made: int) -> None:
@@ -190,20 +181,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 f"{self._plan.release.root} has no usable radiograph for the {split} split: all "
                 f"{len(self._damaged)} that were tried are damaged"
             )
-        self._metadata["skipped"] = [
-            [damaged.path.name, damaged.reason] for damaged in self._damaged
+        self._metadata["skipped"] = [[error.path.name, error.reason] for error in self._damaged]
+        self._metadata["notes"] = [
+            f"{first} ({len(names):,} radiographs)" for first, *names in self._notes.values()
         ]
 
 
-def find_damaged(plan: Plan) -> list[DamagedImageError]:
-    """Decodes all radiographs of a plan and returns what is wrong with those that are damaged."""
-    read = functools.partial(read_record, image_size=SMALLEST)
-    todo = itertools.chain.from_iterable(plan.sources(split)[1] for split in SPLITS)
-    errors = (record.exception() for _, record in _in_parallel(read, todo))
-    return [error for error in errors if isinstance(error, DamagedImageError)]
+def _kind(note: str) -> str:
+    return re.sub(r"[-+.\d]+", "", note)
 
 
-def refuse_damaged(damaged: Sequence[DamagedImageError]) -> None:
+def refuse_damaged(damaged: Sequence[object]) -> None:
     """Raises UserError naming all damaged files, if there are any."""
     if damaged:
         lines = [
@@ -215,20 +203,22 @@ def refuse_damaged(damaged: Sequence[DamagedImageError]) -> None:
 
 
 def _in_parallel(
-    read: Callable[[Source], Record], sources: Iterable[Source | ArchiveSource]
-) -> Iterator[tuple[Source, Future[Record]]]:
-    """Yields each radiograph and its record in order, read in threads of all cores.
+    read: _Read, sources: Iterable[Source]
+) -> Iterator[tuple[str, Future[tuple[Record, tuple[str, ...]]]]]:
+    """Yields each radiograph's name and what `read` gives, in order, read in threads of all cores.
 
     Pillow works outside Python's global lock. A bounded number of records is waiting at any time.
     """
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    waiting: deque[tuple[Source, Future[Record]]] = deque()
+    waiting: deque[tuple[str, Future[tuple[Record, tuple[str, ...]]]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
-            for source in itertools.chain.from_iterable(source.opened() for source in sources):
-                waiting.append((source, pool.submit(read, source)))
-                if len(waiting) > 4 * (workers or 1):
-                    yield waiting.popleft()
+            for source in sources:
+                for path, record, content in source.opened():
+                    name = record["image_name"]
+                    waiting.append((name, pool.submit(read, path, record, content)))
+                    if len(waiting) > 4 * (workers or 1):
+                        yield waiting.popleft()
             yield from waiting
         finally:
             pool.shutdown(cancel_futures=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from jaxcxr.data.releases.nih_lists import describe_boxes
-from jaxcxr.data.releases.problems import Problem
+from jaxcxr.data.releases.problems import Problems
 
 BOXES_NAME = "BBox_List_2017.csv"
 NIH_SIDE = 1024
@@ -19,8 +19,8 @@ _SLACK = 0.5
 
 
 def in_png_pixels(
-    boxes: pd.DataFrame, sizes: np.ndarray, side: int | None
-) -> tuple[pd.DataFrame, Problem, list[str]]:
+    boxes: pd.DataFrame, sizes: np.ndarray, side: int | None, problems: Problems
+) -> tuple[pd.DataFrame, list[str]]:
     """Scales boxes from the pictures that a list is about to the PNG files.
 
     Each axis is scaled by its own factor: NIH's PNG files are squashed originals, and so are copies
@@ -31,10 +31,11 @@ def in_png_pixels(
         sizes: (N, 2) widths and heights of their PNG files, infinite where they are unknown.
         side: Height and width of the pictures that the list is about, 0 for the PNG files
             themselves; None for 1024, or 0 where boxes reach beyond that and fit the PNG files.
+        problems: Where boxes outside their image are added.
 
     Returns:
-        The boxes, unchanged where the file is unknown; those that lie outside their image; a note
-        where boxes were scaled, or were not in spite of NIH's size.
+        The boxes, unchanged where the file is unknown; a note where boxes were scaled, or were not
+        in spite of NIH's size.
     """
     corners, spans = boxes[["x", "y"]].to_numpy(), boxes[["w", "h"]].to_numpy()
     ends = corners + spans
@@ -49,7 +50,7 @@ def in_png_pixels(
             )
     pictures = np.where(np.isfinite(sizes) & bool(side), side, sizes)
     outside = ((corners < -_SLACK) | (ends > pictures + _SLACK)).any(axis=1)
-    problem = Problem(
+    problems.add(
         f"{BOXES_NAME} has boxes outside their image",
         describe_boxes(boxes.loc[outside]),
         f"read in pixels of {f'{side}×{side} pictures' if side else 'the PNG files'}; if they are "
@@ -68,4 +69,4 @@ def in_png_pixels(
     factors = np.ones_like(sizes)
     factors[scaled] = sizes[scaled] / pictures[scaled]
     values = np.hstack([corners * factors, spans * factors])
-    return boxes.assign(**dict(zip("xywh", values.T, strict=True))), problem, notes
+    return boxes.assign(**dict(zip("xywh", values.T, strict=True))), notes

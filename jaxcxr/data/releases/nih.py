@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from jaxcxr.data import phantom
 from jaxcxr.data.releases.archives import ArchivedImage, find_archives, list_images
 from jaxcxr.data.releases.box_pixels import BOXES_NAME, in_png_pixels
 from jaxcxr.data.releases.nih_lists import read_boxes, read_metadata, read_names
-from jaxcxr.data.releases.problems import Problem, raise_problems
+from jaxcxr.data.releases.problems import Problems
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
 from jaxcxr.images.radiograph import picture_size
@@ -90,19 +90,25 @@ def read_release(
     """
     root = Path(root).expanduser()
     metadata_path = _find_lists(root)
-    (images, boxes, train_val, test), problems = _read_lists(root, metadata_path)
-    problems += _compare_lists(metadata_path.name, images, boxes, train_val, test)
+    problems = Problems()
+    images, boxes, train_val, test = _read_lists(root, metadata_path, problems)
+    _compare_lists(metadata_path.name, images, boxes, train_val, test, problems)
     paths: dict[str, Path] = {}
     archived: dict[str, ArchivedImage] = {}
     missing: list[str] = []
     if require_images:
-        paths, archived, missing, wrong = _find_files(root, images["image_name"], allow_missing)
-        problems += wrong
+        paths, archived = _find_files(root, images["image_name"], problems)
+        found = paths.keys() | archived.keys()
+        missing = [name for name in images["image_name"] if name not in found]
+        if missing and (not allow_missing or len(missing) == len(images)):
+            what = "radiographs without a PNG file in images/ or an archive"
+            argument = "allow_missing" if len(missing) < len(images) else None
+            problems.add(what, missing, f"found there: {_contents(root)}", argument)
     if box_image_size is None and (root / phantom.MARKER).is_file():
         box_image_size = 0
     sizes = _picture_sizes(boxes["image_name"], paths, archived)
-    boxes, outside, notes = in_png_pixels(boxes, sizes, box_image_size)
-    raise_problems(root, [*problems, outside])
+    boxes, notes = in_png_pixels(boxes, sizes, box_image_size, problems)
+    problems.raise_any(root)
     notes += _compare_labels(root, metadata_path, images)
     images = _with_lists(images, train_val, test)
     return Release(root, images, boxes, paths, tuple(missing), archived, tuple(notes))
@@ -126,88 +132,50 @@ def _find_lists(root: Path) -> Path:
     return metadata[0]
 
 
-def _read_lists(root: Path, metadata_path: Path) -> tuple[list[Any], list[Problem]]:
-    """Returns what the four lists hold, and what is wrong in them.
+def _read_lists(root: Path, metadata_path: Path, problems: Problems) -> list[Any]:
+    """Returns what the four lists hold.
 
     Raises:
         UserError: One cannot be read at all, so that they cannot be compared.
     """
-    readers: list[tuple[Callable[[Path], tuple[Any, list[Problem]]], Path]] = [
+    readers: list[tuple[Callable[[Path, Problems], Any], Path]] = [
         (read_metadata, metadata_path),
         (read_boxes, root / BOXES_NAME),
         (read_names, root / TRAIN_VAL_NAME),
         (read_names, root / TEST_NAME),
     ]
-    lists, problems, refused = [], [], []
+    lists, refused = [], []
     for read, path in readers:
         try:
-            content, wrong = read(path)
+            lists.append(read(path, problems))
         except UserError as error:
             refused.append(str(error))
-        else:
-            lists.append(content)
-            problems += wrong
     if refused:
-        raise_problems(root, [Problem("lists that cannot be read", refused), *problems])
-    return lists, problems
+        problems.add("lists that cannot be read", refused)
+        problems.raise_any(root)
+    return lists
 
 
 def _find_files(
-    root: Path, names: pd.Series, allow_missing: bool
-) -> tuple[dict[str, Path], dict[str, ArchivedImage], list[str], list[Problem]]:
-    """Returns the files in folders and in archives by name, the names without, and problems."""
-    paths, twice = _find_images(root)
-    problems = [Problem("images lie in two folders", twice)]
+    root: Path, names: pd.Series, problems: Problems
+) -> tuple[dict[str, Path], dict[str, ArchivedImage]]:
+    """Returns the PNG files in folders by name, and of the rest those in archives."""
+    paths: dict[str, Path] = {}
+    twice = []
+    for folder in (root / "images", *sorted(root.glob("images_*")), *root.glob("images_*/images")):
+        for path in folder.glob("*.[pP][nN][gG]"):
+            if paths.setdefault(path.name, path) is not path:
+                twice.append(path.name)
+    problems.add("images lie in two folders", twice)
+    wanted = set(names) - paths.keys()
     archived: dict[str, ArchivedImage] = {}
-    missing = [name for name in names if name not in paths]
-    if missing:
-        archived, archive_problems = _find_archived(root, missing)
-        problems += archive_problems
-        missing = [name for name in missing if name not in archived]
-    if missing and (not allow_missing or len(missing) == len(names)):
-        what = "radiographs without a PNG file in images/ or an archive"
-        argument = "allow_missing" if len(missing) < len(names) else None
-        problems.append(Problem(what, missing, f"found there: {_contents(root)}", argument))
-    return paths, archived, missing, problems
-
-
-def _find_images(root: Path) -> tuple[dict[str, Path], list[str]]:
-    """Returns the PNG files by name, and the names that more than one folder holds."""
-    found: dict[str, Path] = {}
     twice = []
-    for folder in (
-        root / "images",
-        *sorted(root.glob("images_*")),
-        *sorted(root.glob("images_*/images")),
-    ):
-        for name in _png_names(folder):
-            if name in found:
-                twice.append(name)
-            found.setdefault(name, folder / name)
-    return found, twice
-
-
-def _find_archived(
-    root: Path, wanted: Sequence[str]
-) -> tuple[dict[str, ArchivedImage], list[Problem]]:
-    """Returns the wanted radiographs that archives hold, and what is wrong with archives."""
-    images, problems = list_images(find_archives(root))
-    found: dict[str, ArchivedImage] = {}
-    twice = []
-    for image in images:
-        if found.setdefault(image.image_name, image) is not image:
-            twice.append(f"{image.image_name} in {image.archive.name}")
-    problems.append(Problem("images lie twice in archives", twice))
-    return {name: found[name] for name in wanted if name in found}, problems
-
-
-def _png_names(folder: Path) -> Iterator[str]:
-    if not folder.is_dir():
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.lower().endswith(".png") and entry.is_file():
-                yield entry.name
+    for image in list_images(find_archives(root), problems) if wanted else ():
+        name = image.path.name
+        if name in wanted and archived.setdefault(name, image) is not image:
+            twice.append(f"{name} in {image.archive.name}")
+    problems.add("images lie twice in archives", twice)
+    return paths, archived
 
 
 def _contents(root: Path) -> str:
@@ -227,32 +195,24 @@ def _compare_lists(
     boxes: pd.DataFrame,
     train_val: list[str],
     test: list[str],
-) -> list[Problem]:
+    problems: Problems,
+) -> None:
     known, in_test = set(images["image_name"]), set(test)
+    for name, names in ((TRAIN_VAL_NAME, train_val), (TEST_NAME, test)):
+        unknown = [image for image in names if image not in known]
+        problems.add(f"{name} names images without metadata in {metadata_name}", unknown)
     listed = in_test.union(train_val)
-    unknown = ~boxes["image_name"].isin(known)
+    problems.add(
+        f"{metadata_name} has images that neither {TRAIN_VAL_NAME} nor {TEST_NAME} names",
+        [name for name in images["image_name"] if name not in listed],
+    )
+    lists = f"{TRAIN_VAL_NAME} and {TEST_NAME}"
+    problems.add(f"{lists} share images", [name for name in train_val if name in in_test])
     held_out = images["image_name"].isin(in_test)
     both = set(images["patient"][held_out]) & set(images["patient"][~held_out])
-    lists = f"{TRAIN_VAL_NAME} and {TEST_NAME}"
-    return [
-        *(
-            Problem(
-                f"{name} names images without metadata in {metadata_name}",
-                [image for image in names if image not in known],
-            )
-            for name, names in ((TRAIN_VAL_NAME, train_val), (TEST_NAME, test))
-        ),
-        Problem(
-            f"{metadata_name} has images that neither {TRAIN_VAL_NAME} nor {TEST_NAME} names",
-            [name for name in images["image_name"] if name not in listed],
-        ),
-        Problem(f"{lists} share images", [name for name in train_val if name in in_test]),
-        Problem(f"{lists} share patients", sorted(both)),
-        Problem(
-            f"{BOXES_NAME} has boxes on images without metadata",
-            list(boxes["image_name"][unknown].unique()),
-        ),
-    ]
+    problems.add(f"{lists} share patients", sorted(both))
+    unknown = boxes["image_name"][~boxes["image_name"].isin(known)].unique()
+    problems.add(f"{BOXES_NAME} has boxes on images without metadata", list(unknown))
 
 
 def _compare_labels(root: Path, metadata_path: Path, images: pd.DataFrame) -> list[str]:
@@ -262,12 +222,13 @@ def _compare_labels(root: Path, metadata_path: Path, images: pd.DataFrame) -> li
         return []
     note = f"labels are read from {metadata_path.name}; {other.name} is there, too, "
     try:
-        table = read_metadata(other)[0].drop_duplicates("image_name").set_index("image_name")
+        table = read_metadata(other, Problems()).drop_duplicates("image_name")
     except UserError:
         return [note + "and cannot be read"]
     ours = images.set_index("image_name")[list(FINDINGS)]
-    both = ours.index.intersection(table.index)
-    theirs = table.loc[both, list(FINDINGS)].to_numpy()
+    theirs = table.set_index("image_name")
+    both = ours.index.intersection(theirs.index)
+    theirs = theirs.loc[both, list(FINDINGS)].to_numpy()
     differ = (ours.loc[both].to_numpy() != theirs).any(axis=1).sum()
     return [note + f"with other labels on {differ:,} of {len(both):,} radiographs"]
 

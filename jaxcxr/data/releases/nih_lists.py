@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import io
-import re
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from jaxcxr.data.releases.problems import Problem
+from jaxcxr.data.releases.problems import Problems
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS, NO_FINDING, canonical_finding, label_vector
 
@@ -28,23 +28,23 @@ _METADATA_COLUMNS = {
 }
 _NUMBERS = ("patient", "age", "follow_up")
 _CHOICES = {"sex": ("F", "M"), "view": ("PA", "AP")}
-_BOX_SIDES = ["x", "y", "w", "h"]
+_BOX_COLUMNS = ["image_name", "finding", "x", "y", "w", "h"]
 _LONGEST_LINE = 10_000
 """Longest line that is read, in characters; the release's own lines have some 100."""
 
-_FILE_NAME = re.compile(r"(?!\.)[^/\\:\x00-\x1f\x7f]{1,200}")
+_FILE_NAME = r"(?!\.)[^/\\:\x00-\x1f\x7f]{1,200}"
 
 
-def read_metadata(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
+def read_metadata(path: Path, problems: Problems) -> pd.DataFrame:
     """Reads `Data_Entry_2017_v2020.csv` or the older `Data_Entry_2017.csv`.
 
     Only the first seven columns are read, so that neither the commas inside the header's last two
     names nor the older version's trailing comma matter.
 
     Returns:
-        One row per radiograph in file order, with columns image_name, patient (digits, or what the
-        file has in their place), age, sex, view, follow_up and one 0/1 column per finding; and what
-        is wrong in it. Ages are the file's numbers: the older version has some of up to 414 years.
+        One row per radiograph in file order, with columns image_name, patient (text, without zeros
+        before a number), age, sex, view, follow_up and one 0/1 column per finding. Ages are the
+        file's numbers: the older version has some of up to 414 years.
 
     Raises:
         UserError: The file cannot be read as such a table at all.
@@ -52,75 +52,67 @@ def read_metadata(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
     header, columns = ",".join(_METADATA_COLUMNS), list(_METADATA_COLUMNS.values())
     rows = _read_table(path, _read_text(path), header, columns)
     names = rows["image_name"]
-    labels, problems = _read_labels(path, rows)
-    problems.append(
-        Problem(f"{path.name} has names that no image file can have", _quoted(names[_bad(names)]))
-    )
-    problems.append(
-        Problem(
-            f"{path.name} lists images more than once", list(names[names.duplicated()].unique())
-        )
-    )
+    bad = ~names.str.fullmatch(_FILE_NAME)
+    problems.add(f"{path.name} has names that no image file can have", [*map(repr, names[bad])])
+    _require_unique(path, names, problems)
+    labels = _read_labels(path, rows, problems)
     for column in _NUMBERS:
         wrong = ~rows[column].str.fullmatch(r"[0-9]{1,9}")
-        problems.append(_wrong_values(path, rows, column, wrong, "a whole number"))
-        numbers = rows[column].mask(wrong, "0").astype(np.int64)
-        rows[column] = (
-            rows[column].where(wrong, numbers.astype("str")) if column == "patient" else numbers
-        )
+        _add_wrong_values(path, rows, column, wrong, "a whole number", problems)
+        if column != "patient":
+            rows[column] = rows[column].mask(wrong, "0").astype(np.int64)
+    rows["patient"] = rows["patient"].str.replace(r"^0+(?=[0-9])", "", regex=True)
     for column, choices in _CHOICES.items():
         wrong = ~rows[column].isin(choices)
-        problems.append(_wrong_values(path, rows, column, wrong, " or ".join(choices)))
+        _add_wrong_values(path, rows, column, wrong, " or ".join(choices), problems)
     order = ["image_name", "patient", "age", "sex", "view", "follow_up"]
-    return pd.concat([rows[order], labels], axis="columns"), problems
+    return pd.concat([rows[order], labels], axis="columns")
 
 
 _BOX_HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,"
 """Header of the official list; a file of this line alone is a list without boxes."""
 
 
-def read_boxes(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
+def read_boxes(path: Path, problems: Problems) -> pd.DataFrame:
     """Reads `BBox_List_2017.csv`, whose header names four columns as one.
 
     Returns:
         One row per box in file order, with columns image_name, finding (as in `FINDINGS`), x, y, w
-        and h (float pixels of the PNG, origin top left); and what is wrong in it.
+        and h (float pixels of the PNG, origin top left).
 
     Raises:
         UserError: The file cannot be read as such a table at all.
     """
-    columns = ["image_name", "finding", *_BOX_SIDES]
     text = _read_text(path)
     if text != _BOX_HEADER and not text.endswith(("\n", "\r")):
         raise UserError(
             f"{path}: ends within its last line, whose numbers may be cut off; download it again, "
             "or end that line if it is complete"
         )
-    rows = _read_table(path, text, "Image Index,Finding Label,Bbox", columns)
-    spellings = {name: _known_finding(name) for name in rows["finding"].unique()}
-    unknown = rows["finding"].map(lambda name: spellings[name] is None).astype(bool)
-    problems = [_wrong_values(path, rows, "finding", unknown, "one of the 14 findings")]
-    rows["finding"] = rows["finding"].map(lambda name: spellings[name] or FINDINGS[0])
-    for side in _BOX_SIDES:
+    rows = _read_table(path, text, "Image Index,Finding Label,Bbox", _BOX_COLUMNS)
+    findings = rows["finding"].map({name: _known(name) for name in rows["finding"].unique()})
+    wrong = findings.isna()
+    _add_wrong_values(path, rows, "finding", wrong, "one of the 14 findings", problems)
+    rows["finding"] = findings.mask(wrong, "").astype("str")
+    for side in "xywh":
         numbers = pd.to_numeric(rows[side], errors="coerce").astype(np.float64)
         wrong = ~np.isfinite(numbers)
-        problems.append(_wrong_values(path, rows, side, wrong, "a number"))
+        _add_wrong_values(path, rows, side, wrong, "a number", problems)
         rows[side] = numbers.mask(wrong, 1.0)
     flat = (rows["w"] <= 0) | (rows["h"] <= 0)
-    problems.append(Problem(f"{path.name} has boxes of zero area", describe_boxes(rows[flat])))
-    return rows, problems
+    problems.add(f"{path.name} has boxes of zero area", describe_boxes(rows[flat]))
+    return rows
 
 
-def read_names(path: Path) -> tuple[list[str], list[Problem]]:
+def read_names(path: Path, problems: Problems) -> list[str]:
     """Reads `train_val_list.txt` or `test_list.txt`: one image name per line.
 
     Raises:
         UserError: The file cannot be read as text.
     """
     names = [name for line in _read_text(path).splitlines() if (name := line.strip())]
-    series = pd.Series(names, dtype="str")
-    twice = list(series[series.duplicated()].unique())
-    return names, [Problem(f"{path.name} lists images more than once", twice)]
+    _require_unique(path, pd.Series(names, dtype="str"), problems)
+    return names
 
 
 def describe_boxes(boxes: pd.DataFrame) -> list[str]:
@@ -138,14 +130,10 @@ def _read_text(path: Path) -> str:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text ({error}); download it again") from error
-    if "\0" in text:
-        raise UserError(f"{path}: damaged, holds NUL bytes; download it again")
-    for number, line in enumerate(text.splitlines(), 1):
-        if len(line) > _LONGEST_LINE:
-            raise UserError(
-                f"{path}: damaged, line {number} has {len(line):,} characters; expected at most "
-                f"{_LONGEST_LINE:,}; download it again"
-            )
+    longest = max(map(len, text.splitlines()), default=0)
+    if "\0" in text or longest > _LONGEST_LINE:
+        problem = "NUL bytes" if "\0" in text else f"a line of {longest:,} characters"
+        raise UserError(f"{path}: damaged, it has {problem}; download it again")
     return text
 
 
@@ -172,44 +160,42 @@ def _read_table(path: Path, text: str, header: str, columns: list[str]) -> pd.Da
     return rows.fillna("").apply(lambda column: column.str.strip())
 
 
-def _read_labels(path: Path, rows: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:
+def _read_labels(path: Path, rows: pd.DataFrame, problems: Problems) -> pd.DataFrame:
     codes, texts = pd.factorize(rows["labels"])
     vectors = [_label_vector(text) for text in texts]
     unknown = np.array([vector is None for vector in vectors], bool)[codes]
-    problem = _wrong_values(path, rows, "labels", unknown, "findings joined by |, or No Finding")
+    expected = "findings joined by |, or No Finding"
+    _add_wrong_values(path, rows, "labels", unknown, expected, problems)
     none = np.zeros(len(FINDINGS), np.uint8)
     table = np.array([none if vector is None else vector for vector in vectors], np.uint8)
-    table = table.reshape(-1, len(FINDINGS))[codes]
-    return pd.DataFrame(table, columns=list(FINDINGS)), [problem]
+    return pd.DataFrame(table.reshape(-1, len(FINDINGS))[codes], columns=list(FINDINGS))
 
 
 def _label_vector(text: str) -> np.ndarray | None:
     names = text.split("|")
     if NO_FINDING in names and len(names) > 1:
         return None
-    try:
+    with suppress(KeyError):
         return label_vector(names)
-    except KeyError:
-        return None
 
 
-def _known_finding(name: str) -> str | None:
-    try:
-        return canonical_finding(name)
-    except KeyError:
-        return None
+def _known(finding: str) -> str | None:
+    with suppress(KeyError):
+        return canonical_finding(finding)
 
 
-def _wrong_values(
-    path: Path, rows: pd.DataFrame, column: str, wrong: pd.Series | np.ndarray, expected: str
-) -> Problem:
+def _require_unique(path: Path, names: pd.Series, problems: Problems) -> None:
+    twice = list(names[names.duplicated()].unique())
+    problems.add(f"{path.name} lists images more than once", twice)
+
+
+def _add_wrong_values(
+    path: Path,
+    rows: pd.DataFrame,
+    column: str,
+    wrong: pd.Series | np.ndarray,
+    expected: str,
+    problems: Problems,
+) -> None:
     where = [f"{row.image_name} {getattr(row, column)!r}" for row in rows[wrong].itertuples()]
-    return Problem(f"{path.name} has values of {column} other than {expected}", where)
-
-
-def _bad(names: pd.Series) -> pd.Series:
-    return ~names.map(lambda name: _FILE_NAME.fullmatch(str(name)) is not None).astype(bool)
-
-
-def _quoted(names: pd.Series) -> list[str]:
-    return [repr(name) for name in names]
+    problems.add(f"{path.name} has values of {column} other than {expected}", where)

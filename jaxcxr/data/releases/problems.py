@@ -1,47 +1,45 @@
-"""What is wrong with a release, reported all at once."""
+"""What is wrong with a release, collected to be reported all at once."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from jaxcxr.errors import UserError
 
 _SHOWN = 10
+"""Places that are named of each kind of mistake, in 500 characters at most."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Problem:
-    """One kind of mistake and where it occurs.
+class Problems:
+    """The mistakes found in a release so far, one line per kind."""
 
-    Attributes:
-        what: The mistake and the file that it is in.
-        where: Every place: image names, with the value received where that helps.
-        remedy: What else helps to correct it.
-        argument: The argument of `read_release` that may correct it.
-    """
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._argument: str | None = None
 
-    what: str
-    where: Sequence[str]
-    remedy: str = ""
-    argument: str | None = None
+    def add(
+        self, what: str, where: Sequence[str], remedy: str = "", argument: str | None = None
+    ) -> None:
+        """Adds a kind of mistake if it occurs anywhere.
 
-    def __str__(self) -> str:
-        shown = ", ".join(self.where[:_SHOWN])
-        more = len(self.where) - _SHOWN
-        return (
-            f"{self.what} ({len(self.where):,}): {shown}"
-            + (f" … and {more:,} more" if more > 0 else "")
-            + (f"; {self.remedy}" if self.remedy else "")
-        )
+        Args:
+            what: The mistake and the file that it is in.
+            where: Every place: image names, with the value received where that helps.
+            remedy: What else helps to correct it.
+            argument: The argument of `read_release` that may correct it.
+        """
+        if not where:
+            return
+        shown = ", ".join(place[:500] for place in where[:_SHOWN])
+        more = f" … and {len(where) - _SHOWN:,} more" if len(where) > _SHOWN else ""
+        remedy = f"; {remedy}" if remedy else ""
+        self._lines.append(f"{what} ({len(where):,}): {shown}{more}{remedy}")
+        self._argument = self._argument or argument
 
-
-def raise_problems(place: Path, problems: Iterable[Problem]) -> None:
-    """Raises a UserError with one line per problem that occurs anywhere; else does nothing."""
-    found = [problem for problem in problems if problem.where]
-    if found:
-        count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
-        lines = [f"{place}: {count} in this release; correct what is named", *map(str, found)]
-        argument = next((problem.argument for problem in found if problem.argument), None)
-        raise UserError("\n  ".join(lines), argument=argument)
+    def raise_any(self, place: Path) -> None:
+        """Raises a UserError with one line per kind of mistake, if there are any."""
+        if self._lines:
+            count = f"{len(self._lines)} problem" + "s" * (len(self._lines) > 1)
+            first = f"{place}: {count} in this release; correct what is named"
+            raise UserError("\n  ".join([first, *self._lines]), argument=self._argument)

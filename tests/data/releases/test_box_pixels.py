@@ -1,6 +1,7 @@
 """The reference: a picture with a white box, resized by Pillow as people resize the release."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,8 @@ from PIL import Image
 
 from jaxcxr.data import prepare, read_release
 from jaxcxr.data.releases.box_pixels import in_png_pixels
+from jaxcxr.data.releases.problems import Problems
+from jaxcxr.errors import UserError
 
 LIST = [(38.4, 64.0, 256.0, 211.2), (700.0, 90.5, 300.0, 70.0)]
 
@@ -27,12 +30,19 @@ def resized(box, side, size) -> np.ndarray:
     return np.array([columns[0], rows[0], len(columns), len(rows)])
 
 
+def scale(boxes, sizes, side=None):
+    """Returns the boxes as (N, 4), the notes and the problems."""
+    problems = Problems()
+    scaled, notes = in_png_pixels(table(boxes), np.array(sizes, np.float64), side, problems)
+    return scaled[["x", "y", "w", "h"]].to_numpy(), notes, problems
+
+
 @pytest.mark.parametrize("size", [(224, 224), (256, 256), (768, 768), (1024, 1024), (1250, 1024)])
 def test_boxes_of_nih_follow_resized_files(size):
-    boxes, problem, notes = in_png_pixels(table(LIST), np.tile(size, (2, 1)).astype(float), None)
-    for box, expected in zip(boxes[["x", "y", "w", "h"]].to_numpy(), LIST, strict=True):
+    boxes, notes, problems = scale(LIST, [size, size])
+    for box, expected in zip(boxes, LIST, strict=True):
         np.testing.assert_allclose(box, resized(expected, 1024, size), atol=1.5)
-    assert not problem.where
+    problems.raise_any(Path())
     assert len(notes) == (size != (1024, 1024))
     for note in notes:
         assert "2 boxes are scaled from 1024×1024 pixels to those of the PNG files" in note
@@ -45,22 +55,22 @@ def test_boxes_of_nih_follow_resized_files(size):
 )
 def test_the_pictures_of_the_list_can_be_given(side, size, factor):
     """Where none are given, boxes beyond 1024 pixels that fit the files are in their pixels."""
-    listed = [
-        (10.0, 20.0, 300.0, 200.0),
-        (900.0 if size == 2500 and not side else 5.0, 1.0, 500.0, 9.0),
-    ]
-    boxes, problem, notes = in_png_pixels(table(listed), np.full((2, 2), float(size)), side)
-    np.testing.assert_allclose(boxes[["x", "y", "w", "h"]], factor * np.array(listed))
-    assert not problem.where
+    far = 900.0 if size == 2500 and not side else 5.0
+    listed = [(10.0, 20.0, 300.0, 200.0), (far, 1.0, 500.0, 9.0)]
+    boxes, notes, problems = scale(listed, np.full((2, 2), size), side)
+    np.testing.assert_allclose(boxes, factor * np.array(listed))
+    problems.raise_any(Path())
     assert len(notes) == (side != 0)
 
 
 def test_boxes_beyond_both_are_outside_and_files_that_are_unknown_change_nothing():
-    sizes = np.array([[512.0, 512.0], [np.inf, np.inf]])
-    boxes, problem, _ = in_png_pixels(table([(900, 0, 300, 10), (100, 0, 50, 50)]), sizes, None)
-    assert len(problem.where) == 1
-    assert problem.argument == "box_image_size"
-    assert boxes.loc[1, ["x", "y", "w", "h"]].tolist() == [100, 0, 50, 50]
+    boxes, _, problems = scale(
+        [(900, 0, 300, 10), (100, 0, 50, 50)], [[512, 512], [np.inf, np.inf]]
+    )
+    with pytest.raises(UserError, match=r"outside their image \(1\)") as caught:
+        problems.raise_any(Path())
+    assert caught.value.argument == "box_image_size"
+    assert boxes[1].tolist() == [100, 0, 50, 50]
 
 
 def test_boxes_of_a_phantom_stay(make_release):
