@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxcxr.findings import FINDINGS
+from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -57,7 +57,11 @@ def study(tmp_path_factory) -> Path:
     launch("prepare", f"--release={release}", data_dir, "--image_size=64")
     launch("train", f"--config={config}", data_dir, workdir)
     launch("evaluate_auc", workdir, data_dir)
-    launch("evaluate_boxes", workdir, data_dir)
+    launch("make_phantom", f"--out={root / 'other'}", "--images=60", "--image_size=64", "--seed=4")
+    other = f"--data_dir={root / 'other_datasets'}"
+    launch("prepare", f"--release={root / 'other'}", other, "--image_size=64")
+    launch("tune_boxes", workdir, other)
+    launch("evaluate_boxes", workdir, data_dir, "--bootstraps=100")
     launch("report", f"--workdirs={root / 'run'}", f"--out={root / 'report.html'}")
     images = sorted((release / "images").iterdir())[:2]
     launch("predict", workdir, f"--out={root / 'predicted'}", *map(str, images))
@@ -112,6 +116,43 @@ def test_every_annotated_box_is_a_case(study):
     }
     assert sum(counted.values()) == len(lines)
     assert {row["metric"] for row in localization} >= {"IoU", "IoBB"}
+
+
+def test_boxes_of_the_chosen_rule_are_scored_beside_the_papers(study):
+    evaluation = study / "run" / "evaluation"
+    rules = {
+        (row["rule"], row["finding"]): row for row in rows(evaluation / "localization_rules.csv")
+    }
+    cuts = {
+        (row["scale"], row["cut"], row["finding"]): row
+        for row in rows(evaluation / "localization_cuts.csv")
+    }
+    scores = {
+        (row["finding"], f"{row['metric']} > {row['threshold']}"): row["accuracy"]
+        for row in rows(evaluation / "localization.csv")
+    }
+    chosen = {row["finding"]: row for row in rows(study / "run" / "box_rule.csv")}
+    for finding in BOXED_FINDINGS:
+        rule, cut = chosen[finding]["scale"], chosen[finding]["threshold"]
+        in_use = rules["in use", finding]
+        assert in_use["mean_iou"] == cuts[rule, cut, finding]["mean_iou"]
+        assert in_use["IoU > 0.3"] == scores[finding, "IoU > 0.3"]
+        paper, same = rules["paper", finding], cuts["range", str(180 / 255), finding]
+        assert (paper["mean_iou"], paper["area_ratio"]) == (same["mean_iou"], same["area_ratio"])
+    about = json.loads((study / "predicted" / "about.json").read_text())
+    assert about["box_rule"]["by_finding"]["Mass"] == float(chosen["Mass"]["threshold"])
+
+
+def test_boxes_to_be_scored_do_not_choose_the_rule(study):
+    for program, data, message in (
+        ("tune_boxes", "datasets", "holds the dataset that the run is scored on"),
+        ("evaluate_boxes", "other_datasets", "chosen with the boxes to be scored"),
+    ):
+        words = [f"--workdir={study / 'run'}", f"--data_dir={study / data}"]
+        command = [sys.executable, f"launch/{program}.py", *words]
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert message in done.stderr
 
 
 def test_report_is_one_file(study):

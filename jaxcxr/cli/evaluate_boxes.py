@@ -123,19 +123,19 @@ def write_rules(cases: AnnotatedCases, in_use: BoxRule, out: Path) -> None:
     rules = {"in use": in_use, "paper": BoxRule()}
     if in_use == BoxRule():
         del rules["in use"]
-    fits = [
-        overlap_table(cases.annotated, draw_boxes(cases, rule)).assign(rule=name)
+    fits = {
+        name: overlap_table(cases.annotated, draw_boxes(cases, rule))
         for name, rule in rules.items()
-    ]
-    by_cut = [
-        cut_table(cases.annotated, draw_boxes(cases, BoxRule(scale, ALL_CUTS)), ALL_CUTS).assign(
-            scale=scale
-        )
-        for scale in dict.fromkeys(("range", in_use.scale))
-    ]
-    tables.write(pd.concat(fits), out / "localization_rules.csv")
-    tables.write(pd.concat(by_cut), out / "localization_cuts.csv")
-    print(rules_text(pd.concat(fits)))
+    }
+    by_cut = {
+        scale: cut_table(cases.annotated, draw_boxes(cases, BoxRule(scale, ALL_CUTS)), ALL_CUTS)
+        for scale in ("range", in_use.scale)
+    }
+    by_rule = pd.concat(fits, names=["rule"]).reset_index(level=0)
+    by_scale = pd.concat(by_cut, names=["scale"]).reset_index(level=0)
+    tables.write(by_rule, out / "localization_rules.csv")
+    tables.write(by_scale, out / "localization_cuts.csv")
+    print(rules_text(by_rule))
 
 
 def score_file(path: str, out: Path, release: Release) -> None:

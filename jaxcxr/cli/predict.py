@@ -25,6 +25,7 @@ status is 0 if any was read, 1 if none was.
 """
 
 # isort: split
+import dataclasses
 import hashlib
 import json
 import logging
@@ -121,7 +122,8 @@ def main(arguments: list[str]) -> None:
     finally:  # predictions made before Ctrl-C are kept
         write_tables(parts, skipped, out)
         if parts:
-            write_text(out / "about.json", json.dumps(about(predictor, notes), indent=2) + "\n")
+            content = {**about(predictor, notes), "box_rule": dataclasses.asdict(rule)}
+            write_text(out / "about.json", json.dumps(content, indent=2) + "\n")
     if not parts:
         raise UserError(f"none of {len(paths)} files could be read; {out}/skipped.csv says why")
     print(summary_text(pd.concat([findings for findings, _ in parts], ignore_index=True)))
