@@ -113,9 +113,7 @@ def scales(predictor: Predictor) -> list[Scale]:
     """Returns the scales that can be chosen for the heat maps that the flags ask for."""
     if _SCALE.value:
         return [cast(Scale, _SCALE.value)]
-    are_probabilities = _HEATMAP.value == "network" and getattr(
-        predictor.model, "heatmaps_are_probabilities", False
-    )
+    are_probabilities = _HEATMAP.value == "network" and predictor.model.heatmaps_are_probabilities
     return ["range", "peak", *(["probability"] if are_probabilities else [])]
 
 

@@ -13,7 +13,7 @@ from absl import flags
 from jaxcxr.errors import UserError
 from jaxcxr.reporting.report import write_report
 from jaxcxr.reporting.runs import read_runs
-from jaxcxr.reporting.terminal import scores_text
+from jaxcxr.reporting.score_text import scores_text
 
 _WORKDIRS = flags.DEFINE_list("workdirs", None, "Folders of runs, with commas.", required=True)
 _OUT = flags.DEFINE_string("out", None, "The HTML file to write.", required=True)

@@ -32,17 +32,17 @@ def unit_problem(
     if predicted.empty:
         return None
     x, y, w, h = corners(predicted).T
-    reach = max((x + w).max() / width, (y + h).max() / height)
+    reach = float(max(np.max(x + w) / width, np.max(y + h) / height))
     if reach > _OUTSIDE:
         return f"boxes end at {reach:.4g} times the side of their image"
     pairs = predicted.merge(annotated, on=["image_name", "finding"], suffixes=("", "_true"))
     if pairs.empty:
         return None
-    across, down = (
-        (2 * pairs[start] + pairs[length]).sum()
-        / (2 * pairs[f"{start}_true"] + pairs[f"{length}_true"]).sum()
-        for start, length in ("xw", "yh")
+    centers, true_centers = (
+        pairs[[f"x{end}", f"y{end}"]].to_numpy() + pairs[[f"w{end}", f"h{end}"]].to_numpy() / 2
+        for end in ("", "_true")
     )
+    across, down = (centers.mean(axis=0) / true_centers.mean(axis=0)).tolist()
     if max(across, down) > _ALIKE[0] and min(across, down) < _ALIKE[1]:
         return None
     return (

@@ -81,6 +81,12 @@ def localization_table(outcome: Outcome) -> pd.DataFrame:
     )
 
 
+def at_level(table: pd.DataFrame, level: Level) -> pd.DataFrame:
+    """Returns the rows of a table with metric and threshold that are about one level."""
+    metric, threshold = level
+    return table.loc[(table["metric"] == metric) & np.isclose(table["threshold"], threshold)]
+
+
 def localization_intervals(
     outcome: Outcome, patients: np.ndarray, *, bootstraps: int = 1000, seed: int = 0
 ) -> pd.DataFrame:

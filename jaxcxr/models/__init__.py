@@ -5,10 +5,15 @@ from jaxcxr.models.backbones.densenet import DenseNet121
 from jaxcxr.models.backbones.resnet import ResNet18, ResNet34, ResNet50
 from jaxcxr.models.classifier import Classifier
 from jaxcxr.models.heads import (
+    PCAM,
     AttentionGated,
     Baseline,
     Head,
+    LogSumExp,
+    MixedPooling,
+    PooledMaps,
     Prediction,
+    Pylon,
     SpaceAttention,
     SqueezeExcitation,
 )
@@ -26,6 +31,7 @@ from jaxcxr.models.registry import (
 
 __all__ = [
     "INFERENCE",
+    "PCAM",
     "AttentionGated",
     "Backbone",
     "Baseline",
@@ -33,9 +39,13 @@ __all__ = [
     "Classifier",
     "DenseNet121",
     "Head",
+    "LogSumExp",
+    "MixedPooling",
     "Mode",
     "MultiSize",
+    "PooledMaps",
     "Prediction",
+    "Pylon",
     "ResNet18",
     "ResNet34",
     "ResNet50",

@@ -59,12 +59,17 @@ class Classifier(nn.Module):
         return self.head.heatmap_grid(self._grids)
 
     @property
+    def heatmaps_are_probabilities(self) -> bool:
+        """Whether the heat maps' values are probabilities; see `Head`."""
+        return self.head.heatmaps_are_probabilities
+
+    @property
     def _grids(self) -> tuple[Grid, ...]:
         return cast(Backbone, self.backbone).grids
 
 
 def _check_stages(backbone: nn.Module, head: Head) -> None:
-    """Refuses invalid numbers of blocks, and fewer stages than the head needs."""
+    """Refuses invalid numbers of blocks, and stages with which the head cannot work."""
     blocks = getattr(backbone, "blocks", None)
     counts = blocks if isinstance(blocks, tuple) else ()
     are_counts = [isinstance(count, int) and 1 <= count <= _MAX_BLOCKS for count in counts]
@@ -79,3 +84,4 @@ def _check_stages(backbone: nn.Module, head: Head) -> None:
             f"{type(head).__name__} reads {head.min_stages} stages, but {type(backbone).__name__} "
             f"has {stages}; add stages"
         )
+    head.heatmap_grid(cast(Backbone, backbone).grids)  # may need a stage that is not there

@@ -68,8 +68,9 @@ class MultiSize(Classifier):
         """Classifies normalized images (B, H, W, 3).
 
         Returns:
-            Logits of the members' mean probabilities, and the mean of their heat maps, each scaled
-            to 0..1 per image and finding, sampled on `heatmap_grid`.
+            Logits of the members' mean probabilities, and the mean of their heat maps, sampled on
+            `heatmap_grid`. Those that are not probabilities are scaled to 0..1 per image and
+            finding before.
         """
         full = images.shape[1]
         cells = math.ceil(full / self.heatmap_grid.stride)
@@ -82,6 +83,8 @@ class MultiSize(Classifier):
                 self.sow("side_logits", "logits", logits)
             grid = member.heatmap_grid.scaled(full / size)
             sampled = resample(heatmaps, grid, self.heatmap_grid, (cells, cells))
-            predictions.append((logits, unit_range(sampled)))
+            if not self.heatmaps_are_probabilities:
+                sampled = unit_range(sampled)
+            predictions.append((logits, sampled))
         logits, heatmaps = map(jnp.stack, zip(*predictions, strict=True))
         return Prediction(mean_probability(logits), heatmaps.mean(0))

@@ -17,7 +17,17 @@ from jaxcxr.models.backbones.densenet import DenseNet121
 from jaxcxr.models.backbones.resnet import ResNet18, ResNet34, ResNet50
 from jaxcxr.models.classifier import Classifier
 from jaxcxr.models.fields import check_value, field_types, fits
-from jaxcxr.models.heads import AttentionGated, Baseline, Head, SpaceAttention, SqueezeExcitation
+from jaxcxr.models.heads import (
+    PCAM,
+    AttentionGated,
+    Baseline,
+    Head,
+    LogSumExp,
+    MixedPooling,
+    Pylon,
+    SpaceAttention,
+    SqueezeExcitation,
+)
 from jaxcxr.models.multi_size import MultiSize
 
 _Part = TypeVar("_Part", bound=nn.Module)
@@ -137,5 +147,14 @@ def _build(role: str, config: Mapping[str, Any], known: Mapping[str, type[_Part]
 
 for _backbone in (ResNet18, ResNet34, ResNet50, DenseNet121):
     register_backbone(_backbone)
-for _head in (Baseline, SpaceAttention, AttentionGated, SqueezeExcitation):
+for _head in (
+    Baseline,
+    SpaceAttention,
+    AttentionGated,
+    SqueezeExcitation,
+    PCAM,
+    LogSumExp,
+    MixedPooling,
+    Pylon,
+):
     register_head(_head)

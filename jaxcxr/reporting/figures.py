@@ -5,7 +5,10 @@ Colors are Okabe and Ito's (2008), which color-blind readers can distinguish.
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import matplotlib
 import numpy as np
@@ -29,6 +32,7 @@ PREDICTED = (40, 220, 130)
 
 _SHORTEST_SIDE = 256
 _HEAT = matplotlib.colormaps["inferno"]
+_SVG: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "figure"}
 
 
 def run_color(index: int) -> str:
@@ -64,12 +68,19 @@ def roc_panel(curves: Sequence[Curve]) -> Figure:
     Args:
         curves: Per run false and true positive rates; an empty curve keeps its run's color free.
     """
-    figure = Figure(figsize=(2.4, 2.4), layout="constrained")
-    panel = figure.subplots()
-    _draw_roc(panel, curves)
-    panel.set_xlabel("1 − specificity", fontsize=8)
-    panel.set_ylabel("Sensitivity", fontsize=8)
-    return figure
+    axes = _axes(2.4, 2.4, "1 − specificity", "Sensitivity")
+    _draw_roc(axes, curves)
+    return cast(Figure, axes.figure)
+
+
+def _axes(width: float, height: float, xlabel: str, ylabel: str) -> Axes:
+    """Returns the axes of a figure, its sides in inches."""
+    axes = Figure(figsize=(width, height), layout="constrained").subplots()
+    axes.set_xlabel(xlabel, fontsize=9)
+    axes.set_ylabel(ylabel, fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
 
 
 def _draw_roc(panel: Axes, curves: Sequence[Curve]) -> None:
@@ -87,8 +98,7 @@ def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
     Args:
         histories: Per run its history.csv; one without rows keeps its run's color free.
     """
-    figure = Figure(figsize=(5, 3.2), layout="constrained")
-    axes = figure.subplots()
+    axes = _axes(5, 3.2, "Epoch", "Loss")
     for index, (run, history) in enumerate(histories.items()):
         if history.empty:
             continue
@@ -99,13 +109,9 @@ def learning_curves(histories: Mapping[str, pd.DataFrame]) -> Figure:
         axes.plot([], [], "-", label=run, **style)
     axes.plot([], [], ":o", color="0.3", markerfacecolor="white", markersize=4, label="training")
     axes.plot([], [], "-o", color="0.3", markersize=4, label="validation")
-    axes.set_xlabel("Epoch", fontsize=9)
-    axes.set_ylabel("Loss", fontsize=9)
-    axes.tick_params(labelsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False, fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure
+    return cast(Figure, axes.figure)
 
 
 def reliability_diagram(points: Mapping[str, Reliability]) -> Figure:
@@ -115,20 +121,15 @@ def reliability_diagram(points: Mapping[str, Reliability]) -> Figure:
         points: Per run the points of `jaxcxr.evaluation.calibration.reliability`; a run without
             points keeps its color free.
     """
-    figure = Figure(figsize=(3.8, 3.6), layout="constrained")
-    axes = figure.subplots()
+    axes = _axes(3.8, 3.6, "Predicted probability", "Observed frequency")
     axes.plot([0, 1], [0, 1], color="0.75", linewidth=0.8)
     for index, (run, bins) in enumerate(points.items()):
         if len(bins.predicted):
             style = {"color": run_color(index), "linewidth": 1.4, "markersize": 4, "label": run}
             axes.plot(bins.predicted, bins.observed, "-o", **style)
-    axes.set_xlabel("Predicted probability", fontsize=9)
-    axes.set_ylabel("Observed frequency", fontsize=9)
-    axes.tick_params(labelsize=8)
     axes.set_aspect("equal")
     axes.legend(frameon=False, fontsize=8, loc="upper left")
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure
+    return cast(Figure, axes.figure)
 
 
 def overlay(
@@ -221,3 +222,23 @@ def _dashed_rectangle(
     for start in np.arange(top, bottom, 2 * dash):
         for x in (left, right):
             pen.line((x, start, x, min(start + dash, bottom)), fill=PREDICTED, width=thick)
+
+
+def figure_uri(figure: Figure) -> str:
+    """Returns a figure as the data URI of an SVG; equal figures give equal text."""
+    svg = io.BytesIO()
+    with matplotlib.rc_context(_SVG):
+        figure.savefig(svg, format="svg", metadata={"Date": None}, transparent=True)
+    return _data_uri("image/svg+xml", svg)
+
+
+def photograph_uri(pixels: np.ndarray) -> str:
+    """Returns (H, W, 3) uint8 pixels as the data URI of a JPEG of high quality."""
+    jpeg = io.BytesIO()
+    # Without subsampling thin colored lines stay crisp.
+    Image.fromarray(pixels).save(jpeg, "JPEG", quality=88, subsampling=0, optimize=True)
+    return _data_uri("image/jpeg", jpeg)
+
+
+def _data_uri(kind: str, content: io.BytesIO) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content.getvalue()).decode('ascii')}"

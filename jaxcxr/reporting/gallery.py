@@ -76,7 +76,7 @@ def galleries(cases: Mapping[str, Cases], findings: Sequence[str]) -> list[Galle
     for finding in findings:
         ranked = scores.loc[scores["finding"] == finding].sort_values(_MEAN, kind="stable")
         chosen = [
-            _draw(rank, ranked.iloc[place], cases) for rank, place in ranks(len(ranked)).items()
+            _draw(rank, ranked.iloc[place], cases) for place, rank in ranks(len(ranked)).items()
         ]
         if chosen:
             drawn.append(Gallery(finding, len(ranked), chosen))
@@ -108,17 +108,18 @@ def best_ious(cases: Cases) -> np.ndarray:
     return best_overlaps(cases.annotated, cases.predicted)["IoU"].to_numpy()
 
 
-def ranks(count: int) -> dict[str, int]:
-    """Returns which of `count` ascending scores are the best, the median and the worst one.
+def ranks(count: int) -> dict[int, str]:
+    """Returns the places of the best, the median and the worst of `count` ascending scores.
 
     The lower one of two medians; none of them twice.
     """
-    places = {"Best": count - 1, "Worst": 0, "Median": (count - 1) // 2}
-    taken: dict[int, str] = {}
-    for rank, place in places.items():
-        if 0 <= place < count:
-            taken.setdefault(place, rank)
-    return {rank: place for place, rank in sorted(taken.items(), reverse=True)}
+    if not count:
+        return {}
+    return {count - 1: "Best"} | {
+        place: rank
+        for place, rank in {(count - 1) // 2: "Median", 0: "Worst"}.items()
+        if place < count - 1
+    }
 
 
 def _draw(rank: str, score: pd.Series, cases: Mapping[str, Cases]) -> ChosenCase:

@@ -13,16 +13,16 @@ import numpy as np
 import pandas as pd
 
 from jaxcxr.evaluation import calibration, finding_scores
-from jaxcxr.evaluation.outcome import LEVELS, THRESHOLDS, Level
+from jaxcxr.evaluation.outcome import THRESHOLDS, Level, at_level
 from jaxcxr.evaluation.tables import IMAGE, PATIENT
 from jaxcxr.files import write_text
 from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
 from jaxcxr.reporting import figures
+from jaxcxr.reporting.figures import figure_uri, photograph_uri
 from jaxcxr.reporting.gallery import galleries
-from jaxcxr.reporting.inline import figure_uri, photograph_uri
 from jaxcxr.reporting.runs import RunFiles, without_home
 from jaxcxr.reporting.score_tables import MEAN, auc_table, localization_table
-from jaxcxr.reporting.settings import all_settings, main_settings
+from jaxcxr.reporting.settings import all_settings, flatten, main_settings
 
 PAPERS_LEVELS: tuple[Level, ...] = (("IoU", 0.3), ("IoBB", 0.25))
 """The thresholds of the paper's Tables 2 and 3."""
@@ -64,7 +64,7 @@ def report_page(runs: Sequence[RunFiles]) -> str:
         ],
         findings=FINDINGS,
         mean=MEAN,
-        synthetic=[run.name for run in runs if run.facts.get("data", {}).get("synthetic")],
+        synthetic=[run.name for run in runs if flatten(run.facts).get("data.synthetic") == "yes"],
         outdated=[run.outdated for run in runs if run.outdated],
         overview=[_overview(run) for run in runs],
         main_settings=main_settings(runs),
@@ -83,22 +83,22 @@ def _shown(value: Any) -> Any:
 
 def _overview(run: RunFiles) -> dict[str, Any]:
     """Returns a run's few numbers that say how good it is."""
-    numbers: dict[str, Any] = {"auc": None, "accuracies": [None] * len(PAPERS_LEVELS)}
-    numbers |= {"pointing": None, "test_images": None, "test_patients": None}
-    if run.classification is not None:
-        table = run.classification.auc.set_index("finding")
-        numbers["auc"] = tuple(table.loc[MEAN, ["auc", "ci_low", "ci_high"]])
-        numbers["test_images"] = len(run.classification.labels)
-        numbers["test_patients"] = run.classification.labels[PATIENT].nunique()
+    numbers: dict[str, Any] = dict.fromkeys(("auc", "pointing", "test_images", "test_patients"))
+    numbers["accuracies"] = [None] * len(PAPERS_LEVELS)
+    if (scored := run.classification) is not None:
+        numbers["auc"] = _mean(scored.auc, "auc")
+        numbers["test_images"] = len(scored.labels)
+        numbers["test_patients"] = scored.labels[PATIENT].nunique()
     if run.localization is not None:
-        scores = run.localization.scores.set_index(["finding", "metric", "threshold"])
-        columns = ["accuracy", "ci_low", "ci_high"]
-        numbers["accuracies"] = [
-            tuple(scores.loc[(MEAN, *level), columns]) for level in PAPERS_LEVELS
-        ]
-        pointing = run.localization.pointing.set_index("finding")
-        numbers["pointing"] = tuple(pointing.loc[MEAN, columns])
+        at = [at_level(run.localization.scores, level) for level in PAPERS_LEVELS]
+        numbers["accuracies"] = [_mean(scores, "accuracy") for scores in at]
+        numbers["pointing"] = _mean(run.localization.pointing, "accuracy")
     return numbers
+
+
+def _mean(table: pd.DataFrame, score: str) -> tuple[float, ...]:
+    """Returns the mean of a score over the findings and the ends of its interval."""
+    return tuple(table.set_index("finding").loc[MEAN, [score, "ci_low", "ci_high"]])
 
 
 def _training(runs: Sequence[RunFiles]) -> dict[str, Any]:
@@ -112,17 +112,12 @@ def _training(runs: Sequence[RunFiles]) -> dict[str, Any]:
 
 
 def _classification(runs: Sequence[RunFiles]) -> dict[str, Any]:
-    scored = [run for run in runs if run.classification is not None]
-    images = {
-        frozenset(run.classification.labels[IMAGE])
-        for run in scored
-        if run.classification is not None
-    }
+    scored = [run.classification for run in runs if run.classification is not None]
     return {
         "not_classified": [run for run in runs if run.classification is None],
         "auc_table": auc_table(runs) if scored else None,
         "roc_panels": _roc_panels(runs),
-        "different_images": len(images) > 1,
+        "different_images": len({frozenset(some.labels[IMAGE]) for some in scored}) > 1,
         "reliability": _reliability(runs) if scored else None,
     }
 
@@ -145,20 +140,18 @@ def _roc_panels(runs: Sequence[RunFiles]) -> dict[str, str]:
 
 def _reliability(runs: Sequence[RunFiles]) -> dict[str, Any]:
     """Returns the diagram of all findings together, and the mean errors of each run."""
-    points, errors = {}, []
+    points = {run.name: calibration.Reliability(*[np.empty(0)] * 3) for run in runs}
+    errors = []
     for run in runs:
         if run.classification is None:
-            points[run.name] = calibration.Reliability(*[np.empty(0)] * 3)
             errors.append(None)
             continue
         labels, predictions = run.classification.labels, run.classification.predictions
-        findings = [finding for finding in FINDINGS if finding in predictions]
-        points[run.name] = calibration.reliability(
-            labels[findings].to_numpy().ravel(), predictions[findings].to_numpy().ravel()
-        )
+        truth, reported = (table[list(FINDINGS)].to_numpy() for table in (labels, predictions))
+        points[run.name] = calibration.reliability(truth.ravel(), reported.ravel())
         errors.append(
             [
-                finding_scores.with_mean(finding_scores.per_finding(error, labels, predictions))[-1]
+                np.mean(finding_scores.per_finding(error, labels, predictions))
                 for error in (calibration.expected_calibration_error, calibration.brier_score)
             ]
         )
@@ -166,19 +159,18 @@ def _reliability(runs: Sequence[RunFiles]) -> dict[str, Any]:
 
 
 def _localization(runs: Sequence[RunFiles]) -> dict[str, Any]:
-    scored = any(run.localization is not None for run in runs)
-    tables = {level: localization_table(runs, level) for level in LEVELS} if scored else {}
-    papers = {level: localization_table(runs, level, ["paper"]) for level in PAPERS_LEVELS}
-    return {
-        "not_localized": [run for run in runs if run.localization is None],
-        "main_levels": papers if scored else {},
-        "papers_levels": PAPERS_LEVELS,
-        "levels_by_metric": {
-            metric: {threshold: tables[metric, threshold] for threshold in thresholds}
+    if all(run.localization is None for run in runs):
+        tables = {}
+    else:
+        tables = {
+            metric: {t: localization_table(runs, (metric, t)) for t in thresholds}
             for metric, thresholds in THRESHOLDS.items()
         }
-        if scored
-        else {},
+    return {
+        "not_localized": [run for run in runs if run.localization is None],
+        "main_levels": {level: tables[level[0]][level[1]] for level in PAPERS_LEVELS if tables},
+        "papers_levels": PAPERS_LEVELS,
+        "levels_by_metric": tables,
     }
 
 

@@ -6,9 +6,6 @@ import dataclasses
 import json
 import os
 import re
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -33,7 +30,7 @@ from jaxcxr.evaluation.tables import (
 from jaxcxr.files import reason_of
 from jaxcxr.findings import FINDINGS
 from jaxcxr.images.grid import Grid
-from jaxcxr.images.square import SQUARE_RULES, Square, SquareRule
+from jaxcxr.images.square import Square, SquareRule
 from jaxcxr.inference.scored_epochs import scored_epochs
 from jaxcxr.training.history import History
 
@@ -56,19 +53,6 @@ _PUBLISHED_LEVELS = [level for level in LEVELS if level[0] != "IoGT"]
 _HISTORY: Columns = {"epoch": COUNT, "loss": ANY, "val_loss": ANY, "val_auc": SCORE}
 _LABELS: Columns = {IMAGE: None, PATIENT: None, **dict.fromkeys(FINDINGS, PROBABILITY)}
 _PREDICTIONS: Columns = {IMAGE: None, **dict.fromkeys(FINDINGS, PROBABILITY)}
-_DAMAGE = (
-    EOFError,
-    KeyError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""What reading arrays of a damaged archive raises."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,8 +117,7 @@ class Cases:
         """
         image = self.case_image[case]
         pixels, (width, height) = self.images[image], self.png_size[image]
-        rule = cast(SquareRule, str(self.square))
-        square = Square.fit(width, height, len(pixels), rule)
+        square = Square.fit(width, height, len(pixels), cast(SquareRule, str(self.square)))
         grid = Grid(*self.grid.tolist())
         return square.crop(pixels), square.in_original(grid, grid)
 
@@ -201,20 +184,20 @@ def read_runs(workdirs: Sequence[str | os.PathLike[str]]) -> list[RunFiles]:
     Raises:
         UserError: There is none, or one is given twice, is not a run or has a damaged file.
     """
-    paths = [Path(workdir) for workdir in workdirs]
-    if not paths:
+    if not workdirs:
         raise UserError(
             "no run is given; expected the folders of one or several runs", argument="workdirs"
         )
+    paths = [Path(workdir) for workdir in workdirs]
     folders = [path.resolve() for path in paths]
+    names = [folder.name for folder in folders]
+    runs = []
     for path, folder in zip(paths, folders, strict=True):
         if folders.count(folder) > 1:
             raise UserError(f"{path} is named twice; name each run once")
-    names = [folder.name for folder in folders]
-    return [
-        _read_run(path, folder.name if names.count(folder.name) == 1 else without_home(str(path)))
-        for path, folder in zip(paths, folders, strict=True)
-    ]
+        unique = names.count(folder.name) == 1
+        runs.append(_read_run(path, folder.name if unique else without_home(str(path))))
+    return runs
 
 
 def _read_run(workdir: Path, name: str) -> RunFiles:
@@ -228,8 +211,8 @@ def _read_run(workdir: Path, name: str) -> RunFiles:
     run = RunFiles(
         name=name,
         workdir=workdir,
-        config=_read_config(workdir / "config.json"),
-        facts=_read_facts(facts) if facts.exists() else {},
+        config=_read_json(workdir / "config.json"),
+        facts=_read_json(facts) if facts.exists() else {},
         history=_read_history(history) if history.exists() else pd.DataFrame(),
         classification=_read_classification(evaluation),
         localization=_read_localization(evaluation),
@@ -242,21 +225,6 @@ def _read_run(workdir: Path, name: str) -> RunFiles:
             "in another folder with a lower learning rate"
         )
     return run
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    config = _read_json(path)
-    match config:
-        case {"model": {"backbone": {"name": str()}, "head": {"name": str()}}}:
-            return config
-    raise UserError(f"{path} does not name the backbone and head of a network; {_RESTORE}")
-
-
-def _read_facts(path: Path) -> dict[str, Any]:
-    facts = _read_json(path)
-    if not isinstance(data := facts.get("data", {}), dict):
-        raise UserError(f"{path}: data is {data!r:.60}; expected an object; {_RESTORE}")
-    return facts
 
 
 def _read_history(path: Path) -> pd.DataFrame:
@@ -287,11 +255,10 @@ def _read_localization(folder: Path) -> Localization | None:
         return None
     scores = _read_levels(path, _LOCALIZATION, LEVELS)
     intervals = _read_levels(folder / "localization_intervals.csv", {**_LEVEL, **_INTERVAL}, LEVELS)
+    published = folder / "localization_published.csv"
     return Localization(
         scores=scores.merge(intervals, on=list(_LEVEL), how="left"),
-        published=_read_levels(
-            folder / "localization_published.csv", _LOCALIZATION, _PUBLISHED_LEVELS
-        ),
+        published=_read_levels(published, _LOCALIZATION, _PUBLISHED_LEVELS),
         pointing=_read_levels(folder / "pointing_game.csv", _POINTING, [()]),
     )
 
@@ -311,56 +278,24 @@ def _read_cases(folder: Path) -> Cases | None:
     path = folder / "cases.npz"
     if not path.exists():
         return None
-    annotated = _read_boxes(folder / "annotated_boxes.csv")
-    arrays = _read_arrays(path)
-    if not np.array_equal(arrays.pop("case_finding"), annotated["finding"].to_numpy(str)):
-        raise UserError(
-            f"{folder}: cases.npz and annotated_boxes.csv are about other boxes; {_BOXES_AGAIN}"
+    annotated, predicted = (
+        read_table(folder / name, BOX, _BOXES_AGAIN).rename(
+            columns={IMAGE: "image_name", "Finding Label": "finding"}
         )
-    return Cases(annotated=annotated, predicted=_read_boxes(folder / "boxes.csv"), **arrays)
-
-
-def _read_boxes(path: Path) -> pd.DataFrame:
-    boxes = read_table(path, BOX, _BOXES_AGAIN)
-    return boxes.rename(columns={IMAGE: "image_name", "Finding Label": "finding"})
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    names = ("images", "png_size", "case_image", "case_finding", "heatmaps", "grid", "square")
+        for name in ("annotated_boxes.csv", "boxes.csv")
+    )
+    names = ("images", "png_size", "case_image", "heatmaps", "grid", "square")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in names}
-    except _DAMAGE as error:
+            findings = stored["case_finding"]
+    except Exception as error:  # NumPy and zipfile meet damage with exceptions of many classes
         raise UserError(f"{path} is damaged ({reason_of(error)}); {_BOXES_AGAIN}") from error
-    if not _fit_together(**arrays):
-        raise UserError(f"{path} is damaged (its arrays do not fit together); {_BOXES_AGAIN}")
-    return arrays
-
-
-def _fit_together(
-    images: np.ndarray,
-    png_size: np.ndarray,
-    case_image: np.ndarray,
-    case_finding: np.ndarray,
-    heatmaps: np.ndarray,
-    grid: np.ndarray,
-    square: np.ndarray,
-) -> bool:
-    """Says whether the arrays are about the same radiographs and cases, as `Cases` has them."""
-    kinds = [array.dtype.kind for array in (images, png_size, case_image, heatmaps, grid)]
-    return (
-        kinds == ["u", "i", "i", "f", "f"]
-        and grid.shape == (2,)
-        and bool(np.isfinite(grid).all())
-        and grid[1] > 0
-        and str(square) in SQUARE_RULES
-        and images.ndim == heatmaps.ndim == 3
-        and min(*images.shape, *heatmaps.shape) > 0
-        and png_size.shape == (len(images), 2)
-        and case_image.shape == case_finding.shape == (len(heatmaps),)
-        and bool((png_size > 0).all())
-        and 0 <= case_image.min() <= case_image.max() < len(images)
-    )
+    if not np.array_equal(findings, annotated["finding"].to_numpy(str)):
+        raise UserError(
+            f"{folder}: cases.npz and annotated_boxes.csv are about other boxes; {_BOXES_AGAIN}"
+        )
+    return Cases(annotated, predicted, **arrays)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from jaxcxr.evaluation.outcome import Level
+from jaxcxr.evaluation.outcome import Level, at_level
 from jaxcxr.evaluation.published import MODELS, published_auc, published_localization
 from jaxcxr.findings import FINDINGS
 from jaxcxr.reporting.runs import RunFiles
@@ -17,11 +17,8 @@ THESE_RUNS = "These runs"
 THESE_RUNS_PUBLISHED_SCORING = "These runs, published scoring"
 PUBLISHED = "Published"
 
-SOURCES = ("paper", "result files", "final report")
+_SOURCES = ["paper", "result files", "final report"]
 """Of published localization, the most trusted first."""
-
-_PAPER = " (paper)"
-"""Of a title: what the group of the published networks says anyway."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +52,7 @@ class ScoreTable:
     """
 
     networks: Sequence[Network]
-    counts: Mapping[str, int]
+    counts: Mapping[str, float]
 
     @property
     def findings(self) -> list[str]:
@@ -87,96 +84,65 @@ def _shown(score: float | None) -> float:
 
 def auc_table(runs: Sequence[RunFiles]) -> ScoreTable:
     """Returns the AUCs of the runs that have some, and those of the paper's Table 1."""
-    scored = [
-        (index, run.name, run.classification.auc)
-        for index, run in enumerate(runs)
-        if run.classification is not None
-    ]
-    networks = [
-        Network(name, THESE_RUNS, _column(table, "auc"), _intervals(table), index)
-        for index, name, table in scored
-    ]
+    networks, counts = [], {}
+    for index, run in enumerate(runs):
+        if run.classification is not None:
+            scores = run.classification.auc
+            networks.append(_network(run.name, THESE_RUNS, scores, "auc", index))
+            counts = counts or _column(scores, "positives")
     published = published_auc()
     for model, title in MODELS.items():
-        values = _column(published.loc[published["model"] == model], "auc")
-        networks.append(Network(title.removesuffix(_PAPER), PUBLISHED, _with_mean(values)))
-    counts = _column(scored[0][2], "positives") if scored else {}
-    return ScoreTable(networks, {finding: int(count) for finding, count in counts.items()})
+        networks.append(_published(title, published.loc[published["model"] == model], "auc"))
+    return ScoreTable(networks, counts)
 
 
-def localization_table(
-    runs: Sequence[RunFiles], level: Level, sources: Sequence[str] = SOURCES
-) -> ScoreTable:
+def localization_table(runs: Sequence[RunFiles], level: Level) -> ScoreTable:
     """Returns the accuracies of runs and published networks at one threshold.
 
     The runs come twice: scored as `jaxcxr.evaluation.localization` does, and by the arithmetic of
-    the published tables, to stand beside those. A published network that two sources report alike
-    is given once.
+    the published tables, to stand beside those. Of published figures the paper's come first, then
+    those of the authors' result files, then those of their report.
 
     Args:
         runs: Those without localization are left out.
         level: Metric and threshold.
-        sources: Of the published accuracies, the most trusted first.
     """
-    scored = [
-        (index, run.name, run.localization)
-        for index, run in enumerate(runs)
-        if run.localization is not None
-    ]
-    networks, counts = [], {}
-    for index, name, localization in scored:
-        rows = _at(localization.scores, level)
-        counts = counts or {str(key): int(count) for key, count in _column(rows, "boxes").items()}
-        networks.append(_scored_network(name, THESE_RUNS, rows, index))
-    for index, name, localization in scored:
-        rows = _at(localization.published, level)
-        if len(rows):
-            networks.append(_scored_network(name, THESE_RUNS_PUBLISHED_SCORING, rows, index))
-    return ScoreTable([*networks, *_published_networks(level, sources)], counts)
-
-
-def _scored_network(name: str, group: str, rows: pd.DataFrame, run: int) -> Network:
-    return Network(
-        name,
-        group,
-        _column(rows, "accuracy"),
-        _intervals(rows) if "ci_low" in rows else {},
-        run,
-        _column(rows, "afp").get(MEAN),
-    )
-
-
-def _published_networks(level: Level, sources: Sequence[str]) -> Iterator[Network]:
-    published = _at(published_localization(), level)
+    networks, as_published, counts = [], [], {}
+    for index, run in enumerate(runs):
+        if run.localization is not None:
+            rows = at_level(run.localization.scores, level)
+            networks.append(_network(run.name, THESE_RUNS, rows, "accuracy", index))
+            counts = counts or _column(rows, "boxes")
+            rows = at_level(run.localization.published, level)
+            if len(rows):
+                group = THESE_RUNS_PUBLISHED_SCORING
+                as_published.append(_network(run.name, group, rows, "accuracy", index))
+    published = at_level(published_localization(), level)
+    published = published.sort_values("source", key=lambda names: names.map(_SOURCES.index))
     for model, title in MODELS.items():
-        shown: list[dict[str, float]] = []
-        for source in sources:
-            chosen = (published["model"] == model) & (published["source"] == source)
-            values = _column(published.loc[chosen], "accuracy")
-            if values and not any(_alike(values, other) for other in shown):
-                shown.append(values)
-                name = title.removesuffix(_PAPER)
-                name += f" ({source})" if source != "paper" and name != title else ""
-                yield Network(name, PUBLISHED, _with_mean(values))
+        rows = published.loc[published["model"] == model]
+        if len(rows):
+            rows = rows.loc[rows["source"] == rows["source"].iloc[0]]
+            as_published.append(_published(title, rows, "accuracy"))
+    return ScoreTable([*networks, *as_published], counts)
 
 
-def _alike(values: Mapping[str, float], others: Mapping[str, float]) -> bool:
-    return all(abs(values[finding] - others[finding]) < 0.001 for finding in values)
+def _network(name: str, group: str, rows: pd.DataFrame, score: str, run: int) -> Network:
+    intervals = {}
+    if "ci_low" in rows:
+        ends = zip(rows["ci_low"], rows["ci_high"], strict=True)
+        intervals = dict(zip(rows["finding"], ends, strict=True))
+    false_positives = _column(rows, "afp")[MEAN] if "afp" in rows else None
+    return Network(name, group, _column(rows, score), intervals, run, false_positives)
 
 
-def _at(table: pd.DataFrame, level: Level) -> pd.DataFrame:
-    metric, threshold = level
-    return table.loc[(table["metric"] == metric) & ((table["threshold"] - threshold).abs() < 1e-9)]
+def _published(title: str, rows: pd.DataFrame, score: str) -> Network:
+    values = {**_column(rows, score), MEAN: rows[score].mean()}
+    name = title.removesuffix(" (paper)")
+    if "source" in rows and name != title and (source := rows["source"].iloc[0]) != "paper":
+        name += f" ({source})"
+    return Network(name, PUBLISHED, values)
 
 
 def _column(table: pd.DataFrame, name: str) -> dict[str, float]:
     return dict(zip(table["finding"], table[name], strict=True))
-
-
-def _intervals(table: pd.DataFrame) -> dict[str, tuple[float, float]]:
-    ends = zip(table["ci_low"], table["ci_high"], strict=True)
-    return dict(zip(table["finding"], ends, strict=True))
-
-
-def _with_mean(values: Mapping[str, float]) -> dict[str, float]:
-    return {**values, MEAN: sum(values.values()) / len(values)}

@@ -2,88 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from jaxcxr.evaluation.outcome import Level
+from jaxcxr.evaluation.outcome import Level, at_level
+from jaxcxr.findings import FINDINGS
+from jaxcxr.reporting.runs import RunFiles
 
 
 def auc_text(scores: pd.DataFrame, predictions: pd.DataFrame) -> str:
-    """Returns the AUCs of a `score_table` as lines for the terminal.
+    """Returns the AUCs of a `score_table`, and why a finding has none.
 
-    A finding without a number says why.
+    Args:
+        scores: Of `jaxcxr.evaluation.finding_scores.score_table`.
+        predictions: The predictions that were scored.
     """
-    lines = [f"{'finding':<20}{'AUC':>6}  {'95 % interval':<16}{'positives':>9}{'negatives':>10}"]
-    for row in scores.to_dict("records"):
-        finding = str(row["finding"])
-        if not np.isnan(row["auc"]):
-            interval = f"[{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
-            score = f"{row['auc']:>6.3f}  {interval:<16}"
-        elif finding in predictions or finding == "Mean":
-            score = f"{'–':>6}  {'one class only':<16}"
-        else:
-            score = f"{'–':>6}  {'not in the file':<16}"
-        counts = f"{row['positives']:>9}{row['negatives']:>10}" if finding != "Mean" else ""
-        lines.append(f"{finding:<20}{score}{counts}".rstrip())
-    return "\n".join(lines)
+    scores = scores.set_index("finding")
+    scored = scores.index.isin([*predictions, "Mean"])
+    reasons = np.where(scored, "one class only", "not in the file")
+    intervals = _intervals(scores).where(scores["auc"].notna(), reasons)
+    counts = scores[["positives", "negatives"]]
+    shown = pd.DataFrame({"AUC": scores["auc"], "95 % interval": intervals})
+    return _lines(shown.join(counts))
 
 
 def paired_text(table: pd.DataFrame) -> str:
-    """Returns a `paired_table` as lines for the terminal."""
-    head = f"{'finding':<20}{'A':>6}{'B':>7}{'A - B':>8}  {'95 % interval':<18}"
-    lines = [f"{head}{'p':>8}{'p (Holm)':>10}"]
-    for row in table.to_dict("records"):
-        if np.isnan(row["difference"]):
-            lines.append(f"{row['finding']:<20}{'–':>6}{'–':>7}{'–':>8}  not in both, or one class")
-            continue
-        interval = f"[{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
-        tests = f"{_p_text(row['p_value']):>8}{_p_text(row['p_holm']):>10}"
-        lines.append(
-            f"{row['finding']:<20}{row['auc_a']:>6.3f}{row['auc_b']:>7.3f}"
-            f"{row['difference']:>+8.3f}  {interval:<18}{tests}".rstrip()
-        )
-    return "\n".join(lines)
+    """Returns the AUCs of two systems, their difference, its interval and p-values.
 
-
-def _p_text(p_value: float) -> str:
-    if np.isnan(p_value):
-        return ""
-    return f"{p_value:.4f}" if p_value >= 1e-4 else "<0.0001"
+    Args:
+        table: Of `jaxcxr.evaluation.comparison.paired_table`.
+    """
+    table = table.set_index("finding")
+    shown = pd.DataFrame(
+        {
+            "A": table["auc_a"],
+            "B": table["auc_b"],
+            "A - B": table["difference"].map("{:+.3f}".format, na_action="ignore"),
+            "95 % interval": _intervals(table, "+").where(
+                table["difference"].notna(), "not in both, or one class"
+            ),
+            "p": table["p_value"].map(_p_text, na_action="ignore"),
+            "p (Holm)": table["p_holm"].map(_p_text, na_action="ignore"),
+        }
+    )
+    return _lines(shown)
 
 
 def localization_text(table: pd.DataFrame, intervals: pd.DataFrame) -> str:
-    """Returns the accuracies at the paper's two thresholds as lines for the terminal.
+    """Returns the accuracies at the paper's two thresholds.
 
     Args:
-        table: Of `localization_table`.
-        intervals: Of `localization_intervals`.
+        table: Of `jaxcxr.evaluation.outcome.localization_table`.
+        intervals: Of `jaxcxr.evaluation.outcome.localization_intervals`.
     """
     rows = table.merge(intervals, on=["finding", "metric", "threshold"])
+    parts = [rows.groupby("finding", sort=False)["boxes"].first()]
     shown: list[Level] = [("IoU", 0.3), ("IoBB", 0.25)]
-    heads = "".join(f"  {f'{metric} > {threshold:g}':<21}{'AFP':>5}" for metric, threshold in shown)
-    lines = [f"{'finding':<14}{'boxes':>6}{heads}"]
-    for finding, own in rows.groupby("finding", sort=False):
-        at = {(row["metric"], row["threshold"]): row for row in own.to_dict("records")}
-        cells = "".join(_accuracy_text(at[level]) for level in shown)
-        lines.append(f"{finding:<14}{own['boxes'].iloc[0]:>6}{cells}".rstrip())
-    return "\n".join(lines)
+    for metric, threshold in shown:
+        at = at_level(rows, (metric, threshold)).set_index("finding")
+        name = f"{metric} > {threshold}"
+        columns = {name: at["accuracy"], "95 % interval": _intervals(at), "AFP": at["afp"]}
+        parts.append(pd.DataFrame(columns))
+    return _lines(pd.concat(parts, axis=1))
 
 
 def rules_text(table: pd.DataFrame) -> str:
-    """Returns how well the boxes of each rule fit, on average over the findings, as lines.
+    """Returns how well the boxes of each rule fit, on average over the findings.
 
     Args:
-        table: `overlap_table` of each rule, with a column rule.
+        table: `jaxcxr.evaluation.localization.overlap_table` of each rule, with a column rule.
     """
-    means = table.loc[table["finding"] == "Mean"].set_index("rule").drop(columns="finding")
-    return means.drop(columns="boxes").to_string(float_format="%.3f")
+    means = table.loc[table["finding"] == "Mean"].set_index("rule")
+    return _lines(means.drop(columns=["finding", "boxes"]))
 
 
-def _accuracy_text(row: dict[Hashable, Any]) -> str:
-    if np.isnan(row["accuracy"]):
-        return f"  {'–':<26}"
-    interval = f"[{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
-    return f"  {row['accuracy']:.3f} {interval:<15}{row['afp']:>5.2f}"
+def scores_text(runs: Sequence[RunFiles]) -> str:
+    """Returns a table per run: AUC per finding, and the part of annotated boxes found."""
+    levels: list[Level] = [("IoU", 0.1), ("IoU", 0.3), ("IoBB", 0.25)]
+    texts = []
+    for run in runs:
+        shown = pd.DataFrame(index=[*FINDINGS, "Mean"])
+        if run.classification is not None:
+            shown["AUC"] = run.classification.auc.set_index("finding")["auc"]
+        if run.localization is not None:
+            for metric, threshold in levels:
+                at = at_level(run.localization.scores, (metric, threshold)).set_index("finding")
+                shown[f"{metric} > {threshold}"] = at["accuracy"]
+        texts.append(f"{run.name}\n{_lines(shown) if len(shown.columns) else 'not scored yet'}")
+    return "\n\n".join(texts)
+
+
+def _intervals(table: pd.DataFrame, sign: str = "") -> pd.Series:
+    rows = zip(table["ci_low"], table["ci_high"], strict=True)
+    texts = [
+        np.nan if np.isnan(low) else f"[{low:{sign}.3f}, {high:{sign}.3f}]" for low, high in rows
+    ]
+    return pd.Series(texts, table.index)
+
+
+def _p_text(p_value: float) -> str:
+    return f"{p_value:.4f}" if p_value >= 1e-4 else "<0.0001"
+
+
+def _lines(table: pd.DataFrame) -> str:
+    return table.rename_axis(None).to_string(na_rep="–", float_format="{:.3f}".format)

@@ -7,11 +7,15 @@ import pytest
 
 from jaxcxr.errors import UserError
 from jaxcxr.models import (
+    PCAM,
     AttentionGated,
     Baseline,
     Classifier,
     DenseNet121,
+    LogSumExp,
+    MixedPooling,
     Mode,
+    Pylon,
     ResNet18,
     ResNet34,
     ResNet50,
@@ -90,6 +94,10 @@ HEADS_AND_MAP_SIZES = {
     "space_attention_window": (SpaceAttention(window=3), 4),
     "attention_gated": (AttentionGated(aggregation="ft"), 16),
     "squeeze_excitation": (SqueezeExcitation(), 4),
+    "pcam": (PCAM(), 4),
+    "log_sum_exp": (LogSumExp(stride=16, per_finding=False), 8),
+    "mixed_pooling": (MixedPooling(stride=8, decoder="refined"), 16),
+    "pylon": (Pylon(), 32),
 }
 
 
@@ -110,8 +118,21 @@ def test_layers_compute_in_the_dtype_of_their_input_but_logits_are_float32(head)
     call = {"mode": Mode(train=True), "mutable": ["batch_stats"]}
     variables, (prediction, updated) = shapes(model, 64, jnp.bfloat16, **call)
     assert {leaf.dtype for leaf in jax.tree.leaves((variables, updated))} == {jnp.dtype("float32")}
-    assert prediction.heatmaps.dtype == jnp.bfloat16
+    probabilities = model.heatmaps_are_probabilities
+    assert prediction.heatmaps.dtype == (jnp.float32 if probabilities else jnp.bfloat16)
     assert prediction.logits.dtype == jnp.float32
+
+
+def test_stages_of_the_strides_that_are_asked_for():
+    backbone = ResNet34(output_stride=8)
+    assert [grid.stride for grid in backbone.grids] == [4, 8, 8, 8]
+    _, stages = shapes(backbone)
+    assert [stage.shape[1:] for stage in stages] == [
+        (64, 64, 64), (32, 32, 128), (32, 32, 256), (32, 32, 512),
+    ]  # fmt: skip
+    assert Classifier(backbone, PCAM()).heatmap_grid.stride == 8
+    with pytest.raises(UserError, match=r"stride is 16.*strides 4, 8; use"):
+        Classifier(backbone, PCAM(stride=16))
 
 
 def test_sizes_that_do_not_divide_by_32():

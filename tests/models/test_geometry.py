@@ -9,10 +9,14 @@ import pytest
 from scipy.interpolate import RegularGridInterpolator
 
 from jaxcxr.models import (
+    PCAM,
     AttentionGated,
     Baseline,
     Classifier,
     DenseNet121,
+    LogSumExp,
+    MixedPooling,
+    Pylon,
     ResNet18,
     ResNet50,
     SpaceAttention,
@@ -25,6 +29,7 @@ BACKBONES = {
     "ResNet18": ResNet18(blocks=(1, 1, 1, 1), width=2),
     "ResNet50": ResNet50(blocks=(1, 1, 1, 1), width=1),
     "DenseNet121": DenseNet121(blocks=(1, 1, 1, 1), width=4, growth=2),
+    "dilated": ResNet18(blocks=(1, 1, 1, 1), width=2, output_stride=8),
 }
 HEADS = {
     "Baseline": Baseline(),
@@ -35,6 +40,10 @@ HEADS = {
     "mean": AttentionGated(aggregation="mean"),
     "deep_sup": AttentionGated(aggregation="deep_sup"),
     "ft": AttentionGated(aggregation="ft"),
+    "PCAM": PCAM(),
+    "LogSumExp": LogSumExp(stride=8, width=2),
+    "MixedPooling": MixedPooling(stride=16, width=2, decoder="refined"),
+    "Pylon": Pylon(width=2),
 }
 AGGREGATIONS = ("mean", "deep_sup", "ft")
 CASES = [
@@ -50,12 +59,15 @@ def narrow_kernel(path, leaf, silent):
     """Weights under which a cell sees only what its kernels' centers see.
 
     Any other kernels that are symmetric spread what a cell sees evenly around the same place.
-    What brings in the whole image (contexts) or the misplaced coarse gating signal is left out.
+    What brings in the whole image (contexts, PYLON's attention) or the misplaced coarse gating
+    signal is left out.
     """
     names = [part.key for part in path]
-    if names[-1] in ("scale", "var"):
+    if names[-1] in ("scale", "var") or names[-3:] == ["conv1", "bn", "bias"]:
         return np.ones(leaf.shape, np.float32)
     if names[-1] != "kernel" or names[-2] in ("phi", "squeeze", "excite"):
+        return np.zeros(leaf.shape, np.float32)
+    if names[2] == "pyramid" and names[3] in ("conv1", "conv2", "conv3"):
         return np.zeros(leaf.shape, np.float32)
     if any(name.startswith(silent) for name in names) and names[-2] in ("psi", *names[1:2]):
         return np.zeros(leaf.shape, np.float32)
@@ -68,22 +80,23 @@ def narrow_kernel(path, leaf, silent):
         kernel[len(kernel) // 2, len(kernel) // 2] = 1
     if names[-2:] == ["conv", "kernel"] and names[-3] in ("head", "attention"):
         kernel[:, :, : leaf.shape[2] // 2] = 0  # the context
+        kernel /= 64  # keeps probabilities away from 0 and 1
     return kernel / leaf.shape[-2]
 
 
-def mirrored_pair(size, center, rng, bright):
-    """Returns random images (2, S, S, 3) that are each other's mirror images at a pixel.
+def mirrored_pairs(size, center, rng, bright, pairs=4):
+    """Returns random images (2 · pairs, S, S, 3): half of them mirror images of the others.
 
-    So the maxima of the stem's pooling lie evenly around it. `bright` rows and columns, centers of
-    windows that have no mirror image, are brighter than all others.
+    So the maxima of the stem's pooling lie evenly around the center. `bright` rows and columns,
+    centers of windows that have no mirror image, are brighter than all others.
     """
-    image = rng.uniform(1, 2, (3 * size + 1, 3 * size + 1, 3)).astype(np.float32)
+    image = rng.uniform(1, 2, (pairs, 3 * size + 1, 3 * size + 1, 3)).astype(np.float32)
     here = np.arange(size) + size
     there = np.rint(2 * center).astype(int) - np.arange(size) + size
-    pair = np.stack([image[here][:, here], image[there][:, there]])
-    pair[:, bright] += 2
-    pair[:, :, bright] += 2
-    return pair
+    images = np.concatenate([image[:, at][:, :, at] for at in (here, there)])
+    images[:, bright] += 2
+    images[:, :, bright] += 2
+    return images
 
 
 @pytest.mark.parametrize(("backbone", "head", "size"), CASES)
@@ -96,8 +109,9 @@ def test_cells_lie_where_they_see(backbone, head, size, monkeypatch):
     centers = model.heatmap_grid.centers(cells)
     coarse = jax.eval_shape(lambda v, x: model.bind(v).backbone(x), shapes, shape)[-1].shape[1]
     first, *_, last = model.backbone.grids[-1].centers(coarse)
-    # Beyond, maps end: what a cell sees is cut off.
-    margin, bright = (8, slice(0, None, 4)) if head == "deconvolution" else (0, slice(1))
+    # Beyond, maps end: what a cell sees, or what is sampled on the way to it, is cut off.
+    bright = slice(0, None, 4) if head == "deconvolution" else slice(1)
+    margin = 8 if head == "deconvolution" or model.heatmaps_are_probabilities else 0
     whole = np.flatnonzero((centers >= first + margin) & (centers <= last - margin))
 
     @jax.jit
@@ -110,7 +124,7 @@ def test_cells_lie_where_they_see(backbone, head, size, monkeypatch):
             lambda path, leaf, silent=silent: narrow_kernel(path, leaf, silent), shapes
         )
         for cell in (whole[0], whole[-1]):
-            images = mirrored_pair(size, centers[cell], np.random.default_rng(cell), bright)
+            images = mirrored_pairs(size, centers[cell], np.random.default_rng(cell), bright)
             seen = np.asarray(sight(images, variables, cell)).sum((0, 3))
             assert seen.min() >= 0
             for axis in (0, 1):

@@ -1,14 +1,24 @@
 """What each head says of itself, checked against its definition."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.special import expit
+from scipy.special import expit, logsumexp
 
-from jaxcxr.models import AttentionGated, Baseline, SpaceAttention, SqueezeExcitation
+from jaxcxr.models import (
+    PCAM,
+    AttentionGated,
+    Baseline,
+    LogSumExp,
+    MixedPooling,
+    Pylon,
+    SpaceAttention,
+    SqueezeExcitation,
+)
 from jaxcxr.models.heads.attention_gated import AttentionGate
-from jaxcxr.models.heads.baseline import log_sum_exp
 from jaxcxr.models.heads.head import mean_probability
+from jaxcxr.models.ops.pooling import log_sum_exp
 from tests.torch.cases import COMPILE_QUICKLY
 
 RANDOM = np.random.default_rng(0)
@@ -67,6 +77,66 @@ def test_log_sum_exp_goes_from_average_to_maximum_and_never_overflows():
     x = STAGES[-1]
     close(log_sum_exp(x, 1e-3, 4), x.mean((1, 2)), 1e-2)
     close(log_sum_exp(1e4 * x, 1e3, 4), 1e4 * x.max((1, 2)))
+
+
+def pooled(head, params, maps):
+    """Returns the logits (B, classes) of maps of logits by the poolings' definitions."""
+    if isinstance(head, Pylon):
+        return maps.max((1, 2))
+    probabilities = expit(maps)
+    weighted = (probabilities * maps).sum((1, 2)) / probabilities.sum((1, 2))
+    if isinstance(head, PCAM):
+        return weighted
+    r = head.r0 + np.exp(params["beta"])
+    lse = logsumexp(r * maps, axis=(1, 2), b=1 / maps[0, ..., 0].size) / r
+    if not isinstance(head, MixedPooling):
+        return lse
+    share = expit(params["gate"])
+    return share * lse + (1 - share) * weighted
+
+
+POOLED = [
+    PCAM(),
+    LogSumExp(),
+    LogSumExp(per_finding=False, r0=5.0),
+    MixedPooling(),
+    Pylon(stride=None),
+]
+
+
+@pytest.mark.parametrize("head", POOLED)
+def test_maps_of_logits_are_pooled_and_their_probabilities_are_the_heat_maps(head):
+    variables, (logits, heatmaps) = drawn(head)
+    params = variables["params"]
+    maps = STAGES[-1] @ params["conv"]["kernel"][0, 0] + params["conv"]["bias"]
+    close(heatmaps, expit(maps))
+    close(logits, pooled(head, params, maps))
+
+
+@pytest.mark.parametrize("head", POOLED)
+def test_pooling_of_extreme_logits_is_finite_and_so_are_its_gradients(head):
+    variables, _ = drawn(head)
+    conv = {"kernel": np.eye(14, dtype=np.float32)[None, None], "bias": np.zeros(14, np.float32)}
+    params = variables["params"] | {"conv": conv}
+    rows = [np.full((1, 1, 3, 14), value, np.float32) for value in (-1e4, -100, 0, 100, 1e4)]
+    maps = np.concatenate(rows, 1)
+
+    @jax.value_and_grad
+    def total(arguments):
+        return head.apply({"params": arguments[0]}, [arguments[1]]).logits.sum()
+
+    for part in (maps, maps[:, :1], maps[:, :2], maps[:, 3:]):
+        value, gradients = total((params, part))
+        low, high, rounding = part.min(), part.max(), 1e-6 * np.abs(part).max()
+        assert low - rounding <= value / 14 <= high + rounding
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+
+
+def test_pylon_on_a_map_of_one_position():
+    stages = [stage[:, : 2 >> n or 1, : 2 >> n or 1] for n, stage in enumerate(STAGES)]
+    _, (logits, heatmaps) = drawn(Pylon(width=2), stages)
+    assert np.isfinite(logits).all()
+    assert heatmaps.shape == (2, 2, 2, 14)
 
 
 @pytest.mark.parametrize("window", [None, 2, 3])
@@ -165,15 +235,18 @@ def test_mean_probability_is_finite_for_extreme_logits():
     np.testing.assert_allclose(mean[:2], [700 + np.log(2), -800 - np.log(2)], rtol=1e-6)
 
 
-@pytest.mark.parametrize("head", [SpaceAttention(), SpaceAttention(window=1), SqueezeExcitation()])
+@pytest.mark.parametrize(
+    "head", [SpaceAttention(), SpaceAttention(window=1), SqueezeExcitation(), MixedPooling()]
+)
 def test_logits_of_bfloat16_features_have_the_digits_of_float32(head):
     variables, _ = drawn(head)
-    features = [np.asarray(jax.numpy.bfloat16(stage)) for stage in STAGES]
+    features = [np.asarray(jnp.bfloat16(stage)) for stage in STAGES]
     rounded, exact = (
         applied(head, variables, [stage.astype(dtype) for stage in features])
         for dtype in ("bfloat16", "float32")
     )
-    assert rounded.heatmaps.dtype == jax.numpy.bfloat16
+    expected = np.float32 if head.heatmaps_are_probabilities else jnp.bfloat16
+    assert rounded.heatmaps.dtype == expected
     np.testing.assert_allclose(rounded.logits, exact.logits, atol=1e-6)
 
 

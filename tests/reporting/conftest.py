@@ -1,6 +1,8 @@
 """Folders of runs as training and evaluation leave them, without either."""
 
+import functools
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,50 +21,36 @@ MakeRun = Callable[..., Path]
 
 SIZE, GRID = 32, 8
 WIDTH, HEIGHT = 128, 64
-IMAGES = [f"{patient:08d}_{k:03d}.png" for patient in range(20) for k in range(3)]
+IMAGES = tuple(f"{patient:08d}_{k:03d}.png" for patient in range(20) for k in range(3))
+FACTS = {
+    "jaxcxr": "0.1.0",
+    "commit": "abc1234",
+    "python": "3.11.7",
+    "packages": {"jax": "0.10.2"},
+    "device": "cpu",
+    "devices": 1,
+    "started": "2026-01-02T03:04:05+00:00",
+    "data": {"dataset": "chest_xray14/32/1.0.0", "release": "ward", "synthetic": False}
+    | {"train": 2075, "validation": 20, "test": 60},
+}
+HISTORY = pd.DataFrame({"epoch": [1, 2, 3], "loss": [9.0, 7.0, 6.0], "val_loss": [9.5, 8, 8.5]})
 
 
-def write_config(workdir: Path, head: str = "Baseline") -> None:
-    config = {
+def config(head: str) -> dict[str, object]:
+    return {
         "model": {"backbone": {"name": "ResNet18", "blocks": [2, 2]}, "head": {"name": head}},
-        "initial_weights": "random",
         "loss": "weighted_cross_entropy",
         "optimizer": {"learning_rate": 0.001, "weight_decay": 0.0, "clip_norm": None},
-        "batch_size": 32,
-        "seed": 0,
     }
-    (workdir / "config.json").write_text(json.dumps(config))
 
 
-def write_facts(workdir: Path, synthetic: bool) -> None:
-    facts = {
-        "jaxcxr": "0.1.0",
-        "commit": "abc1234",
-        "python": "3.11.7",
-        "packages": {"jax": "0.10.2"},
-        "device": "cpu",
-        "devices": 1,
-        "started": "2026-01-02T03:04:05+00:00",
-        "data": {"dataset": "chest_xray14/32/1.0.0", "release": "ward", "synthetic": synthetic}
-        | {"train": 2075, "validation": 20, "test": 60},
-    }
-    (workdir / "run.json").write_text(json.dumps(facts))
-
-
-def write_history(workdir: Path) -> None:
-    history = pd.DataFrame({"epoch": [1, 2, 3], "loss": [9.0, 7.0, 6.0], "val_loss": [9.5, 8, 8.5]})
-    history.to_csv(workdir / "history.csv", index=False)
-
-
-def write_classification(folder: Path, seed: int, images: list[str]) -> None:
+def write_classification(folder: Path, seed: int, images: tuple[str, ...]) -> None:
     rng = np.random.default_rng(seed)
     truth = np.random.default_rng(7).integers(2, size=(len(images), len(FINDINGS)))
     probabilities = 1 / (1 + np.exp(-rng.normal(1.5 * truth, 1)))
-    labels = pd.DataFrame(truth, columns=list(FINDINGS))
-    for column, value in zip([*tables.PEOPLE][2:], (50, "F", "PA"), strict=True):
-        labels.insert(0, column, value)
-    labels.insert(0, tables.PATIENT, [int(name[:8]) for name in images])
-    labels.insert(0, tables.IMAGE, images)
+    people = {tables.IMAGE: images, tables.PATIENT: [int(name[:8]) for name in images]}
+    people |= {tables.AGE: 50, tables.SEX: "F", tables.VIEW: "PA"}
+    labels = pd.DataFrame({**people, **dict(zip(FINDINGS, truth.T, strict=True))})
     predictions = pd.DataFrame(probabilities, columns=list(FINDINGS))
     predictions.insert(0, tables.IMAGE, images)
     scores = finding_scores.score_table(labels, predictions, bootstraps=20, seed=0)
@@ -71,45 +59,41 @@ def write_classification(folder: Path, seed: int, images: list[str]) -> None:
     tables.write(predictions, folder / "predictions.csv")
 
 
-def write_localization(folder: Path, seed: int, images: list[str]) -> None:
+def write_localization(folder: Path, seed: int, images: tuple[str, ...]) -> None:
     rng = np.random.default_rng(seed)
     case_image = np.arange(len(images))
     corner = np.random.default_rng(8).integers(0, [WIDTH - 40, HEIGHT - 20], (len(images), 2))
-    annotated = pd.DataFrame(
-        {
-            "image_name": images,
-            "finding": [BOXED_FINDINGS[k % len(BOXED_FINDINGS)] for k in case_image],
-            **dict(zip("xywh", (*corner.T, 40, 20), strict=True)),
-        }
+    findings = [BOXED_FINDINGS[k % len(BOXED_FINDINGS)] for k in case_image]
+    annotated = pd.DataFrame({"image_name": images, "finding": findings}).assign(
+        **dict(zip("xywh", (*corner.T, 40, 20), strict=True)), width=WIDTH, height=HEIGHT
     )
     heatmaps = rng.random((len(images), GRID, GRID)).astype(np.float32)
     boxes = [heatmap_boxes(heat, WIDTH, HEIGHT).boxes[0] for heat in heatmaps]
     predicted = annotated.assign(**dict(zip("xywh", np.array(boxes).T, strict=True)), score=0.5)
-    png_size = np.tile(np.array([WIDTH, HEIGHT], np.int32), (len(images), 1))
-    known = annotated.assign(width=WIDTH, height=HEIGHT)
-    outcome = score_boxes(known, predicted)
-    patients = known["image_name"].str[:8].to_numpy()
-    tables.write(tables.box_table(annotated), folder / "annotated_boxes.csv")
-    tables.write(tables.box_table(predicted), folder / "boxes.csv")
-    ends = localization_intervals(outcome, patients, bootstraps=20)
-    tables.write(ends, folder / "localization_intervals.csv")
-    published = localization_table(score_boxes(known, predicted, "published"))
-    tables.write(published, folder / "localization_published.csv")
+    patients = annotated["image_name"].str[:8].to_numpy()
+    outcome = score_boxes(annotated, predicted)
+    published = localization_table(score_boxes(annotated, predicted, "published"))
     peaks = np.stack([peak_point(heat, WIDTH, HEIGHT) for heat in heatmaps])
-    pointing = pointing_game(known, peaks)
-    pointed = localization_table(pointing).merge(
-        localization_intervals(pointing, patients, bootstraps=20)
+    pointing = pointing_game(annotated, peaks)
+    ends, pointing_ends = (
+        localization_intervals(some, patients, bootstraps=20) for some in (outcome, pointing)
     )
-    tables.write(pointed, folder / "pointing_game.csv")
-    tables.write(localization_table(outcome), folder / "localization.csv")
+    for name, table in {
+        "annotated_boxes": tables.box_table(annotated),
+        "boxes": tables.box_table(predicted),
+        "localization": localization_table(outcome),
+        "localization_intervals": ends,
+        "localization_published": published,
+        "pointing_game": localization_table(pointing).merge(pointing_ends),
+    }.items():
+        tables.write(table, folder / f"{name}.csv")
     radiographs = np.random.default_rng(9).integers(256, size=(len(images), SIZE, SIZE))
     np.savez_compressed(
         folder / "cases.npz",
-        image_names=np.array(images),
         images=radiographs.astype(np.uint8),
-        png_size=png_size,
+        png_size=np.tile(np.array([WIDTH, HEIGHT], np.int32), (len(images), 1)),
         case_image=case_image,
-        case_finding=annotated["finding"].to_numpy(str),
+        case_finding=np.array(findings),
         heatmaps=heatmaps,
         grid=np.array(tiles(SIZE, GRID)),
         square=np.array("squash"),
@@ -120,23 +104,19 @@ def write_localization(folder: Path, seed: int, images: list[str]) -> None:
 def make_run(tmp_path_factory) -> MakeRun:
     """Returns a function that writes the folder of a run; `seed` stands for its network."""
 
-    def make(
-        name: str = "baseline",
-        *,
-        seed: int = 0,
-        synthetic: bool = False,
-        evaluated: bool = True,
-        images: list[str] = IMAGES,
-    ) -> Path:
-        workdir = tmp_path_factory.mktemp("runs") / name
-        (workdir / "evaluation").mkdir(parents=True)
-        write_config(workdir, head=("Baseline", "SpaceAttention", "AttentionGated")[seed % 3])
-        write_facts(workdir, synthetic)
-        write_history(workdir)
-        if evaluated:
-            write_classification(workdir / "evaluation", seed, images)
-            write_localization(workdir / "evaluation", seed, images)
+    @functools.cache
+    def original(seed: int, images: tuple[str, ...]) -> Path:
+        workdir = tmp_path_factory.mktemp("original")
+        head = ("Baseline", "SpaceAttention", "AttentionGated")[seed % 3]
+        (workdir / "config.json").write_text(json.dumps(config(head)))
+        (workdir / "run.json").write_text(json.dumps(FACTS))
+        HISTORY.to_csv(workdir / "history.csv", index=False)
+        write_classification(workdir / "evaluation", seed, images)
+        write_localization(workdir / "evaluation", seed, images)
         return workdir
+
+    def make(name: str = "baseline", *, seed: int = 0, images: tuple[str, ...] = IMAGES) -> Path:
+        return shutil.copytree(original(seed, images), tmp_path_factory.mktemp("runs") / name)
 
     return make
 

@@ -1,12 +1,16 @@
+import base64
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from jaxcxr.evaluation.calibration import reliability
 from jaxcxr.reporting import figures
-from jaxcxr.reporting.inline import figure_uri, photograph_uri
+from jaxcxr.reporting.figures import figure_uri, photograph_uri
 
 NO_BOXES = np.zeros((0, 4))
 BLACK = np.zeros((64, 64), np.uint8)
@@ -48,11 +52,7 @@ def test_cold_places_stay_clear():
     for heat in (None, np.ones((8, 8))):
         picture = figures.overlay(radiograph, heat, NO_BOXES, NO_BOXES, (256, 256))
         np.testing.assert_array_equal(picture, gray)
-
-
-def test_large_radiographs_keep_their_size():
-    radiograph = np.zeros((300, 500), np.uint8)
-    picture = figures.overlay(radiograph, None, NO_BOXES, NO_BOXES, (500, 300))
+    picture = figures.overlay(np.zeros((300, 500), np.uint8), None, NO_BOXES, NO_BOXES, (500, 300))
     assert picture.shape == (300, 500, 3)
 
 
@@ -73,9 +73,6 @@ def test_every_finding_has_its_roc_curve():
     for panel in drawn:
         np.testing.assert_array_equal(panel.lines[1].get_xydata(), np.transpose(curve))
         assert panel.texts[0].get_text() == "AUC 0.750"
-
-
-def test_a_figure_without_any_curve_is_drawn():
     assert figure_uri(figures.roc_figure({}, {}))
 
 
@@ -113,11 +110,6 @@ def test_equal_figures_give_equal_text():
 
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_photographs_keep_their_colors(value):
-    import base64
-    import io
-
-    from PIL import Image
-
     pixels = np.full((16, 16, 3), (value, 40, 220), np.uint8)
     kind, _, text = photograph_uri(pixels).partition(",")
     assert kind == "data:image/jpeg;base64"

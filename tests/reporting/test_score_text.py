@@ -1,61 +1,88 @@
 import numpy as np
 import pandas as pd
 
-from jaxcxr.reporting.score_text import auc_text, localization_text, paired_text
+from jaxcxr.reporting.runs import read_runs
+from jaxcxr.reporting.score_text import auc_text, localization_text, paired_text, scores_text
+
+NAN = np.nan
+
+
+def lines_of(text):
+    """Returns the lines of a text with single spaces."""
+    return [" ".join(line.split()) for line in text.splitlines()]
 
 
 def test_aucs_and_the_reasons_of_missing_ones():
-    scores = pd.DataFrame(
-        {
-            "finding": ["Mass", "Hernia", "Edema", "Mean"],
-            "auc": [0.81251, np.nan, np.nan, 0.81251],
-            "ci_low": [0.75, np.nan, np.nan, 0.75],
-            "ci_high": [0.9, np.nan, np.nan, 0.9],
-            "positives": [12, 0, 5, 12],
-            "negatives": [1234, 1246, 1241, 1234],
-        }
-    )
-    assert auc_text(scores, pd.DataFrame(columns=["Mass", "Hernia"])).splitlines() == [
-        "finding                AUC  95 % interval   positives negatives",
-        "Mass                 0.813  [0.750, 0.900]         12      1234",
-        "Hernia                   –  one class only          0      1246",
-        "Edema                    –  not in the file         5      1241",
-        "Mean                 0.813  [0.750, 0.900]",
+    rows = [
+        ("Mass", 0.81251, 0.75, 0.9, 12, 1234),
+        ("Hernia", NAN, NAN, NAN, 0, 1246),
+        ("Edema", NAN, NAN, NAN, 5, 1241),
+        ("Mean", 0.81251, 0.75, 0.9, 12, 1234),
     ]
+    columns = ["finding", "auc", "ci_low", "ci_high", "positives", "negatives"]
+    scores = pd.DataFrame(rows, columns=columns)
+    assert auc_text(scores, pd.DataFrame(columns=["Mass", "Hernia"])).splitlines() == [
+        "         AUC    95 % interval  positives  negatives",
+        "Mass   0.813   [0.750, 0.900]         12       1234",
+        "Hernia     –   one class only          0       1246",
+        "Edema      –  not in the file          5       1241",
+        "Mean   0.813   [0.750, 0.900]         12       1234",
+    ]
+    nothing = auc_text(scores.iloc[1:].assign(auc=NAN), pd.DataFrame())
+    assert "one class only" in nothing.splitlines()[-1]
 
 
 def test_differences_with_their_p_values():
-    table = pd.DataFrame(
-        [
-            ("Mass", 0.8, 0.7, 0.1, 0.05, 0.15, 0.00009, 0.0001),
-            ("Edema", 0.5, 0.6, -0.1, -0.2, 0.01, 0.25, 1.0),
-            ("Hernia", *[np.nan] * 7),
-            ("Mean", 0.65, 0.65, 0.0, -0.01, 0.01, np.nan, np.nan),
-        ],
-        columns="finding auc_a auc_b difference ci_low ci_high p_value p_holm".split(),  # noqa: SIM905
-    )
-    assert paired_text(table).splitlines() == [
-        "finding                  A      B   A - B  95 % interval            p  p (Holm)",
-        "Mass                 0.800  0.700  +0.100  [+0.050, +0.150]   <0.0001    0.0001",
-        "Edema                0.500  0.600  -0.100  [-0.200, +0.010]    0.2500    1.0000",
-        "Hernia                   –      –       –  not in both, or one class",
-        "Mean                 0.650  0.650  +0.000  [-0.010, +0.010]",
+    rows = [
+        ("Mass", 0.8, 0.7, 0.1, 0.05, 0.15, 0.00009, 0.0001),
+        ("Edema", 0.5, 0.6, -0.1, -0.2, 0.01, 0.25, 1.0),
+        ("Hernia", *[NAN] * 7),
+        ("Mean", 0.65, 0.65, 0.0, -0.01, 0.01, NAN, NAN),
+    ]
+    columns = ["auc_a", "auc_b", "difference", "ci_low", "ci_high", "p_value", "p_holm"]
+    assert lines_of(paired_text(pd.DataFrame(rows, columns=["finding", *columns]))) == [
+        "A B A - B 95 % interval p p (Holm)",
+        "Mass 0.800 0.700 +0.100 [+0.050, +0.150] <0.0001 0.0001",
+        "Edema 0.500 0.600 -0.100 [-0.200, +0.010] 0.2500 1.0000",
+        "Hernia – – – not in both, or one class – –",
+        "Mean 0.650 0.650 +0.000 [-0.010, +0.010] – –",
     ]
 
 
 def test_accuracies_at_the_papers_thresholds():
     levels = [("IoU", 0.3), ("IoBB", 0.25), ("IoU", 0.5)]
-    table = pd.DataFrame(
-        [
-            (finding, metric, threshold, accuracy + index / 10, boxes, 1.255 + index)
-            for finding, accuracy, boxes in (("Mass", 0.25, 7), ("Nodule", np.nan, 0))
-            for index, (metric, threshold) in enumerate(levels)
-        ],
-        columns=["finding", "metric", "threshold", "accuracy", "boxes", "afp"],
-    )
-    ends = table[["finding", "metric", "threshold"]].assign(ci_low=0.125, ci_high=0.5)
-    lines = localization_text(table, ends).splitlines()
-    assert " ".join(lines[0].split()) == "finding boxes IoU > 0.3 AFP IoBB > 0.25 AFP"
-    mass = "Mass 7 0.250 [0.125, 0.500] 1.25 0.350 [0.125, 0.500] 2.25"
-    assert lines[1].split() == mass.split()
-    assert lines[2].split() == ["Nodule", "0", "–", "–"]
+    rows = [
+        (finding, metric, threshold, accuracy + index / 10, boxes, 1.255 + index)
+        for finding, accuracy, boxes in (("Mass", 0.25, 7), ("Nodule", NAN, 0))
+        for index, (metric, threshold) in enumerate(levels)
+    ]
+    columns = ["finding", "metric", "threshold", "accuracy", "boxes", "afp"]
+    table = pd.DataFrame(rows, columns=columns)
+    ends = table[columns[:3]].assign(ci_low=[0.125, 0.25, 0, *[NAN] * 3], ci_high=0.5)
+    assert lines_of(localization_text(table, ends)) == [
+        "boxes IoU > 0.3 95 % interval AFP IoBB > 0.25 95 % interval AFP",
+        "Mass 7 0.250 [0.125, 0.500] 1.255 0.350 [0.250, 0.500] 2.255",
+        "Nodule 0 – – 1.255 – – 2.255",
+    ]
+
+
+def test_runs_with_and_without_scores(three_runs, make_run):
+    workdir = make_run("new")
+    for name in ("auc.csv", "localization.csv"):
+        (workdir / "evaluation" / name).unlink()
+    scored, new = scores_text(read_runs([three_runs[0], workdir])).split("\n\n")
+    assert new == "new\nnot scored yet"
+    evaluation = three_runs[0] / "evaluation"
+    aucs = pd.read_csv(evaluation / "auc.csv").set_index("finding")["auc"]
+    boxes = pd.read_csv(evaluation / "localization.csv")
+    boxes = boxes.set_index(["finding", "metric", "threshold"])["accuracy"]
+    name, header, *lines = lines_of(scored)
+    assert name == "baseline"
+    assert header == "AUC IoU > 0.1 IoU > 0.3 IoBB > 0.25"
+    cells = dict(line.split(maxsplit=1) for line in lines)
+    assert list(cells) == list(aucs.index)
+    levels = [("IoU", 0.1), ("IoU", 0.3), ("IoBB", 0.25)]
+    for finding in ("Nodule", "Mean"):
+        expected = [aucs[finding], *(boxes[(finding, *level)] for level in levels)]
+        assert cells[finding] == " ".join(f"{score:.3f}" for score in expected)
+    assert cells["Hernia"].endswith(" – – –")

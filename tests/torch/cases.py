@@ -27,7 +27,14 @@ HEADS = {
     "attention_gated_deep_sup": {"name": "AttentionGated", "aggregation": "deep_sup"},
     "attention_gated_ft": {"name": "AttentionGated", "aggregation": "ft"},
     "squeeze_excitation": {"name": "SqueezeExcitation"},
-}
+    "pcam": {"name": "PCAM"},
+    "log_sum_exp": {"name": "LogSumExp", "stride": 8, "width": 4},
+    "mixed_pooling": {
+        "name": "MixedPooling", "stride": 16, "width": 4, "decoder": "refined",
+        "per_finding": False,
+    },
+    "pylon": {"name": "Pylon", "width": 4},
+}  # fmt: skip
 CASES = {
     f"{backbone}_baseline": {"backbone": fields, "head": HEADS["baseline"]}
     for backbone, fields in BACKBONES.items()
@@ -60,7 +67,14 @@ PAIRS = (
     | {
         f"{backbone}_{head}": {"backbone": BACKBONES[backbone], "head": HEADS[head]}
         for backbone in ("resnet50", "densenet121")
-        for head in ("space_attention", "attention_gated", "squeeze_excitation")
+        for head in ("space_attention", "attention_gated", "squeeze_excitation", "pylon")
+    }
+    | {
+        f"dilated_{backbone}": {
+            "backbone": BACKBONES[backbone] | {"output_stride": 8},
+            "head": HEADS["pcam"],
+        }
+        for backbone in ("resnet34", "resnet50")
     }
 )
 """As CASES, and the other heads on backbones that are built differently."""

@@ -15,11 +15,11 @@ from torch import nn
 class BasicBlock(nn.Module):
     expansion = 1
 
-    def __init__(self, channels, width, stride):
+    def __init__(self, channels, width, stride, before=1, after=1):
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
+        self.conv1 = nn.Conv2d(channels, width, 3, stride, before, before, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, after, after, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.downsample = shortcut(channels, width, stride)
 
@@ -31,11 +31,11 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     expansion = 4
 
-    def __init__(self, channels, width, stride):
+    def __init__(self, channels, width, stride, before=1, after=1):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, before, before, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(4 * width)
@@ -56,19 +56,23 @@ def shortcut(channels, features, stride):
 
 
 class ResNet(nn.Module):
-    def __init__(self, block, blocks, width=64):
+    def __init__(self, block, blocks, width=64, output_stride=32):
         super().__init__()
         self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU()
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        self.channels = [width]
+        self.channels, dilation = [width], 1
         for stage, count in enumerate(blocks):
             features = width * 2**stage
-            layer = nn.Sequential()
+            layer, before, stride = nn.Sequential(), dilation, 2 if stage > 0 else 1
+            if 4 * 2**stage > output_stride:  # torchvision's replace_stride_with_dilation
+                dilation, stride = 2 * dilation, 1
             for index in range(count):
-                inputs = self.channels[-1] if index == 0 else block.expansion * features
-                layer.append(block(inputs, features, 2 if stage > 0 and index == 0 else 1))
+                if index == 0:
+                    layer.append(block(self.channels[-1], features, stride, before, dilation))
+                else:
+                    layer.append(block(block.expansion * features, features, 1, dilation, dilation))
             self.channels.append(block.expansion * features)
             self.add_module(f"layer{stage + 1}", layer)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
@@ -275,7 +279,7 @@ def enlarge(x, size):
 def sampled(x, offset, step, size):
     """Samples maps where a fine map's cells lie; cell i here is its position offset + step · i."""
     axes = [
-        2 * ((torch.arange(fine) - offset) / step) / (coarse - 1) - 1
+        2 * ((torch.arange(fine) - offset) / step) / max(coarse - 1, 1) - 1
         for fine, coarse in zip(size, x.shape[2:], strict=True)
     ]
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], -1).expand(len(x), -1, -1, -1)
@@ -320,6 +324,142 @@ class SqueezeExcitation(Head):
         return self.attention(stages)
 
 
+class ConvBnRelu(nn.Module):
+    def __init__(self, channels, features, kernel=1):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, features, kernel, padding=kernel // 2, bias=False)
+        self.bn = nn.BatchNorm2d(features)
+
+    def forward(self, x):
+        return F.relu(self.bn(self.conv(x)))
+
+
+class Sum(nn.Module):
+    """A feature pyramid; coarser maps' first cells lie at `offset` of the finer ones'."""
+
+    offset: float
+
+    def __init__(self, channels, width, finest, refined):
+        super().__init__()
+        self.finest, self.refined = finest, refined
+        for stage, wide in enumerate(channels, start=1):
+            if stage >= finest:
+                self.add_module(f"lateral{stage}", nn.Conv2d(wide, width, 1))
+                if refined and stage < len(channels):
+                    self.add_module(f"refine{stage}", ConvBnRelu(width, width, 3))
+
+    def forward(self, stages):
+        last = len(stages)
+        merged = getattr(self, f"lateral{last}")(stages[-1])
+        for stage in range(last - 1, self.finest - 1, -1):
+            lateral = getattr(self, f"lateral{stage}")(stages[stage - 1])
+            merged = lateral + sampled(merged, self.offset, 2, lateral.shape[2:])
+            if self.refined:
+                merged = getattr(self, f"refine{stage}")(merged)
+        return F.relu(merged)
+
+
+class Attention(nn.Module):
+    """PYLON's decoder; see `Sum`."""
+
+    offset: float
+
+    def __init__(self, channels, width, finest):
+        super().__init__()
+        self.finest = finest
+        self.middle = ConvBnRelu(channels[-1], width)
+        inputs = channels[-1]
+        for scale, kernel in enumerate((7, 5, 3), start=1):
+            self.add_module(f"down{scale}", ConvBnRelu(inputs, 1, kernel))
+            self.add_module(f"conv{scale}", ConvBnRelu(1, 1, kernel))
+            inputs = 1
+        for stage, wide in enumerate(channels[:-1], start=1):
+            if stage >= finest:
+                self.add_module(f"stage{stage}_0", ConvBnRelu(wide, wide))
+                self.add_module(f"stage{stage}_1", ConvBnRelu(wide, width))
+
+    def forward(self, stages):
+        x = stages[-1]
+        x1 = self.down1(F.max_pool2d(x, 2, ceil_mode=True))
+        x2 = self.down2(F.max_pool2d(x1, 2, ceil_mode=True))
+        x3 = self.down3(F.max_pool2d(x2, 2, ceil_mode=True))
+        weights = pooled_above(self.conv3(x3), x2)
+        weights = pooled_above(self.conv2(x2) + weights, x1)
+        merged = self.middle(x) * pooled_above(self.conv1(x1) + weights, x)
+        for stage in range(len(stages) - 1, self.finest - 1, -1):
+            x = stages[stage - 1]
+            y = getattr(self, f"stage{stage}_1")(getattr(self, f"stage{stage}_0")(x))
+            merged = y + sampled(merged, self.offset, 2, x.shape[2:])
+        return merged
+
+
+def pooled_above(x, finer):
+    return sampled(x, 0.5, 2, finer.shape[2:])
+
+
+class PooledMaps(Head):
+    """A 1×1 convolution to maps of logits, each pooled to one logit."""
+
+    def __init__(self, channels, stride=None, width=64, decoder="sum", **fields):
+        super().__init__()
+        stages = channels[1:]
+        if stride is not None:
+            finest = int(stride).bit_length() - 2  # stage 1 has stride 4
+            self.pyramid = (
+                Attention(stages, width, finest)
+                if decoder == "attention"
+                else Sum(stages, width, finest, decoder == "refined")
+            )
+        self.conv = nn.Conv2d(stages[-1] if stride is None else width, 14, 1)
+        self.add_parameters(**fields)
+
+    def add_parameters(self):
+        pass
+
+    def forward(self, stages):
+        features = self.pyramid(stages) if hasattr(self, "pyramid") else stages[-1]
+        maps = self.conv(features)
+        return self.pool(features, maps), torch.sigmoid(maps)
+
+
+class PCAM(PooledMaps):
+    def pool(self, features, maps):
+        """The finding's weights pool the features, which the same convolution reads."""
+        weights = torch.sigmoid(maps)
+        weights = weights / weights.sum((2, 3), keepdim=True)
+        pooled = torch.einsum("bchw,bfhw->bfc", features, weights)
+        return torch.einsum("bfc,fc->bf", pooled, self.conv.weight[:, :, 0, 0]) + self.conv.bias
+
+
+class LogSumExp(PooledMaps):
+    def add_parameters(self, r0=2.0, per_finding=True):
+        self.r0 = r0
+        self.beta = nn.Parameter(torch.linspace(-1, 1, 14) if per_finding else torch.tensor(0.3))
+
+    def pool(self, features, maps):
+        r = (self.r0 + torch.exp(self.beta)).expand(14)[:, None, None]
+        return torch.log(torch.exp(r * maps).mean((2, 3))) / r[:, 0, 0]
+
+
+class MixedPooling(LogSumExp):
+    def add_parameters(self, **fields):
+        super().add_parameters(**fields)
+        self.gate = nn.Parameter(torch.linspace(1, -1, 14))
+
+    def pool(self, features, maps):
+        share = torch.sigmoid(self.gate)
+        by_probability = PCAM.pool(self, features, maps)
+        return share * super().pool(features, maps) + (1 - share) * by_probability
+
+
+class Pylon(PooledMaps):
+    def __init__(self, channels, stride=4, width=128, decoder="attention"):
+        super().__init__(channels, stride, width, decoder)
+
+    def pool(self, features, maps):
+        return F.adaptive_max_pool2d(maps, 1).flatten(1)
+
+
 class Network(nn.Module):
     """A backbone and a head; logits (B, 14) and heat maps (B, 14, h, w)."""
 
@@ -338,7 +478,17 @@ BACKBONES = {
     "DenseNet121": lambda blocks=(6, 12, 24, 16), **rest: DenseNet(blocks, **rest),
 }
 HEADS = {
-    head.__name__: head for head in (Baseline, SpaceAttention, AttentionGated, SqueezeExcitation)
+    head.__name__: head
+    for head in (
+        Baseline,
+        SpaceAttention,
+        AttentionGated,
+        SqueezeExcitation,
+        PCAM,
+        LogSumExp,
+        MixedPooling,
+        Pylon,
+    )
 }
 
 
@@ -350,6 +500,8 @@ def build(config):
     # A dense network's transitions average pairs of cells; a ResNet's strides take the first.
     averages = isinstance(backbone, DenseNet)
     head.offsets = (0, 0.5, 1.5) if averages else (0, 0, 0)
+    if hasattr(head, "pyramid"):
+        head.pyramid.offset = head.offsets[1]
     head.shrink = (lambda x: F.avg_pool2d(x, 2)) if averages else (lambda x: x[:, :, ::2, ::2])
     return Network(backbone, head)
 

@@ -8,7 +8,7 @@ v1.5: a bottleneck strides in its 3×3 convolution. Parameters carry torchvision
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import jax
 from flax import linen as nn
@@ -22,13 +22,16 @@ from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
 from jaxcxr.models.ops.pooling import max_pool
 
 
-def _conv(x: jax.Array, features: int, kernel: int, stride: int, name: str) -> jax.Array:
+def _conv(
+    x: jax.Array, features: int, kernel: int, name: str, stride: int = 1, dilation: int = 1
+) -> jax.Array:
     """Convolves as PyTorch does: symmetric padding that keeps the size at stride 1, no bias."""
     return Conv(
         features,
         (kernel, kernel),
         stride,
-        padding=kernel // 2,
+        padding=dilation * (kernel // 2),
+        kernel_dilation=dilation,
         use_bias=False,
         dtype=x.dtype,
         kernel_init=he_fan_out,
@@ -40,43 +43,58 @@ def _shortcut(x: jax.Array, features: int, stride: int, mode: Mode) -> jax.Array
     """Returns the block's input, projected where the block changes its shape."""
     if stride == 1 and x.shape[-1] == features:
         return x
-    x = _conv(x, features, 1, stride, "downsample_conv")
+    x = _conv(x, features, 1, "downsample_conv", stride)
     return BatchNorm(name="downsample_bn")(x, mode)
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions beside a shortcut."""
+    """Two 3×3 convolutions beside a shortcut.
+
+    Attributes:
+        width: Channels of the result.
+        stride: Of the first convolution.
+        dilations: Of a kernel before and after the place of the stride.
+    """
 
     width: int
     stride: int
+    dilations: tuple[int, int] = (1, 1)
     expansion: ClassVar[int] = 1
 
     @nn.compact
     def __call__(self, x: jax.Array, mode: Mode) -> jax.Array:
         """Maps (B, H, W, C) to (B, H/stride, W/stride, width)."""
-        y = _conv(x, self.width, 3, self.stride, "conv1")
+        before, after = self.dilations
+        y = _conv(x, self.width, 3, "conv1", self.stride, before)
         y = nn.relu(BatchNorm(name="bn1")(y, mode))
-        y = _conv(y, self.width, 3, 1, "conv2")
+        y = _conv(y, self.width, 3, "conv2", dilation=after)
         y = BatchNorm(name="bn2")(y, mode)
         return nn.relu(y + _shortcut(x, self.width, self.stride, mode))
 
 
 class Bottleneck(nn.Module):
-    """1×1, 3×3 (strided) and 1×1 convolution beside a shortcut."""
+    """1×1, 3×3 (strided) and 1×1 convolution beside a shortcut.
+
+    Attributes:
+        width: A quarter of the channels of the result.
+        stride: Of the 3×3 convolution.
+        dilations: Of a kernel before and after the place of the stride; the 3×3 one is before.
+    """
 
     width: int
     stride: int
+    dilations: tuple[int, int] = (1, 1)
     expansion: ClassVar[int] = 4
 
     @nn.compact
     def __call__(self, x: jax.Array, mode: Mode) -> jax.Array:
         """Maps (B, H, W, C) to (B, H/stride, W/stride, 4·width)."""
         features = self.expansion * self.width
-        y = _conv(x, self.width, 1, 1, "conv1")
+        y = _conv(x, self.width, 1, "conv1")
         y = nn.relu(BatchNorm(name="bn1")(y, mode))
-        y = _conv(y, self.width, 3, self.stride, "conv2")
+        y = _conv(y, self.width, 3, "conv2", self.stride, self.dilations[0])
         y = nn.relu(BatchNorm(name="bn2")(y, mode))
-        y = _conv(y, features, 1, 1, "conv3")
+        y = _conv(y, features, 1, "conv3")
         y = BatchNorm(name="bn3")(y, mode)
         return nn.relu(y + _shortcut(x, features, self.stride, mode))
 
@@ -87,16 +105,22 @@ class ResNet(nn.Module):
     Attributes:
         blocks: Number of blocks in each stage.
         width: Channels of the stem and of the first stage; each further stage doubles them.
+        output_stride: Largest distance of a stage's cells in pixels. Where a stage would exceed it,
+            its stride is replaced by a dilation of its kernels and of those after it (Chen et al.
+            2017, "Rethinking atrous convolution for semantic image segmentation"): the same
+            weights compute the same features at more places.
     """
 
     blocks: tuple[int, ...]
     width: PositiveInt = 64
+    output_stride: Literal[4, 8, 16, 32] = 32
     block: ClassVar[type[BasicBlock] | type[Bottleneck]] = BasicBlock
 
     @property
     def grids(self) -> tuple[Grid, ...]:
         """Where the cells of each stage lie; symmetric padding centers output i on input 2i."""
-        return tuple(Grid(0.0, 4.0 * 2**stage) for stage in range(len(self.blocks)))
+        strides = (4 * 2**stage for stage in range(len(self.blocks)))
+        return tuple(Grid(0.0, float(min(stride, self.output_stride))) for stride in strides)
 
     @nn.compact
     def __call__(
@@ -110,18 +134,27 @@ class ResNet(nn.Module):
             link: What the head puts between two stages.
 
         Returns:
-            Per stage (B, H/4, W/4, C), (B, H/8, W/8, 2C), … with C = width × block expansion.
+            Per stage (B, H/4, W/4, C), (B, H/8, W/8, 2C), … with C = width × block expansion, of
+            the height and width that `output_stride` leaves.
         """
-        x = _conv(x, self.width, 7, 2, "conv1")
+        x = _conv(x, self.width, 7, "conv1", stride=2)
         x = nn.relu(BatchNorm(name="bn1")(x, mode))
         x = max_pool(x)
+        strides = [grid.stride for grid in self.grids]
+        dilations = [int(4 * 2**stage / stride) for stage, stride in enumerate(strides)]
         stages = []
-        for stage, blocks in enumerate(self.blocks):
-            before = x
+        for stage, (blocks, dilation) in enumerate(zip(self.blocks, dilations, strict=True)):
+            before, entering = x, dilations[max(stage - 1, 0)]
+            stride = 2 if stage > 0 and entering == dilation else 1
             for index in range(blocks):
-                stride = 2 if stage > 0 and index == 0 else 1
-                block = self.block(self.width * 2**stage, stride, name=f"stage{stage + 1}_{index}")
+                block = self.block(
+                    self.width * 2**stage,
+                    stride,
+                    (entering, dilation),
+                    name=f"stage{stage + 1}_{index}",
+                )
                 x = block(x, mode)
+                stride, entering = 1, dilation
             x = link(stage, before, x, mode)
             stages.append(x)
         return tuple(stages)

@@ -16,6 +16,7 @@ from jaxcxr.images.grid import tiles
 from jaxcxr.models.fields import PositiveInt
 from jaxcxr.models.geometry import Grid, resample
 from jaxcxr.models.heads.head import (
+    RESNET_GRIDS,
     Head,
     Prediction,
     class_activation_maps,
@@ -25,9 +26,6 @@ from jaxcxr.models.heads.head import (
 )
 from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
 from jaxcxr.models.ops.resizing import resize_bilinear, unit_range
-
-_RESNET_GRIDS = Grid(0.0, 1.0), Grid(0.0, 2.0), Grid(0.0, 4.0)
-"""How the cells of three stages lie to each other in a ResNet."""
 
 
 class AttentionGate(nn.Module):
@@ -99,7 +97,7 @@ class AttentionGated(Head):
         self,
         stages: Sequence[jax.Array],
         mode: Mode = INFERENCE,
-        grids: Sequence[Grid] = _RESNET_GRIDS,
+        grids: Sequence[Grid] = RESNET_GRIDS,
     ) -> Prediction:
         """Reads the second, third and fourth stage; see `Head.read`."""
         x2, x3, x4 = stages[-3:]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -14,7 +13,7 @@ from jaxcxr.models.geometry import Grid
 from jaxcxr.models.heads.head import Head, Prediction, class_activation_maps, conv1x1, dense
 from jaxcxr.models.ops.initializers import he_fan_in
 from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
-from jaxcxr.models.ops.pooling import global_max
+from jaxcxr.models.ops.pooling import global_max, log_sum_exp
 
 
 class Baseline(Head):
@@ -90,11 +89,3 @@ class Deconvolution(nn.Module):
             )(x)
             x = nn.relu(BatchNorm(name=f"bn{index}")(x, mode))
         return x
-
-
-def log_sum_exp(x: jax.Array, r: float, positions: int) -> jax.Array:
-    """Pools (B, h, w, C) to (B, C): ln(Σ exp(r·x) / positions) / r, finite for any finite x.
-
-    Wang et al. 2017, equation (3), with S = `positions`.
-    """
-    return (jax.nn.logsumexp(r * x, axis=(1, 2)) - math.log(positions)) / r

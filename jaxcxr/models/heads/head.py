@@ -16,14 +16,17 @@ from jaxcxr.models.ops.convolution import Conv
 from jaxcxr.models.ops.initializers import uniform_fan_in
 from jaxcxr.models.ops.normalization import INFERENCE, Mode
 
+RESNET_GRIDS = tuple(Grid(0.0, 4.0 * 2**stage) for stage in range(4))
+"""Where the cells of a ResNet's four stages lie."""
+
 
 class Prediction(NamedTuple):
     """A classifier's prediction for a batch; unused heat maps are not computed under `jax.jit`.
 
     Attributes:
         logits: (B, 14) float32, before the sigmoid.
-        heatmaps: (B, h, w, 14) in the dtype of the features; higher where the image supports the
-            finding.
+        heatmaps: (B, h, w, 14), higher where the image supports the finding; probabilities are
+            float32, other maps have the dtype of the features.
     """
 
     logits: jax.Array
@@ -41,6 +44,9 @@ class Head(nn.Module, abc.ABC):
 
     min_stages: ClassVar[int] = 1
     """Stages that the backbone has at least."""
+
+    heatmaps_are_probabilities: ClassVar[bool] = False
+    """Whether a heat map's values are the probabilities of the finding at each place."""
 
     @abc.abstractmethod
     def __call__(self, stages: Sequence[jax.Array], mode: Mode = INFERENCE) -> Prediction:

@@ -53,6 +53,8 @@ def convolve(
     plain = functools.partial(
         lax.conv_general_dilated, window_strides=strides, padding=padding, **options
     )
+    if set(options.get("rhs_dilation") or (1,)) != {1}:
+        return plain(x, kernel)
     stride, pad = strides[0], padding[0][0]
     return lax.platform_dependent(
         x, kernel, cpu=functools.partial(_on_cpu, stride, pad), default=plain

@@ -8,6 +8,7 @@ gradient is lost.
 
 from __future__ import annotations
 
+import math
 from functools import reduce
 from itertools import product
 
@@ -15,18 +16,24 @@ import jax
 import jax.numpy as jnp
 
 
-def max_pool(x: jax.Array) -> jax.Array:
-    """Pools 3×3 windows at stride 2 with padding 1: (B, H, W, C) → (B, ⌈H/2⌉, ⌈W/2⌉, C).
+def max_pool(x: jax.Array, size: int = 3) -> jax.Array:
+    """Pools windows at stride 2: (B, H, W, C) → (B, ⌈H/2⌉, ⌈W/2⌉, C).
 
-    The larger of nine strided slices, whose gradient is many times faster on CPUs than that of
+    The largest of strided slices, whose gradient is many times faster on CPUs than that of
     `jax.lax.reduce_window`.
+
+    Args:
+        x: The maps.
+        size: Height and width of a window. Window i is centered on position 2i where it is 3, and
+            covers the positions 2i and 2i + 1 where it is 2.
     """
-    height, width = (-(-size // 2) for size in x.shape[1:3])
+    height, width = (-(-side // 2) for side in x.shape[1:3])
     # -inf on every border that a window may reach, so that padding never wins.
-    padded = jnp.pad(x, ((0, 0), (1, 2), (1, 2), (0, 0)), constant_values=-jnp.inf)
+    around = (size // 3, 2)
+    padded = jnp.pad(x, ((0, 0), around, around, (0, 0)), constant_values=-jnp.inf)
     window = (
         padded[:, dy : dy + 2 * height : 2, dx : dx + 2 * width : 2]
-        for dy, dx in product(range(3), repeat=2)
+        for dy, dx in product(range(size), repeat=2)
     )
     return reduce(lambda first, next_: jnp.where(next_ > first, next_, first), window)
 
@@ -36,3 +43,16 @@ def global_max(x: jax.Array) -> jax.Array:
     values = x.reshape(x.shape[0], -1, x.shape[-1])
     positions = jnp.arange(values.shape[1])[:, None]
     return jnp.where(positions == values.argmax(1)[:, None], values, 0).sum(1)
+
+
+def log_sum_exp(x: jax.Array, r: jax.Array | float, positions: int) -> jax.Array:
+    """Pools (B, h, w, C) to (B, C): ln(Σ exp(r·x) / positions) / r, finite for any finite x.
+
+    Wang et al. 2017, equation (3), with S = `positions`.
+
+    Args:
+        x: The maps.
+        r: Above 0, one number or (C,); towards 0 it is the average, towards ∞ the maximum.
+        positions: Number that the sum is divided by.
+    """
+    return (jax.nn.logsumexp(r * x, axis=(1, 2)) - math.log(positions)) / r
