@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import norm
 from tqdm import tqdm
 
-from jaxcxr.evaluation.statistics import bootstrap_aucs, delong_variance, interval
+from jaxcxr.evaluation.statistics import bootstrap_aucs, delong_covariance, interval
 
 PATIENTS, RADIOGRAPHS_EACH = 300, 4
 HABIT = 0.5
@@ -41,7 +41,7 @@ def bootstrap_holds(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray
 
 def delong_holds(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray | None) -> bool:
     """Whether the normal interval with DeLong's variance holds the true AUC."""
-    auc, variance = delong_variance(labels, scores, patients)
+    (auc,), ((variance,),) = delong_covariance(labels, scores[:, None], patients)
     return bool(abs(auc - TRUE_AUC) <= norm.ppf(0.975) * np.sqrt(variance))
 
 

@@ -38,20 +38,17 @@ def train_epochs(
     import jax
 
     from jaxcxr.data.arrays import ArraySplit
-    from jaxcxr.training.feeding import make_feed
+    from jaxcxr.training.feeding import Streamed, make_resident
+    from jaxcxr.training.steps import make_train_step
 
     rows = networks.batch(image_size, batch_size * steps)
     split = ArraySplit(rows["image"], rows["labels"])
     training = networks.training(name, image_size, compute_dtype)
-    feed = make_feed(
-        training.step(),
-        split,
-        batch_size=batch_size,
-        seed=0,
-        mesh=training.mesh,
-        on_devices=placement == "device",
-        steps_per_dispatch=steps_per_dispatch,
-    )
+    step, mesh = training.step(), training.mesh
+    if placement == "device":
+        feed = make_resident(step, split, batch_size, 0, mesh, steps_per_dispatch)
+    else:
+        feed = Streamed(make_train_step(step, mesh), split, batch_size, 0, mesh)
     state, epoch = training.state, 0
 
     def work() -> None:

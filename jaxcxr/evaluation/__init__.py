@@ -10,40 +10,13 @@ intervals). Tables: `tables` (reading and writing CSV), `finding_scores` (all fi
 from __future__ import annotations
 
 import importlib
+import pkgutil
 from types import ModuleType
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from jaxcxr.evaluation import (
-        boxes,
-        calibration,
-        classification,
-        comparison,
-        finding_scores,
-        localization,
-        outcome,
-        published,
-        published_protocol,
-        statistics,
-        tables,
-    )
-
-__all__ = [
-    "boxes",
-    "calibration",
-    "classification",
-    "comparison",
-    "finding_scores",
-    "localization",
-    "outcome",
-    "published",
-    "published_protocol",
-    "statistics",
-    "tables",
-]
+_MODULES = {module.name for module in pkgutil.iter_modules(__path__)}
 
 
 def __getattr__(name: str) -> ModuleType:
-    if name in __all__:
+    if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

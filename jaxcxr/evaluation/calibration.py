@@ -1,4 +1,4 @@
-"""Calibration: whether a probability of 0.3 means three in ten, and two ways to scale it.
+"""Calibration: whether a probability of 0.3 means three in ten, and how to make it so.
 
 Every function takes one finding: `labels` (N,) of zeros and ones and `probabilities` (N,).
 """
@@ -8,20 +8,20 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from jaxcxr.evaluation.classification import has_both_classes
 
-_MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.05, 20.0
-"""Bounds of a temperature: separable scores would have it 0, reversed ones infinite."""
+_SLOPES = (1 / 20, 20)
+"""Bounds of a slope: separable scores would have it infinite, reversed ones negative."""
 
 
 class Platt(NamedTuple):
     """Platt scaling: sigmoid(slope · logit(p) + intercept).
 
     Attributes:
-        slope: 1 / temperature.
+        slope: 1 / the temperature of temperature scaling; above 1 spreads, below 1 flattens.
         intercept: Negative where probabilities are too high on average.
     """
 
@@ -77,44 +77,11 @@ def brier_score(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(np.mean((np.asarray(probabilities, np.float64) - labels) ** 2))
 
 
-def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Finds the temperature with the least cross-entropy (Guo et al. 2017), between 1/20 and 20.
-
-    Fit it on validation. NaN when only one class is there. It spreads or flattens probabilities
-    about one half and cannot move them: those of a loss that weighs findings up, like the paper's,
-    stay too high on average. `fit_platt` corrects that.
-    """
-    if not has_both_classes(labels):
-        return float("nan")
-    logits = _logits(probabilities)
-    signs = np.where(np.asarray(labels, bool), 1.0, -1.0)
-
-    def cross_entropy(inverse: float) -> float:
-        return float(np.logaddexp(0, -inverse * signs * logits).mean())
-
-    # In 1 / temperature the loss is convex, so the one minimum is the minimum.
-    best = minimize_scalar(
-        cross_entropy, bounds=(1 / _MAX_TEMPERATURE, 1 / _MIN_TEMPERATURE), method="bounded"
-    )
-    return float(1 / best.x)
-
-
-def with_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Returns sigmoid(logit(p) / temperature); a NaN temperature leaves probabilities as they are.
-
-    Args:
-        probabilities: (...), 0..1.
-        temperature: Above 1 flattens, below 1 spreads.
-    """
-    if np.isnan(temperature):
-        return np.asarray(probabilities, np.float64)
-    return expit(_logits(probabilities) / temperature)
-
-
 def fit_platt(labels: np.ndarray, probabilities: np.ndarray) -> Platt:
     """Finds the slope (from 1/20 to 20) and intercept with the least cross-entropy (Platt 1999).
 
-    Fit it on validation. NaN when only one class is there.
+    Fit it on validation. NaN when only one class is there. A temperature alone could not lower
+    probabilities that a loss which weighs findings up, like the paper's, makes too high.
     """
     if not has_both_classes(labels):
         return Platt(float("nan"), float("nan"))
@@ -127,7 +94,7 @@ def fit_platt(labels: np.ndarray, probabilities: np.ndarray) -> Platt:
         loss = np.mean(np.logaddexp(0, lifted) - truth * lifted)
         return float(loss), np.array([np.mean(error * logits), np.mean(error)])
 
-    bounds = [(1 / _MAX_TEMPERATURE, 1 / _MIN_TEMPERATURE), (None, None)]
+    bounds = [_SLOPES, (None, None)]
     best = minimize(cross_entropy, [1.0, 0.0], jac=True, method="L-BFGS-B", bounds=bounds)
     return Platt(float(best.x[0]), float(best.x[1]))
 

@@ -41,11 +41,11 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
 
     Equals `sklearn.metrics.roc_auc_score` to rounding. NaN when only one class is there.
     """
+    if not has_both_classes(labels):
+        return float("nan")
     positive = np.asarray(labels, bool)
     positives = int(positive.sum())
     negatives = len(positive) - positives
-    if positives == 0 or negatives == 0:
-        return float("nan")
     ranks = rankdata(scores)[positive].sum()
     return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
 

@@ -9,6 +9,7 @@ predictions do not have, or with one class only) it is NaN, and means leave it o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -141,10 +142,7 @@ def operating_points(labels: pd.DataFrame, predictions: pd.DataFrame) -> pd.Data
     Returns:
         finding, rule ("youden", "specificity 0.9") and threshold.
     """
-
-    def fixed(truth: np.ndarray, scores: np.ndarray) -> float:
-        return classification.threshold_at_specificity(truth, scores, SPECIFICITY)
-
+    fixed = partial(classification.threshold_at_specificity, specificity=SPECIFICITY)
     rules: dict[str, Score] = {
         "youden": classification.youden_threshold,
         f"specificity {SPECIFICITY}": fixed,
@@ -175,50 +173,38 @@ def rates_table(
 
 
 def fit_calibration(labels: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Fits temperature and Platt scaling to every finding; do it on validation.
+    """Fits Platt scaling to every finding; do it on validation.
 
     Returns:
-        finding, temperature, slope, intercept.
+        finding, slope, intercept.
     """
-    lines = {
-        name: calibration.fit_platt(labels[name].to_numpy(), predictions[name].to_numpy())
-        for name in FINDINGS
+    lines = [
+        calibration.fit_platt(labels[name].to_numpy(), predictions[name].to_numpy())
         if name in predictions
-    }
-    unknown = calibration.Platt(np.nan, np.nan)
-    return pd.DataFrame(
-        {
-            "finding": FINDINGS,
-            "temperature": per_finding(calibration.fit_temperature, labels, predictions),
-            "slope": [lines.get(name, unknown).slope for name in FINDINGS],
-            "intercept": [lines.get(name, unknown).intercept for name in FINDINGS],
-        }
-    )
+        else calibration.Platt(np.nan, np.nan)
+        for name in FINDINGS
+    ]
+    slopes, intercepts = zip(*lines, strict=True)
+    return pd.DataFrame({"finding": FINDINGS, "slope": slopes, "intercept": intercepts})
 
 
 def calibration_table(
     labels: pd.DataFrame, predictions: pd.DataFrame, fitted: pd.DataFrame
 ) -> pd.DataFrame:
-    """Compares probabilities as they are, with temperature scaling and with Platt scaling.
+    """Compares probabilities as they are and with Platt scaling.
 
     Returns:
-        The columns of `fitted` (of `fit_calibration`), brier and ece, and the same two with
-        _temperature and _platt. The last row, "Mean", has the means of the scores.
+        The columns of `fitted` (of `fit_calibration`), brier and ece, brier_platt and ece_platt.
+        The last row, "Mean", has the means of the scores.
     """
-    with_temperature, with_platt = {}, {}
-    for row in fitted.to_dict("records"):
-        if (name := row["finding"]) in predictions:
-            reported = predictions[name].to_numpy()
-            with_temperature[name] = calibration.with_temperature(reported, row["temperature"])
-            with_platt[name] = calibration.with_platt(reported, row["slope"], row["intercept"])
-    columns = {"finding": [*FINDINGS, "Mean"]}
-    columns |= {name: np.append(fitted[name], np.nan) for name in fitted if name != "finding"}
-    methods = {
-        "": predictions,
-        "_temperature": pd.DataFrame(with_temperature),
-        "_platt": pd.DataFrame(with_platt),
+    scaled = {
+        name: calibration.with_platt(predictions[name].to_numpy(), slope, intercept)
+        for name, slope, intercept in fitted.itertuples(index=False)
+        if name in predictions
     }
-    for suffix, table in methods.items():
+    columns = {"finding": [*FINDINGS, "Mean"]}
+    columns |= {name: np.append(fitted[name], np.nan) for name in ("slope", "intercept")}
+    for suffix, table in {"": predictions, "_platt": pd.DataFrame(scaled)}.items():
         brier = per_finding(calibration.brier_score, labels, table)
         ece = per_finding(calibration.expected_calibration_error, labels, table)
         columns |= {f"brier{suffix}": with_mean(brier), f"ece{suffix}": with_mean(ece)}

@@ -73,9 +73,9 @@ def localization_table(outcome: Outcome) -> pd.DataFrame:
         (their number) and afp. The last rows, finding "Mean", have the unweighted means over the
         findings with boxes and the number of all boxes. A finding without boxes has NaN.
     """
-    accuracy, boxes = _accuracies(outcome)
+    boxes = [np.sum(outcome.finding == finding) for finding in outcome.findings]
     return _by_level(outcome).assign(
-        accuracy=_with_mean(accuracy).ravel(),
+        accuracy=_accuracies(outcome, np.ones((1, len(outcome.finding)))).ravel(),
         boxes=np.repeat([*boxes, sum(boxes)], len(outcome.levels)),
         afp=_with_mean(outcome.afp).ravel(),
     )
@@ -105,15 +105,7 @@ def localization_intervals(
     """
     distinct, patient_of = np.unique(patients, return_inverse=True)
     draws = draw_patients(len(distinct), bootstraps, seed).astype(np.float64)
-    replicates = []
-    for finding in outcome.findings:
-        cases = outcome.finding == finding
-        weights = draws[:, patient_of[cases]]
-        total = weights.sum(axis=1, keepdims=True)
-        parts = np.full((bootstraps, len(outcome.levels)), np.nan)
-        np.divide(weights @ outcome.correct[cases], total, out=parts, where=total > 0)
-        replicates.append(parts)
-    low, high = interval(_with_mean(np.stack(replicates, axis=1)))
+    low, high = interval(_accuracies(outcome, draws[:, patient_of]))
     return _by_level(outcome).assign(ci_low=low.ravel(), ci_high=high.ravel())
 
 
@@ -129,12 +121,16 @@ def _by_level(outcome: Outcome) -> pd.DataFrame:
     )
 
 
-def _accuracies(outcome: Outcome) -> tuple[np.ndarray, list[int]]:
-    """Returns the (F, C) parts of correct cases, NaN without any, and the numbers of cases."""
-    cases = [outcome.correct[outcome.finding == finding] for finding in outcome.findings]
-    absent = np.full(len(outcome.levels), np.nan)
-    parts = [some.mean(axis=0) if len(some) else absent for some in cases]
-    return np.stack(parts), [len(some) for some in cases]
+def _accuracies(outcome: Outcome, weights: np.ndarray) -> np.ndarray:
+    """Returns the (B, F + 1, C) parts of correct cases, weighed by (B, M), and their means."""
+    parts = []
+    for finding in outcome.findings:
+        cases = outcome.finding == finding
+        total = weights[:, cases].sum(axis=1, keepdims=True)
+        absent = np.full((len(weights), len(outcome.levels)), np.nan)
+        correct = weights[:, cases] @ outcome.correct[cases]
+        parts.append(np.divide(correct, total, out=absent, where=total > 0))
+    return _with_mean(np.stack(parts, axis=1))
 
 
 def _with_mean(values: np.ndarray) -> np.ndarray:

@@ -42,9 +42,8 @@ def draw_patients(num_patients: int, bootstraps: int, seed: int) -> np.ndarray:
     """
     rng = np.random.default_rng(seed)
     draws = rng.integers(num_patients, size=(bootstraps, num_patients))
-    draws += np.arange(bootstraps)[:, None] * num_patients
-    counts = np.bincount(draws.ravel(), minlength=bootstraps * num_patients)
-    return counts.reshape(bootstraps, num_patients).astype(np.int32)
+    counts = [np.bincount(draw, minlength=num_patients) for draw in draws]
+    return np.array(counts, np.int32)
 
 
 def bootstrap_aucs(
@@ -184,14 +183,6 @@ def _cluster_sums(values: np.ndarray, cluster: np.ndarray, clusters: int) -> np.
 
 def _unbiased(count: int) -> float:
     return count / (count - 1)
-
-
-def delong_variance(
-    labels: np.ndarray, scores: np.ndarray, patients: np.ndarray | None = None
-) -> tuple[float, float]:
-    """Returns the AUC of one model (scores (N,)) and its variance; see `delong_covariance`."""
-    aucs, covariance = delong_covariance(labels, np.asarray(scores)[:, None], patients)
-    return float(aucs[0]), float(covariance[0, 0])
 
 
 def delong_test(

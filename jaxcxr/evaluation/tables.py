@@ -5,7 +5,8 @@ score and names the line; it drops no row.
 """
 
 # pandas annotates what indexing gives as wide unions:
-# pyright: reportArgumentType=false, reportReturnType=false
+# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false
+# pyright: reportAttributeAccessIssue=false
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import csv
 import io
 import math
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,12 +83,8 @@ _BOX_OPTIONAL: Columns = {
 _BOX_NAMES = {IMAGE: "image_name", "Finding Label": "finding"}
 
 _PREFIX = "prob_"
-_UNKNOWN_IMAGE = "image {!r} is not in the release's metadata"
 _MAX_SHOWN = 10
 """Problems of a file that are shown one by one; the others are counted."""
-
-_MAX_LINE_LENGTH = 10_000
-"""Characters; lines of fourteen numbers have some 300."""
 
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?inf"
 """What is read as a number; Python would read 1_0 as ten."""
@@ -117,11 +114,7 @@ def read_table(
     table = _read_fields(path, remedy)
     if missing := [name for name in columns if name not in table and name not in optional]:
         raise UserError(f"{path} has no column {', '.join(missing)}; {remedy}")
-    problems: list[Problem] = []
-    for name, numbers in columns.items():
-        if numbers is not None and name in table:
-            table[name] = _numbers(table[name], name, numbers, problems)
-    _raise_problems(path, problems, remedy)
+    _raise_problems(path, _parse(table, columns), remedy)
     return table.reset_index(drop=True)
 
 
@@ -174,18 +167,17 @@ def read_predictions(path: str | Path, known_images: Collection[str]) -> pd.Data
     table = _read_fields(path, "expected a CSV file of predictions")
     if table.empty:
         raise UserError(f"{path} has no rows below its header; there is nothing to score")
-    columns = _finding_columns(path, list(table))
-    problems: list[Problem] = []
+    columns = _finding_columns(path, [*table])
+    found = [finding for finding in FINDINGS if finding in columns]
+    table = table[[IMAGE, *(columns[finding] for finding in found)]].set_axis(
+        [IMAGE, *found], axis=1
+    )
     images = table[IMAGE]
-    problems += _each(images[~images.isin(list(known_images))], _UNKNOWN_IMAGE)
-    _check_repeats(images, images.tolist(), "image", problems)
-    numbers = {
-        finding: _numbers(table[columns[finding]], finding, PROBABILITY, problems)
-        for finding in FINDINGS
-        if finding in columns
-    }
+    problems = _unknown(images, known_images)
+    problems += _each(images[images.duplicated()], "image {} is also in an earlier line; keep one")
+    problems += _parse(table, dict.fromkeys(found, PROBABILITY))
     _raise_problems(path, problems)
-    return pd.DataFrame({IMAGE: images, **numbers}).reset_index(drop=True)
+    return table.reset_index(drop=True)
 
 
 def read_boxes(path: str | Path, known_images: Collection[str]) -> pd.DataFrame:
@@ -208,26 +200,24 @@ def read_boxes(path: str | Path, known_images: Collection[str]) -> pd.DataFrame:
             not a number, a box without area, a score outside 0..1, or a row twice.
     """
     table = _read_fields(path, "expected a CSV file of boxes")
-    _check_box_header(path, list(table))
-    problems: list[Problem] = []
-    images = table[IMAGE]
-    problems += _each(images[~images.isin(list(known_images))], _UNKNOWN_IMAGE)
-    findings = table["Finding Label"].map(_finding_or_empty)
-    unknown = table["Finding Label"][findings == ""]
-    problems += _each(unknown, "finding {!r} is not one of the 14 findings")
-    numbers = {
-        name: _numbers(table[name], name, kind, problems)
-        for name, kind in {**BOX, **_BOX_OPTIONAL}.items()
-        if kind is not None and name in table
-    }
-    boxes = pd.DataFrame({"image_name": images, "finding": findings, **numbers}, table.index)
-    if "score" not in boxes:
-        boxes.insert(6, "score", np.full(len(boxes), np.nan))
-    keys = pd.Series(list(boxes.iloc[:, :6].itertuples(index=False, name=None)), table.index)
-    shown = [",".join(row) for row in table[[*BOX]].itertuples(index=False)]
-    _check_repeats(keys, shown, "box", problems)
+    optional = [name for name in _BOX_OPTIONAL if name in table]
+    if {*table} != {*BOX, *optional} or ("width" in table) != ("height" in table):
+        raise UserError(
+            f"{path}, line 1: the header is {','.join(table)!r:.200}; expected "
+            f"{','.join((*BOX, *_BOX_OPTIONAL))!r} (score, and width with height, may be missing)"
+        )
+    table = table[[*BOX, *optional]].rename(columns=_BOX_NAMES)
+    findings = table["finding"].map(_finding_or_empty)
+    problems = _unknown(table["image_name"], known_images)
+    problems += _each(table["finding"][findings == ""], "finding {} is not one of the 14 findings")
+    problems += _parse(table, {**BOX, **_BOX_OPTIONAL})
+    table["finding"] = findings
+    repeated = table["image_name"][table[[*_BOX_NAMES.values(), *"xywh"]].duplicated()]
+    problems += _each(repeated, "the same box of image {} is in an earlier line; keep one")
     _raise_problems(path, problems)
-    return boxes.reset_index(drop=True)
+    if "score" not in table:
+        table.insert(6, "score", np.full(len(table), np.nan))
+    return table.reset_index(drop=True)
 
 
 def box_table(boxes: pd.DataFrame) -> pd.DataFrame:
@@ -284,7 +274,6 @@ def _read_fields(path: str | Path, remedy: str) -> pd.DataFrame:
     """Returns the fields of a CSV file, stripped; the index has the numbers of their lines."""
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
-        _refuse_damaged_text(path, text, remedy)
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         lines = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
     except OSError as error:
@@ -296,8 +285,13 @@ def _read_fields(path: str | Path, remedy: str) -> pd.DataFrame:
     if not lines:
         raise UserError(f"{path} has no lines; {remedy}")
     header, rows = [name.strip() for name in lines[0][1]], lines[1:]
+    if rows and not text.endswith(("\n", "\r")):
+        raise UserError(
+            f"{path}, line {lines[-1][0]}: the file ends within this line and may be cut off; "
+            f"expected a line end; {remedy}"
+        )
     if repeated := [name for name, count in Counter(header).items() if count > 1]:
-        raise UserError(f"{path} has two columns {repeated[0]!r}; {remedy}")
+        raise UserError(f"{path} has two columns {repeated[0]!r:.60}; {remedy}")
     problems = [
         (number, f"{len(row)} values where the header has {len(header)} columns")
         for number, row in rows
@@ -308,65 +302,49 @@ def _read_fields(path: str | Path, remedy: str) -> pd.DataFrame:
     return pd.DataFrame(fields, [number for number, _ in rows], header, dtype=str)
 
 
-def _refuse_damaged_text(path: str | Path, text: str, remedy: str) -> None:
-    """Refuses what no program writes: endless lines, and a last line that is cut off."""
-    lines = text.splitlines()
-    for number, line in enumerate(lines, 1):
-        if len(line) > _MAX_LINE_LENGTH:
-            raise UserError(
-                f"{path}, line {number}: {len(line):,} characters; expected at most "
-                f"{_MAX_LINE_LENGTH:,}; {remedy}"
-            )
-    if len(lines) > 1 and not text.endswith(("\n", "\r")):
-        raise UserError(
-            f"{path}, line {len(lines)}: the file ends within this line and may be cut off; "
-            f"expected a line end; {remedy}"
-        )
+def _parse(table: pd.DataFrame, columns: Columns) -> list[Problem]:
+    """Makes columns of text numbers, exact to the last digit; returns the invalid fields."""
+    problems = []
+    for name, numbers in columns.items():
+        if numbers is None or name not in table:
+            continue
+        fields = table[name]
+        values = fields.where(fields.str.fullmatch(_NUMBER), "nan").astype(np.float64)
+        valid = values.between(numbers.low, numbers.high)
+        if numbers.infinite:
+            valid |= values == math.inf
+        if numbers.empty:
+            valid |= fields == ""
+        problems += _each(fields[~valid], f"{name} is {{}}; expected {numbers.expected}")
+        table[name] = values
+    return problems
 
 
-def _numbers(fields: pd.Series, name: str, numbers: Numbers, problems: list[Problem]) -> pd.Series:
-    """Returns the numbers of a column, exact to the last digit, and notes invalid fields."""
-    values = fields.where(fields.str.fullmatch(_NUMBER), "nan").astype(np.float64)
-    valid = values.between(numbers.low, numbers.high)
-    if numbers.infinite:
-        valid |= values == math.inf
-    if numbers.empty:
-        valid |= fields == ""
-    problems += _each(fields[~valid], f"{name} is {{!r}}; expected {numbers.expected}")
-    return values
+def _unknown(images: pd.Series, known: Collection[str]) -> list[Problem]:
+    unknown = images[~images.isin(list(known))]
+    return _each(unknown, "image {} is not in the release's metadata")
 
 
 def _each(fields: pd.Series, text: str) -> list[Problem]:
     """Returns a problem per field of a column; the text's braces stand for the field."""
-    return [(line, text.format(field)) for line, field in fields.to_dict().items()]
-
-
-def _check_repeats(
-    keys: pd.Series, shown: Sequence[str], noun: str, problems: list[Problem]
-) -> None:
-    first: dict[Hashable, int] = {}
-    for (line, key), text in zip(keys.to_dict().items(), shown, strict=True):
-        if first.setdefault(key, line) != line:
-            problems.append((line, f"{noun} {text!r} is also in line {first[key]}; keep one"))
+    return [(line, text.format(f"{field!r:.100}")) for line, field in fields.to_dict().items()]
 
 
 def _finding_columns(path: str | Path, header: list[str]) -> dict[str, str]:
     """Returns the column of each finding in a file of predictions."""
     columns: dict[str, str] = {}
-    problems: list[Problem] = []
-    if IMAGE not in header:
-        problems.append((1, f"there is no column {IMAGE!r}; expected one"))
     for name in header:
         finding = _finding_or_empty(name.removeprefix(_PREFIX))
-        if not finding and name != IMAGE:
-            problems.append((1, f"column {name!r} is not one of the 14 findings; remove it"))
-        elif finding in columns:
-            problems.append((1, f"column {name!r} is the second one for {finding}; keep one"))
-        elif finding:
+        if finding in columns:
+            raise UserError(f"{path}, line 1: column {name!r} is the second one for {finding}")
+        if finding:
             columns[finding] = name
-    if not columns:
-        problems.append((1, "no column is a finding; expected " + ", ".join(FINDINGS)))
-    _raise_problems(path, problems)
+        elif name != IMAGE:
+            raise UserError(
+                f"{path}, line 1: column {name!r:.100} is not one of the 14 findings; remove it"
+            )
+    if IMAGE not in header or not columns:
+        raise UserError(f"{path}, line 1: expected columns {IMAGE!r} and {', '.join(FINDINGS)}")
     return columns
 
 
@@ -375,15 +353,6 @@ def _finding_or_empty(name: str) -> str:
         return canonical_finding(name)
     except KeyError:
         return ""
-
-
-def _check_box_header(path: str | Path, header: list[str]) -> None:
-    optional = {*header} & {*_BOX_OPTIONAL}
-    if {*header} - optional != {*BOX} or len(optional & {"width", "height"}) == 1:
-        raise UserError(
-            f"{path}, line 1: the header is {','.join(header)!r}; expected "
-            f"{','.join((*BOX, *_BOX_OPTIONAL))!r} (score, and width with height, may be missing)"
-        )
 
 
 def _raise_problems(path: str | Path, problems: list[Problem], remedy: str = "") -> None:

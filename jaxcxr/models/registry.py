@@ -23,7 +23,6 @@ from jaxcxr.models.heads import (
     Baseline,
     Head,
     LogSumExp,
-    MixedPooling,
     Pylon,
     SpaceAttention,
     SqueezeExcitation,
@@ -154,7 +153,6 @@ for _head in (
     SqueezeExcitation,
     PCAM,
     LogSumExp,
-    MixedPooling,
     Pylon,
 ):
     register_head(_head)

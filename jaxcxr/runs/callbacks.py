@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,10 @@ from tqdm import tqdm
 
 from jaxcxr.errors import UserError
 from jaxcxr.files import require_no_brackets
-from jaxcxr.runs import checkpoints
+from jaxcxr.runs.checkpoints import KEEP_LATEST, Checkpoints, saved_steps
 from jaxcxr.runs.lock import Lock, acquire
 from jaxcxr.runs.signals import SignalWatch
-from jaxcxr.runs.workdir import claim_workdir, different_settings
+from jaxcxr.runs.workdir import claim_workdir
 from jaxcxr.training.callbacks import Callback, Logs, Progress
 from jaxcxr.training.distributed import is_primary_process
 from jaxcxr.training.history import Mode, check_mode
@@ -28,12 +27,11 @@ _ALL = 2**31
 class _RunFolder(Callback):
     """Keeps checkpoints in the folder of a run, which no other run may use meanwhile."""
 
-    def __init__(self, workdir: str | Path, keep: int, keep_best: bool = True) -> None:
+    def __init__(self, workdir: str | Path, **settings: Any) -> None:
         require_no_brackets(workdir)
         self.workdir = Path(workdir).expanduser()
-        self.keep = keep
-        self.keep_best = keep_best
-        self._checkpoints: checkpoints.Checkpoints | None = None
+        self._settings = settings  # of `Checkpoints`
+        self._checkpoints: Checkpoints | None = None
         self._lock: Lock | None = None
 
     @contextlib.contextmanager
@@ -43,42 +41,30 @@ class _RunFolder(Callback):
         Raises:
             UserError: Another run has the folder, or it cannot be written to.
         """
-        self._acquire()
+        if self._lock is None and is_primary_process():
+            self._lock = acquire(self.workdir)
         try:
             yield
         finally:
             self._release()
-
-    def _acquire(self) -> None:
-        if self._lock is None and is_primary_process():
-            self._lock = acquire(self.workdir)
 
     def _release(self) -> None:
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.release()
 
-    def _open(self, settings: Mapping[str, Any]) -> checkpoints.Checkpoints:
-        opened = checkpoints.open_checkpoints(self.workdir, self.keep, self.keep_best)
-        self._acquire()
+    def _open(self, settings: Mapping[str, Any]) -> Checkpoints:
         if is_primary_process():
+            self._lock = self._lock or acquire(self.workdir)
             claim_workdir(self.workdir, settings)
-            checkpoints.remove_leftovers(opened)
-        self._checkpoints = opened
-        return opened
+        self._checkpoints = Checkpoints(self.workdir, **self._settings)
+        return self._checkpoints
 
-    def _save(self, progress: Progress, *, model_only: bool = False) -> None:
+    def _save(self, *, model_only: bool = False) -> None:
         assert self._checkpoints is not None, "the folder is opened before the first epoch"
         if self._lock is not None:
             self._lock.check()
-        checkpoints.save(
-            self._checkpoints,
-            progress.state,
-            progress.history,
-            progress.unfinished,
-            progress.settings,
-            model_only=model_only,
-        )
+        self._checkpoints.save(self.progress, model_only=model_only)
 
     def on_train_end(self) -> None:
         """Waits until everything is on disk.
@@ -86,12 +72,12 @@ class _RunFolder(Callback):
         Raises:
             UserError: The last checkpoint cannot be written.
         """
+        opened, self._checkpoints = self._checkpoints, None
         try:
-            if self._checkpoints is not None:
-                self._checkpoints.close()
+            if opened is not None:
+                opened.close()
         finally:
             self._release()
-            self._checkpoints = None
 
 
 class BackupAndRestore(_RunFolder):
@@ -111,16 +97,14 @@ class BackupAndRestore(_RunFolder):
         UserError: `every` is below 0, or `keep` below 1; there is a bracket in the path.
     """
 
-    def __init__(
-        self, workdir: str | Path, every: int = 0, keep: int = checkpoints.KEEP_LATEST
-    ) -> None:
+    def __init__(self, workdir: str | Path, every: int = 0, keep: int = KEEP_LATEST) -> None:
         if every < 0:
             raise UserError(f"checkpoint_every is {every}; it must be 0 (epochs alone) or more")
         if keep < 1:
             raise UserError(f"keep_checkpoints is {keep}; it must be 1 or more")
-        super().__init__(workdir, keep)
+        super().__init__(workdir, keep=keep)
         self.every = every
-        self._saved: checkpoints.Position | None = None
+        self._saved: tuple[int, int] | None = None
 
     def restore(self, progress: Progress) -> Progress:
         """Returns the latest complete checkpoint, or `progress` where there is none.
@@ -128,26 +112,11 @@ class BackupAndRestore(_RunFolder):
         Raises:
             UserError: The folder is in use, or of another run; all its checkpoints are damaged.
         """
-        opened = self._open(progress.settings)
-        restored = checkpoints.restore_latest(opened, progress.state)
-        self._saved = None
-        if restored is None:
-            return progress
-        if different := different_settings(restored.settings, progress.settings):
-            raise UserError(
-                f"{opened.folder} holds checkpoints of another run: {'; '.join(different)}. "
-                "Name a new folder, or use the settings of that run to resume it",
-                argument="workdir",
-            )
-        self._saved = checkpoints.Position(len(restored.history), restored.unfinished.steps)
-        if is_primary_process():
-            tqdm.write(f"{self.workdir}: {_words(restored, progress.epochs)}")
-        return dataclasses.replace(
-            progress,
-            state=restored.state,
-            history=restored.history,
-            unfinished=restored.unfinished,
-        )
+        restored = self._open(progress.settings).restore_latest(progress)
+        self._saved = restored and _position(restored)
+        if restored is not None and is_primary_process():
+            tqdm.write(f"{self.workdir}: {_words(restored)}")
+        return restored or progress
 
     def pauses_after(self, step: int) -> bool:
         """Pauses where a checkpoint is due."""
@@ -159,10 +128,9 @@ class BackupAndRestore(_RunFolder):
         Raises:
             UserError: This checkpoint or the one before cannot be written; the folder is gone.
         """
-        position = checkpoints.Position(len(self.progress.history), self.progress.unfinished.steps)
-        if position != self._saved:
-            self._save(self.progress)
-            self._saved = position
+        if self._saved != _position(self.progress):
+            self._save()
+            self._saved = _position(self.progress)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Saves the epoch.
@@ -196,7 +164,13 @@ class ModelCheckpoint(_RunFolder):
         mode: Mode = "auto",
     ) -> None:
         check_mode(mode)
-        super().__init__(path, keep=1 if save_best_only else _ALL, keep_best=not save_best_only)
+        super().__init__(
+            path,
+            keep=1 if save_best_only else _ALL,
+            keep_best=not save_best_only,
+            monitor=monitor,
+            mode=mode,
+        )
         self.save_best_only = save_best_only
         self.monitor = monitor
         self.mode: Mode = mode
@@ -208,7 +182,7 @@ class ModelCheckpoint(_RunFolder):
             UserError: It is in use, or holds an earlier run and this one was not resumed.
         """
         opened = self._open(self.progress.settings)
-        if opened.positions() and not len(self.progress.history):
+        if saved_steps(opened.folder) and not len(self.progress.history):
             raise UserError(
                 f"{self.workdir} holds an earlier run, and ModelCheckpoint does not resume; name "
                 "another folder, or use BackupAndRestore to resume"
@@ -222,7 +196,7 @@ class ModelCheckpoint(_RunFolder):
         """
         best = self.progress.history.best_epoch(self.monitor, self.mode)
         if not self.save_best_only or best == epoch:
-            self._save(self.progress, model_only=True)
+            self._save(model_only=True)
 
 
 class StopOnSignals(Callback):
@@ -257,9 +231,13 @@ class StopOnSignals(Callback):
         self._watch.stop()
 
 
-def _words(restored: checkpoints.Restored, epochs: int) -> str:
-    """Returns the state of a restored training, for the terminal."""
-    done, steps = len(restored.history), restored.unfinished.steps
+def _position(progress: Progress) -> tuple[int, int]:
+    """Returns the number of epochs done, and of steps of the next one."""
+    return len(progress.history), progress.unfinished.steps
+
+
+def _words(restored: Progress) -> str:
+    (done, steps), epochs = _position(restored), restored.epochs
     if steps:
         return f"{done} of {epochs} epochs and {steps} steps of the next are done; resuming"
     more = "resuming" if done < epochs else "raise epochs for more"

@@ -8,7 +8,7 @@ import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import ml_collections
 from ml_collections.config_dict import placeholder
@@ -24,11 +24,9 @@ from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.callbacks import (
     CSVLogger,
     EarlyStopping,
-    LearningRateLogger,
     TensorBoard,
 )
 from jaxcxr.training.distributed import is_primary_process
-from jaxcxr.training.feeding import DataSource
 from jaxcxr.training.fit import Run, check_settings, fit
 from jaxcxr.training.losses import (
     binary_cross_entropy,
@@ -40,6 +38,9 @@ from jaxcxr.training.objective import Loss
 from jaxcxr.training.optimizers import Adam
 from jaxcxr.training.state import count_parameters
 from jaxcxr.training.validation import named_metrics
+
+if TYPE_CHECKING:
+    from jaxcxr.data.pipeline import Data
 
 LOSSES: dict[str, Loss] = {
     loss.__name__: loss
@@ -63,25 +64,6 @@ _OF_FIT = (
     "steps_per_dispatch",
 )
 """Settings that are arguments of `fit` as they are."""
-
-
-class PreparedData(Protocol):
-    """The part of a prepared dataset that an experiment uses; see `jaxcxr.data.load`."""
-
-    @property
-    def train(self) -> DataSource:
-        """The split to learn from."""
-        ...
-
-    @property
-    def validation(self) -> DataSource:
-        """The split that decides about the best epoch."""
-        ...
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """What run.json says about the data: its source, sizes of the splits."""
-        ...
 
 
 def default_config() -> Config:
@@ -132,7 +114,6 @@ def default_config() -> Config:
             "checkpoint_every": 0,  # steps; 0: at the end of each epoch alone
             "keep_checkpoints": 2,  # of the latest, beside the best epoch's
             "nonfinite_patience": 10,  # steps in a row that may be skipped
-            "debug_nonfinite": False,  # True: stop at the first, name the layer
         }
     )
 
@@ -182,7 +163,7 @@ class Experiment:
             early_stopping=EarlyStopping(**config.early_stopping),
         )
 
-    def train(self, data: PreparedData, workdir: Path) -> Run:
+    def train(self, data: Data, workdir: Path) -> Run:
         """Trains in `workdir`, or resumes where an earlier call was stopped.
 
         SIGTERM or SIGINT ends the step under way and saves; `Run.interrupted` names it.
@@ -202,7 +183,7 @@ class Experiment:
                 self._describe(data, workdir)
             return self._fit(data, workdir, saved)
 
-    def _describe(self, data: PreparedData, workdir: Path) -> None:
+    def _describe(self, data: Data, workdir: Path) -> None:
         """Writes config.json and run.json, or checks those that are there."""
         settings = {**self.config.to_dict(), "model": classifier_config(self.model)}
         claim_workdir(workdir, settings)
@@ -212,7 +193,7 @@ class Experiment:
             parameters = count_parameters(self.model, self.config.data.image_size)
             write_run_facts(workdir, data=dict(data.facts), parameters=parameters)
 
-    def _fit(self, data: PreparedData, workdir: Path, saved: BackupAndRestore) -> Run:
+    def _fit(self, data: Data, workdir: Path, saved: BackupAndRestore) -> Run:
         return fit(
             self.model,
             data.train,
@@ -224,13 +205,11 @@ class Experiment:
             initial_weights=starting_weights(self.initial_weights),
             frozen=self.config.frozen,
             augmentation=self.augmentation,
-            debug_nonfinite=self.config.debug_nonfinite,
             callbacks=[
                 self.early_stopping,
                 StopOnSignals(),
                 saved,
                 CSVLogger(workdir / "history.csv"),
-                LearningRateLogger(),
                 TensorBoard(workdir / "tensorboard"),
             ],
         )

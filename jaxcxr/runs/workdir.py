@@ -16,7 +16,6 @@ import jax
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
 from jaxcxr.files import remove_file, write_text
-from jaxcxr.models import build_classifier, classifier_config
 from jaxcxr.models.weights.weight_folder import STUDY_IMAGE_SIZE, is_weight_folder
 
 Config = Any
@@ -28,7 +27,6 @@ _MAY_CHANGE = frozenset(
         "checkpoint_every",
         "keep_checkpoints",
         "nonfinite_patience",
-        "debug_nonfinite",
         "data_placement",
         "metrics",
         "steps_per_dispatch",
@@ -111,27 +109,15 @@ def different_settings(there: Mapping[str, Any], config: Mapping[str, Any]) -> l
 
     Args:
         there: Settings of an earlier run.
-        config: The settings asked for. A setting that only one of both has is not compared, except
-            the network's: a field that an earlier version did not have is at its default.
+        config: The settings asked for. One that only one of both has is not compared, nor is one
+            that may change.
     """
-    asked = dict(_flatten(json.loads(json.dumps(_with_network_defaults(config)))))
-    found = dict(_flatten(json.loads(json.dumps(_with_network_defaults(there)))))
-    different = [
+    asked, found = (dict(_flatten(json.loads(json.dumps(each)))) for each in (config, there))
+    return [
         f"{name} is {found[name]!r} there and {asked[name]!r} here"
         for name in asked
         if name in found and found[name] != asked[name] and name not in _MAY_CHANGE
     ]
-    networks = {name for name in asked.keys() ^ found.keys() if name.startswith("model.")}
-    return different + [f"{name} is set in only one of the two" for name in sorted(networks)]
-
-
-def _with_network_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns settings whose network has all its fields, if such a network can be built."""
-    try:
-        network = classifier_config(build_classifier(settings["model"]))
-    except (KeyError, TypeError, AttributeError, UserError):
-        return dict(settings)
-    return {**settings, "model": network}
 
 
 def trained_on_synthetic(workdir: str | Path) -> bool:

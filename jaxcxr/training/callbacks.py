@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from jaxcxr.errors import UserError
-from jaxcxr.files import atomic_write
+from jaxcxr.files import write_text
 from jaxcxr.training.distributed import is_primary_process
 from jaxcxr.training.history import History, Mode, UnfinishedEpoch, check_mode
 from jaxcxr.training.state import TrainState
@@ -168,24 +168,17 @@ class CSVLogger(Callback):
     path: str | Path
 
     def on_train_begin(self) -> None:
-        """Brings the file in line with the checkpoint, where it is not."""
-        text, path = self._text(), Path(self.path)
-        if len(self.progress.history) == 0:
-            return
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
+        """Brings the file in line with the checkpoint of a resumed training."""
+        if len(self.progress.history):
             self._write()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Writes the file."""
         self._write()
 
-    def _text(self) -> str:
-        return self.progress.history.to_frame().to_csv(index=False)
-
     def _write(self) -> None:
         if is_primary_process():
-            with atomic_write(self.path) as aside:
-                aside.write_text(self._text(), encoding="utf-8")
+            write_text(self.path, self.progress.history.to_frame().to_csv(index=False))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,25 +225,18 @@ class TensorBoard(Callback):
 
 
 @dataclasses.dataclass(frozen=True)
-class LearningRateLogger(Callback):
-    """Prints the learning rate after the first epoch and after each in which it changed."""
-
-    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Prints the epoch's rate, where it is known and has changed."""
-        rates = [record.get("learning_rate") for record in self.progress.history.epochs]
-        if is_primary_process() and rates[-1] is not None and rates[-2:-1] != rates[-1:]:
-            tqdm.write(f"learning rate of epoch {epoch}: {rates[-1]:.3g}")
-
-
-@dataclasses.dataclass(frozen=True)
 class ProgressLine(Callback):
-    """Prints one line per epoch: losses, metrics, speed, and whether it is the best so far."""
+    """Prints a line per epoch: losses, metrics, speed, a new learning rate, the best so far."""
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Prints the epoch's line."""
         parts = [f"epoch {epoch:>2}/{self.progress.epochs}", f"loss {logs['loss']:.4f}"]
         parts += [f"{name} {logs[name]:.4f}" for name in logs if name.startswith("val_")]
         parts += [f"{logs['images_per_second']:.0f} images/s", f"{logs['seconds']:.0f} s"]
+        if (rate := logs.get("learning_rate")) is not None and (
+            epoch == 1 or rate != self.progress.history["learning_rate"][-2]
+        ):
+            parts.append(f"learning rate {rate:.3g}")
         if logs["skipped_steps"]:
             parts.append(f"{int(logs['skipped_steps'])} steps skipped, their loss not finite")
         if self.progress.history.best_epoch() == epoch:

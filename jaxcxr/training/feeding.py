@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxcxr.errors import UserError
 from jaxcxr.training.devices import DEVICES, EVERYWHERE, Batch, shard_batch
 from jaxcxr.training.state import TrainState
-from jaxcxr.training.steps import TrainStep, make_resident_steps, make_train_step
+from jaxcxr.training.steps import TrainStep, make_resident_steps
 
 DataPlacement = Literal["streamed", "host", "device"]
 DATA_PLACEMENTS: tuple[DataPlacement, ...] = ("streamed", "host", "device")
@@ -70,29 +70,13 @@ class Dispatch:
 
     Attributes:
         advance: Starts the steps: state → (state after them, their losses); it does not wait.
-        batches: Names of the images of each step's batch, for messages.
+        batches: Each step's batch, or only the names of its images, for messages.
         pauses: Whether the training pauses after them.
-        on_devices: The batch on the devices, where the host has put it there.
     """
 
     advance: Callable[[TrainState], tuple[TrainState, jax.Array]]
     batches: tuple[Batch, ...]
     pauses: bool
-    on_devices: Batch | None = None
-
-
-class Feed(Protocol):
-    """Where the steps of an epoch come from: `Streamed` or `Resident`."""
-
-    def dispatches(
-        self, epoch: int, done: int, pauses_after: Callable[[int], bool]
-    ) -> Iterator[Dispatch]:
-        """Yields the steps of an epoch (from 1) that follow the first `done`.
-
-        `pauses_after` returns for each step (from 1) whether the training pauses after it; it is
-        called once per step.
-        """
-        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +103,11 @@ class Streamed:
     def dispatches(
         self, epoch: int, done: int, pauses_after: Callable[[int], bool]
     ) -> Iterator[Dispatch]:
-        """See `Feed`."""
+        """Yields the steps of an epoch (from 1) that follow the first `done`.
+
+        `pauses_after` returns for each step (from 1) whether the training pauses after it; it is
+        called once per step.
+        """
         batches = self.data.batches(
             self.batch_size,
             seed=self.seed,
@@ -134,7 +122,7 @@ class Streamed:
             def advance(state: TrainState, rows: Batch = rows) -> tuple[TrainState, jax.Array]:
                 return self.step(state, rows)
 
-            yield Dispatch(advance, (_names(batch),), pauses_after(step), rows)
+            yield Dispatch(advance, (batch,), pauses_after(step))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,7 +150,7 @@ class Resident:
     def dispatches(
         self, epoch: int, done: int, pauses_after: Callable[[int], bool]
     ) -> Iterator[Dispatch]:
-        """See `Feed`."""
+        """Yields the steps of an epoch; see `Streamed.dispatches`."""
         order = self.held.epoch_rows(self.seed, epoch)
         batches = order[: len(order) // self.batch_size * self.batch_size]
         batches = batches.reshape(-1, self.batch_size)
@@ -188,31 +176,22 @@ class Resident:
         return Dispatch(advance, tuple(named), pauses)
 
 
-def make_feed(
+def make_resident(
     step: TrainStep,
     data: DataSource,
-    *,
     batch_size: int,
     seed: int,
     mesh: Mesh,
-    on_devices: bool,
     steps_per_dispatch: int,
-) -> Feed:
-    """Returns the steps of a training.
+) -> Resident:
+    """Puts a training split on the devices and returns its steps.
 
-    Args:
-        step: Of one device.
-        data: The training split.
-        batch_size: Of the global batch.
-        seed: Of the order.
-        mesh: The devices.
-        on_devices: Whether the devices hold the radiographs.
-        steps_per_dispatch: Greatest number of steps per call of devices which do.
+    Raises:
+        UserError: A device has too little memory.
     """
-    if not on_devices:
-        return Streamed(make_train_step(step, mesh), data, batch_size, seed, mesh)
     max_steps = steps_per_call(mesh, steps_per_dispatch)
-    steps, held = make_resident_steps(step, mesh, max_steps), in_memory(data, "device")
+    steps = make_resident_steps(step, mesh, max_steps)
+    held = in_memory(data, "device")
     return Resident(steps, held, put_on_devices(held, mesh), batch_size, seed, mesh, max_steps)
 
 
@@ -263,7 +242,3 @@ def put_on_devices(data: InMemorySource, mesh: Mesh) -> dict[str, jax.Array]:
 def _global(array: np.ndarray, sharding: NamedSharding) -> Any:
     """Returns an array that every process has completely, laid out over all devices."""
     return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
-
-
-def _names(batch: Batch) -> dict[str, Any]:
-    return {name: batch[name] for name in batch if name == "image_name"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,23 +24,23 @@ from jaxcxr.training.feeding import (
     DATA_PLACEMENTS,
     DataPlacement,
     DataSource,
+    Streamed,
     in_memory,
-    make_feed,
+    make_resident,
 )
 from jaxcxr.training.history import History, UnfinishedEpoch
+from jaxcxr.training.identity import identity
 from jaxcxr.training.loop import Training, train
-from jaxcxr.training.losses import loss_identity, weighted_cross_entropy
-from jaxcxr.training.nonfinite import make_finiteness_check
+from jaxcxr.training.losses import same_partial, weighted_cross_entropy
 from jaxcxr.training.objective import COMPUTE_DTYPES, ComputeDtype, Loss, Objective
 from jaxcxr.training.optimizers import (
     Adam,
     Optimizer,
     build_transformation,
-    learning_rate,
     optimizer_identity,
 )
 from jaxcxr.training.state import Variables, create_state, initial_variables
-from jaxcxr.training.steps import TrainStep
+from jaxcxr.training.steps import TrainStep, make_train_step
 from jaxcxr.training.validation import Metric, Validation, named_metrics
 
 _MAX_COUNT = 2**31 - 1
@@ -106,7 +105,6 @@ def fit(
     steps_per_dispatch: int = 16,
     compute_dtype: ComputeDtype = "float32",
     nonfinite_patience: int = 10,
-    debug_nonfinite: bool = False,
     verbose: bool = True,
 ) -> Run:
     """Trains a classifier on image-level labels.
@@ -145,16 +143,12 @@ def fit(
             statistics, loss, gradients and updates stay float32, and so does validation.
         nonfinite_patience: A step whose loss or gradients are not finite changes nothing and is
             counted in the history; after so many in a row the training ends with an error.
-        debug_nonfinite: End at the first such step and name the layer. The host then waits for each
-            step.
         verbose: Whether to show a progress bar and a line per epoch.
 
     Raises:
         UserError: A split that is empty or smaller than a batch, a batch that does not divide over
             the devices, a workdir of another run, numbers that are not finite.
     """
-    optimizer = Adam() if optimizer is None else optimizer
-    frozen = (frozen,) if isinstance(frozen, str) else tuple(frozen)
     check_settings(
         batch_size=batch_size,
         epochs=epochs,
@@ -166,34 +160,29 @@ def fit(
         compute_dtype=compute_dtype,
     )
     batch_size, epochs, seed = int(batch_size), int(epochs), int(seed)  # NumPy's are not JSON
-    named = named_metrics(metrics)
     _check_data(train_data, validation_data, batch_size)
-    _check_monitors(callbacks, named if validation_data is not None else {})
     if data_placement != "streamed":
         train_data = in_memory(train_data, data_placement)
         validation_data = validation_data and in_memory(validation_data, data_placement)
-    mesh, steps_per_epoch = device_mesh(devices), train_data.num_images // batch_size
+    steps_per_epoch, mesh = train_data.num_images // batch_size, device_mesh(devices)
+    optimizer, loss = optimizer or Adam(), same_partial(loss)
+    frozen = (frozen,) if isinstance(frozen, str) else tuple(frozen)
     objective = Objective(model, loss, frozen, augmentation, seed, compute_dtype)
     transformation = build_transformation(optimizer, steps_per_epoch, epochs, frozen)
-    feed = make_feed(
-        TrainStep(objective, transformation, ema_decay),
-        train_data,
-        batch_size=batch_size,
-        seed=seed,
-        mesh=mesh,
-        on_devices=data_placement == "device" and not debug_nonfinite,  # which needs the batch
-        steps_per_dispatch=steps_per_dispatch,
-    )
+    step = TrainStep(objective, transformation, ema_decay)
+    if data_placement == "device":
+        feed = make_resident(step, train_data, batch_size, seed, mesh, steps_per_dispatch)
+    else:
+        feed = Streamed(make_train_step(step, mesh), train_data, batch_size, seed, mesh)
+    validation, named = None, named_metrics(metrics)
+    if validation_data is not None:
+        validation = Validation(validation_data, model, loss, named, batch_size, mesh)
+    _check_monitors(callbacks, named if validation else {})
     verbose = verbose and is_primary_process()
     training = Training(
         feed=feed,
-        validation=None
-        if validation_data is None
-        else Validation(validation_data, model, loss, named, batch_size, mesh),
-        check=make_finiteness_check(objective, mesh) if debug_nonfinite else None,
-        learning_rate=functools.partial(
-            learning_rate, optimizer, steps_per_epoch=steps_per_epoch, epochs=epochs
-        ),
+        validation=validation,
+        optimizer=optimizer,
         batch_size=batch_size,
         steps_per_epoch=steps_per_epoch,
         epochs=epochs,
@@ -203,33 +192,40 @@ def fit(
     )
     variables = starting_variables(model, train_data.image_size, initial_weights, seed)
     _check_parts(variables, frozen)
-    keeps_best = any(isinstance(c, EarlyStopping) and c.restore_best_weights for c in callbacks)
-    state = create_state(variables, transformation, averaged=ema_decay > 0, keeps_best=keeps_best)
-    settings = {
-        **_settings(objective, optimizer, train_data),
-        "batch_size": batch_size,
-        "ema_decay": ema_decay,
-        "epochs": epochs,
-        "restore_best_weights": keeps_best,
-        "initial_variables": _weights_identity(initial_weights, variables),
-    }
+    weights = _weights_identity(initial_weights, variables)
+    best = any(isinstance(c, EarlyStopping) and c.restore_best_weights for c in callbacks)
+    state = create_state(variables, transformation, averaged=ema_decay > 0, keeps_best=best)
     state = jax.device_put(state, NamedSharding(mesh, EVERYWHERE))
+    settings = _settings(step, training, train_data, weights, restore_best_weights=best)
     progress, interrupted = train(training, Progress(state, History(), epochs, settings))
     variables = progress.state.best or progress.state.evaluated
     return Run(model, variables, progress.history, interrupted, progress.unfinished)
 
 
-def _settings(objective: Objective, optimizer: Optimizer, data: DataSource) -> dict[str, Any]:
+def _settings(
+    step: TrainStep,
+    training: Training,
+    data: DataSource,
+    initial_variables: str,
+    restore_best_weights: bool,
+) -> dict[str, Any]:
     """Returns what config.json says about a training, as plain values."""
+    objective = step.objective
     return {
         "model": classifier_config(objective.model),
-        "data": {"image_size": data.image_size, "train_images": data.num_images},
+        "data": {"image_size": data.image_size},
+        "train_images": data.num_images,
         "augmentation": dataclasses.asdict(objective.augmentation or Augmentation()),
         "compute_dtype": objective.compute_dtype,
         "frozen": list(objective.frozen),
-        "loss_function": loss_identity(objective.loss),
-        "optimizer": optimizer_identity(optimizer),
+        "loss_function": identity(objective.loss),
+        "optimizer": optimizer_identity(training.optimizer),
         "seed": objective.seed,
+        "batch_size": training.batch_size,
+        "ema_decay": step.ema_decay,
+        "epochs": training.epochs,
+        "restore_best_weights": restore_best_weights,
+        "initial_variables": initial_variables,
     }
 
 

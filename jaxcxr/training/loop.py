@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import jax
 import jax.numpy as jnp
-import optax
 from tqdm import tqdm
 
-from jaxcxr.errors import UserError
 from jaxcxr.training.callbacks import Callback, Logs, Progress
-from jaxcxr.training.feeding import Dispatch, Feed
+from jaxcxr.training.feeding import Resident, Streamed
 from jaxcxr.training.history import History, UnfinishedEpoch
-from jaxcxr.training.nonfinite import StepLosses, describe_step, first_not_finite
+from jaxcxr.training.nonfinite import StepLosses
+from jaxcxr.training.optimizers import Optimizer, learning_rate
 from jaxcxr.training.state import TrainState
 from jaxcxr.training.validation import Validation
 
@@ -29,8 +27,7 @@ class Training:
     Attributes:
         feed: Where the steps come from.
         validation: Of each epoch; None for none.
-        check: Of `nonfinite.make_finiteness_check`; None for no search.
-        learning_rate: (optimizer's state, steps done) → learning rate of the next, if known.
+        optimizer: See `Optimizer`.
         batch_size: Of the global batch.
         steps_per_epoch: Number of steps of an epoch.
         epochs: Greatest number of epochs.
@@ -39,10 +36,9 @@ class Training:
         verbose: Whether to show a progress bar.
     """
 
-    feed: Feed
+    feed: Streamed | Resident
     validation: Validation | None
-    check: Callable[..., Mapping[tuple[int, str], jax.Array]] | None
-    learning_rate: Callable[[optax.OptState, int], float | None]
+    optimizer: Optimizer
     batch_size: int
     steps_per_epoch: int
     epochs: int
@@ -118,24 +114,10 @@ def _train_epoch(training: Training, progress: Progress) -> tuple[Progress, str 
             state, of_steps = dispatch.advance(state)
             losses.add(of_steps, dispatch.batches)
             bar.update(len(dispatch.batches))
-            if training.check is not None and math.isnan(float(of_steps)):
-                _name_culprit(training.check, state, dispatch, epoch, losses.steps)
             interrupted = training.interruption()
             if interrupted is None and dispatch.pauses:
                 training.notify(place(), lambda c: c.on_pause())
     return place(), interrupted
-
-
-def _name_culprit(
-    check: Callable[..., Mapping[tuple[int, str], jax.Array]],
-    state: TrainState,
-    dispatch: Dispatch,
-    epoch: int,
-    step: int,
-) -> None:
-    culprit = first_not_finite(check(state, dispatch.on_devices))
-    where = describe_step(epoch, step, dispatch.batches[0])
-    raise UserError(f"{where}: {culprit} is the first that is not finite")
 
 
 def _bar(training: Training, epoch: int, done: int) -> tqdm:
@@ -161,7 +143,13 @@ def _end_epoch(training: Training, progress: Progress) -> tuple[Progress, str | 
         if interrupted is not None:
             return progress, interrupted
         record |= scores
-    rate = training.learning_rate(progress.state.opt_state, (epoch - 1) * training.steps_per_epoch)
+    rate = learning_rate(
+        training.optimizer,
+        progress.state.opt_state,
+        (epoch - 1) * training.steps_per_epoch,
+        training.steps_per_epoch,
+        training.epochs,
+    )
     record |= {} if rate is None else {"learning_rate": rate}
     record |= {
         "skipped_steps": steps.skipped,

@@ -16,15 +16,11 @@ mask) → scalar.
 from __future__ import annotations
 
 import functools
-import inspect
-import types
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 
@@ -92,58 +88,21 @@ def focal_loss(
     return _mean_over_images(losses, _rows(logits, mask))
 
 
-def loss_identity(loss: Callable[..., Any]) -> str:
-    """Returns the name of a loss with its settings, by which a resumed training recognizes it.
-
-    The losses of this module go by their name; ``focal_loss(gamma=3.0)`` stands for a
-    `functools.partial`; any other function goes by its module and qualified name. Those of lambdas
-    and of functions made in functions are not unique: a checksum of their code, defaults and
-    closure is added.
-    """
-    settings: dict[str, Any] = {}
-    while isinstance(loss, functools.partial):
-        settings = {**loss.keywords, **settings}
-        settings |= {f"argument {place}": value for place, value in enumerate(loss.args)}
-        loss = loss.func
-    named = loss if hasattr(loss, "__qualname__") else type(loss)
-    name = named.__qualname__
-    if "<" in name and inspect.isfunction(function := inspect.unwrap(loss)):
-        name += f"#{zlib.crc32(_content(function).encode()):08x}"
-    if named.__module__ != __name__:
-        return _with_settings(f"{named.__module__}.{name}", settings)
-    defaults = inspect.signature(loss).parameters
-    changed = {key: v for key, v in settings.items() if defaults[key].default != v}
-    return _with_settings(name, changed)
+def same_partial(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the same object for equal partials of a loss, so that it is compiled once."""
+    if not isinstance(loss, functools.partial):
+        return loss
+    try:
+        return _partial(loss.func, loss.args, tuple(sorted(loss.keywords.items())))
+    except TypeError:  # an argument that cannot be hashed
+        return loss
 
 
-def _content(value: Any, depth: int = 4) -> str:
-    """Returns what a function or a plain value is made of, the same in every process.
-
-    Args:
-        value: Anything; objects other than functions, numbers, text and arrays go by their type.
-        depth: How deep to follow what it is made of.
-    """
-    if isinstance(value, bool | int | float | complex | str | bytes | types.NoneType):
-        return repr(value)
-    if isinstance(value, np.ndarray | jax.Array):
-        return f"{value.dtype}{np.asarray(value).tolist()}"
-    parts: Sequence[Any] = ()
-    if isinstance(value, types.CodeType):
-        parts = (value.co_code, value.co_names, value.co_consts)
-    elif inspect.isfunction(value):
-        enclosed = inspect.getclosurevars(value).nonlocals.values()
-        parts = (value.__code__, *enclosed, value.__defaults__, value.__kwdefaults__)
-    elif isinstance(value, list | tuple):
-        parts = value
-    elif isinstance(value, dict):
-        parts = (*value.keys(), *value.values())
-    inner = [_content(part, depth - 1) for part in parts] if depth else []
-    return f"{type(value).__qualname__}{inner}"
-
-
-def _with_settings(name: str, settings: dict[str, Any]) -> str:
-    words = ", ".join(f"{key}={value!r}" for key, value in sorted(settings.items()))
-    return f"{name}({words})" if words else name
+@functools.lru_cache(maxsize=16)
+def _partial(
+    function: Callable[..., Any], args: tuple[Any, ...], keywords: tuple[tuple[str, Any], ...]
+) -> Callable[..., Any]:
+    return functools.partial(function, *args, **dict(keywords))
 
 
 def _rows(logits: jax.Array, mask: jax.Array | None) -> jax.Array:

@@ -1,6 +1,6 @@
-"""Losses and gradients that are not finite: how many, and where they begin.
+"""Counting of steps whose loss or gradients are not finite.
 
-Such a step leaves the state unchanged; see `jaxcxr.training.steps.make_train_step`.
+Such a step leaves the state unchanged; see `jaxcxr.training.steps.TrainStep`.
 """
 
 from __future__ import annotations
@@ -11,23 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
-from jax.sharding import Mesh
 
 from jaxcxr.errors import UserError
-from jaxcxr.training.devices import (
-    BY_ROWS,
-    DEVICES,
-    EVERYWHERE,
-    Batch,
-    made_once,
-    map_over_devices,
-)
+from jaxcxr.training.devices import Batch
 from jaxcxr.training.history import UnfinishedEpoch
-from jaxcxr.training.objective import Objective, trained_gradients
-from jaxcxr.training.state import TrainState
 
 _RUN_AHEAD = 2
 """Dispatches that the host may be ahead of the devices: enough not to keep them waiting."""
@@ -59,11 +47,6 @@ class StepLosses:
         self._on_read = on_read
         self._unread: deque[tuple[jax.Array, Sequence[Batch]]] = deque()
 
-    @property
-    def steps(self) -> int:
-        """Number of steps so far."""
-        return len(self.losses) + sum(len(batches) for _, batches in self._unread)
-
     def add(self, losses: jax.Array, batches: Sequence[Batch]) -> None:
         """Adds the losses of a dispatch's steps, one per batch.
 
@@ -89,76 +72,16 @@ class StepLosses:
         self._on_read(len(self.losses), loss)
         self._in_a_row = self._in_a_row + 1 if math.isnan(loss) else 0
         if self._in_a_row >= self._patience:
-            where = describe_step(self._epoch, len(self.losses), batch)
+            step = f"step {len(self.losses)} of epoch {self._epoch}{_names(batch)}"
             raise UserError(
-                f"{where}: the loss or its gradients are not finite, in {self._in_a_row} steps "
+                f"{step}: the loss or its gradients are not finite, in {self._in_a_row} steps "
                 "in a row; all were skipped, so the last checkpoint is good. Start from it with a "
-                "lower learning rate or clip_norm in a new folder; debug_nonfinite=True names the "
-                "layer",
+                "lower learning rate or clip_norm in a new folder",
                 argument="learning_rate",
             )
 
 
-def describe_step(epoch: int, step: int, batch: Mapping[str, Any]) -> str:
-    """Returns the number of a step, with the names of its images where they are known."""
-    text = f"step {step} of epoch {epoch}"
+def _names(batch: Mapping[str, Any]) -> str:
     names = list(map(str, np.asarray(batch.get("image_name", ()))))
-    if not names:
-        return text
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return f"{text} ({', '.join(names[:_NAMES_SHOWN])}{more})"
-
-
-def first_not_finite(finite: Mapping[tuple[int, str], Any]) -> str:
-    """Returns the first value that is not finite, from the result of `make_finiteness_check`."""
-    for (_, name), is_finite in sorted(finite.items()):
-        if not is_finite:
-            return name
-    return "the square of a gradient"
-
-
-@made_once
-def make_finiteness_check(
-    objective: Objective, mesh: Mesh
-) -> Callable[[TrainState, Batch], dict[tuple[int, str], jax.Array]]:
-    """Returns a jitted function that finds where the numbers of a step stop being finite.
-
-    Args:
-        objective: The network and its loss.
-        mesh: The devices.
-
-    Returns:
-        (state, batch) → for each layer in the order of computation, then for the loss, the
-        statistics and each gradient, whether it is finite on every device:
-        {(place in this order, name): bool scalar}.
-    """
-
-    def device_check(state: TrainState, batch: Batch) -> dict[tuple[int, str], jax.Array]:
-        values: list[tuple[str, Any]] = []
-
-        def note(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
-            output = call(*args, **kwargs)
-            if context.method_name == "__call__":
-                path = "/".join(context.module.path) or "the classifier"
-                values.append((f"the output of {path} ({type(context.module).__name__})", output))
-            return output
-
-        with nn.intercept_methods(note):
-            objective.share_of_loss(state.params, state, objective.images(state, batch), batch)
-        total, gradients, batch_stats = objective.with_gradients(state, batch)
-        values += [("the loss", total), ("the batch norm statistics", batch_stats)]
-        values += [
-            (f"the gradient of {path}", gradient)
-            for path, gradient in trained_gradients(gradients, objective.frozen).items()
-        ]
-        finite = {(place, name): _finite(value) for place, (name, value) in enumerate(values)}
-        return jax.lax.pmin(finite, DEVICES)
-
-    return map_over_devices(device_check, mesh, (EVERYWHERE, BY_ROWS))
-
-
-def _finite(value: Any) -> jax.Array:
-    """Returns whether all numbers of a tree are finite, as 1 or 0."""
-    return (
-        jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(value)]).min().astype(int)
-    )
+    return f" ({', '.join(names[:_NAMES_SHOWN])}{more})" if names else ""

@@ -15,6 +15,7 @@ import optax
 from jaxcxr.errors import UserError
 from jaxcxr.models.ops.normalization import in_part
 from jaxcxr.training.devices import made_once
+from jaxcxr.training.identity import checksum
 
 _MAX_INT32 = 2**31 - 1
 
@@ -180,13 +181,11 @@ def learning_rate(
     return None if rate is None else float(rate)
 
 
-def optimizer_identity(optimizer: Optimizer) -> Any:
-    """Returns the settings by which a resumed training recognizes its optimizer.
-
-    Of an Optax transformation that is the name of its function alone: its numbers are not known.
-    """
+def optimizer_identity(optimizer: Optimizer) -> dict[str, Any]:
+    """Returns the settings by which a resumed training recognizes its optimizer."""
     if isinstance(optimizer, Adam):
         return dataclasses.asdict(optimizer)
     function = optimizer.init if isinstance(optimizer, optax.GradientTransformation) else optimizer
     name = getattr(function, "__qualname__", type(function).__qualname__)
-    return {"function": f"{function.__module__}.{name.partition('.<locals>')[0]}"}
+    name = f"{function.__module__}.{name.partition('.<locals>')[0]}"
+    return {"function": name, "checksum of its settings": checksum(optimizer)}

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from PIL import Image
 import jaxcxr as cxr
 from jaxcxr.findings import FINDINGS
 from jaxcxr.models import classifier_config
-from jaxcxr.runs.checkpoints import open_checkpoints, save
+from jaxcxr.runs.checkpoints import Checkpoints
 from jaxcxr.runs.workdir import claim_workdir
+from jaxcxr.training.callbacks import Progress
 from jaxcxr.training.history import History
 from jaxcxr.training.state import create_state, initial_variables
 
@@ -42,8 +44,9 @@ def workdir(tmp_path_factory):
     model = cxr.Classifier(cxr.ResNet18(blocks=(1, 1), width=4), cxr.Baseline())
     claim_workdir(workdir, {"model": classifier_config(model), "data": {"image_size": SIZE}})
     state = create_state(initial_variables(model, SIZE, seed=0), optax.identity())
-    with open_checkpoints(workdir) as manager:
-        save(manager, state, History(({"epoch": 1, "loss": 1.0, "val_loss": 1.0},)))
+    with closing(Checkpoints(workdir)) as opened:
+        history = History(({"epoch": 1, "loss": 1.0, "val_loss": 1.0},))
+        opened.save(Progress(state, history, 1, {}))
     evaluation = workdir / "evaluation"
     evaluation.mkdir()
     points = [f"All,All,{finding},youden,1.0" for finding in FINDINGS[2:-1]]
@@ -245,8 +248,8 @@ def test_a_network_of_other_findings_is_refused(tmp_path, folder):
     model = cxr.Classifier(cxr.ResNet18(blocks=(1, 1), width=4), cxr.Baseline(num_classes=5))
     claim_workdir(tmp_path, {"model": classifier_config(model), "data": {"image_size": SIZE}})
     state = create_state(initial_variables(model, SIZE, seed=0), optax.identity())
-    with open_checkpoints(tmp_path) as opened:
-        save(opened, state, History(({"epoch": 1, "loss": 1.0},)))
+    with closing(Checkpoints(tmp_path)) as opened:
+        opened.save(Progress(state, History(({"epoch": 1, "loss": 1.0},)), 1, {}))
     done = predict(f"--workdir={tmp_path}", f"--out={tmp_path / 'out'}", folder / "scans/wide.jpg")
     assert done.returncode == 1
     assert done.stderr.startswith("error: the run's network has 5 findings")

@@ -3,9 +3,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from jaxcxr.evaluation import finding_scores
+from jaxcxr.evaluation.calibration import with_platt
 from jaxcxr.evaluation.comparison import paired_table
 from jaxcxr.evaluation.statistics import bootstrap_aucs, delong_test
 from jaxcxr.findings import FINDINGS
@@ -111,14 +112,18 @@ def test_scaling_improves_calibration_where_it_was_fitted():
     fitted = finding_scores.fit_calibration(labels, predictions)
     table = finding_scores.calibration_table(labels, predictions, fitted).set_index("finding")
     fitted = fitted.set_index("finding")
-    assert list(fitted) == ["temperature", "slope", "intercept"]
+    assert list(fitted) == ["slope", "intercept"]
     assert fitted.loc[["Hernia", "Fibrosis"]].isna().all(axis=None)
     of_scored = table.loc[SCORED]
-    assert (of_scored["brier_temperature"] < of_scored["brier"]).all()
-    assert (of_scored["brier_platt"] < of_scored["brier_temperature"]).all()
+    assert (of_scored["brier_platt"] < of_scored["brier"]).all()
     assert of_scored["ece_platt"].mean() < of_scored["ece"].mean()
-    hernia = table.loc["Hernia"]
-    assert hernia["brier_temperature"] == hernia["brier_platt"] == pytest.approx(hernia["brier"])
+    for score in ("brier", "ece"):
+        assert table.loc["Hernia", f"{score}_platt"] == pytest.approx(table.loc["Hernia", score])
+        assert table.loc[["Fibrosis"], [score, f"{score}_platt"]].isna().all(axis=None)
+    truth, reported = labels["Mass"].to_numpy(), predictions["Mass"].to_numpy()
+    assert table.loc["Mass", "brier"] == pytest.approx(brier_score_loss(truth, reported))
+    scaled = with_platt(reported, *fitted.loc["Mass"])
+    assert table.loc["Mass", "brier_platt"] == pytest.approx(brier_score_loss(truth, scaled))
     assert table.loc["Mean", "ece_platt"] == pytest.approx(table.iloc[:-1]["ece_platt"].mean())
 
 

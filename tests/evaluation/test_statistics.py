@@ -84,7 +84,7 @@ def test_delong_by_hand():
     # Placements of the positives: 1, 0.625, 1; of the negatives: 2/3, 2.5/3, 1, 1.
     labels = np.array([1, 1, 1, 0, 0, 0, 0])
     scores = np.array([0.9, 0.4, 0.7, 0.5, 0.4, 0.1, 0.3])
-    auc, variance = statistics.delong_variance(labels, scores)
+    (auc,), ((variance,),) = statistics.delong_covariance(labels, scores[:, None])
     assert auc == pytest.approx(0.875, abs=1e-12)
     assert variance == pytest.approx(0.09375 / 2 / 3 + (11 / 144) / 3 / 4, abs=1e-12)
 
@@ -148,7 +148,9 @@ def test_delong_test_at_its_edges():
     assert statistics.delong_test(labels, scores, scores**2).p_value == 1
     assert statistics.delong_test(labels, scores, -scores) == (1, 0, np.inf, 0)
     assert np.isnan(statistics.delong_test(labels[1:], scores[1:], -scores[1:]).p_value)
-    assert np.isnan(statistics.delong_variance(np.ones(4), scores)).all()
+    aucs, covariance = statistics.delong_covariance(np.ones(4), scores[:, None])
+    assert np.isnan(aucs).all()
+    assert np.isnan(covariance).all()
 
 
 def test_delong_p_values_are_uniform_without_a_difference():

@@ -64,23 +64,34 @@ def test_optional_columns_may_be_missing(tmp_path):
     ("text", "problem"),
     [
         ("", "has no lines"),
+        (" \n\n", "has no lines"),
+        (b"\x89PNG\r\n\x1a\n\xff\xfe", "is not UTF-8 text"),
         ('auc\n0.5\n"0.6\n', "is not a valid CSV file"),
         ("auc\n0.5\n0.", "line 3: the file ends within this line"),
         ("auc,auc\n0.5,0.5\n", "has two columns 'auc'"),
+        ("auc,b\n0.5,1\n0.5\n", "line 3: 1 values where the header has 2 columns"),
         ("auc\n0.5\n0.5,1\n", "line 3: 2 values where the header has 1 columns"),
         ("auc\n0.5\nhigh\n", "line 3: auc is 'high'; expected a probability from 0 to 1"),
         ("auc\n0.5\n1.5\n", "line 3: auc is '1.5'"),
+        ("auc\n-1e-9\n", "line 2: auc is '-1e-9'"),
         ("auc\ninf\n", "line 2: auc is 'inf'"),
         ("auc\nnan\n", "line 2: auc is 'nan'"),
+        (f"auc\n{'x' * 9000}\n", "line 2: auc is 'xxx"),
         ("loss\n0.5\n", "has no column auc"),
         ('auc,b\n"",1\n', "line 2: auc is ''"),
     ],
 )
 def test_damaged_tables_are_refused_with_the_line(tmp_path, text, problem):
     path = tmp_path / "a.csv"
-    path.write_text(text)
-    with pytest.raises(UserError, match=rf"a\.csv.*{problem}.*; again$"):
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError, match=rf"a\.csv.*{problem}.*; again$") as caught:
         read_table(path, {"auc": PROBABILITY}, "again")
+    assert len(str(caught.value)) < 1000
+
+
+def test_missing_files_and_folders_are_refused(tmp_path):
+    assert "No such file" in refusal(tables.read_predictions, tmp_path / "no.csv")[0]
+    assert "Is a directory" in refusal(tables.read_boxes, tmp_path)[0]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +143,7 @@ def test_every_invalid_row_is_named_with_its_line(tmp_path):
         f"{path}, line 7: Hernia is ''; expected a probability from 0 to 1",
         f"{path}, line 8: Effusion is '-0.1'; expected a probability from 0 to 1",
         f"{path}, line 8: Nodule is 'high'; expected a probability from 0 to 1",
-        f"{path}, line 9: image '{KNOWN[0]}' is also in line 2; keep one",
+        f"{path}, line 9: image '{KNOWN[0]}' is also in an earlier line; keep one",
     ]
 
 
@@ -150,45 +161,19 @@ def test_ten_problems_are_shown_and_the_others_counted(tmp_path):
         ("Image Index,Mass,Fracture", "line 1: column 'Fracture' is not one of the 14 findings"),
         (",Image Index,Mass", "line 1: column '' is not one of the 14 findings"),
         ("Image Index,Mass,prob_Mass", "line 1: column 'prob_Mass' is the second one for Mass"),
-        ("Image,Mass,Edema", "line 1: there is no column 'Image Index'"),
-        ("Image Index", "line 1: no column is a finding"),
+        ("Mass,Edema", "line 1: expected columns 'Image Index' and"),
+        ("Image Index", "line 1: expected columns 'Image Index' and"),
         ("Image Index,Mass,Mass", "has two columns 'Mass'"),
     ],
 )
 def test_wrong_headers_are_refused(tmp_path, header, problem):
     row = ",".join(["0.5"] * len(header.split(",")))
-    shown = refusal(tables.read_predictions, write(tmp_path, header, row))
-    assert any(problem in line for line in shown)
-
-
-def test_rows_of_another_length_are_refused(tmp_path):
-    path = write(tmp_path, "Image Index,Mass,Edema", f"{KNOWN[0]},0.5,0.5,0.5", f"{KNOWN[1]},0.5")
-    first, second = refusal(tables.read_predictions, path)
-    assert first.startswith(f"{path}, line 2: 4 values where the header has 3 columns")
-    assert second.startswith(f"{path}, line 3: 2 values where the header has 3 columns")
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (b"\n\n", "has no lines"),
-        (HEADER.encode(), "has no rows below its header"),
-        (b"\x89PNG\r\n\x1a\n\xff\xfe", "is not UTF-8 text"),
-        (b"Image Index,Mass\n" + KNOWN[0].encode() + b",0.12", "line 2: the file ends within"),
-        (b"Image Index,Mass\n" + b"x" * 10_001 + b",0.5\n", "expected at most 10,000"),
-        (b"Image Index,Mass\n" + b'""' * 6_000 + b",0.5\n", "expected at most 10,000"),
-    ],
-)
-def test_files_that_are_not_tables_are_refused(tmp_path, content, problem):
-    path = tmp_path / "file.csv"
-    path.write_bytes(content)
-    (shown,) = refusal(tables.read_predictions, path)
+    (shown,) = refusal(tables.read_predictions, write(tmp_path, header, row))
     assert problem in shown
 
 
-def test_missing_files_and_folders_are_refused(tmp_path):
-    assert "No such file" in refusal(tables.read_predictions, tmp_path / "no.csv")[0]
-    assert "Is a directory" in refusal(tables.read_boxes, tmp_path)[0]
+def test_predictions_without_rows_are_refused(tmp_path):
+    assert "has no rows" in refusal(tables.read_predictions, write(tmp_path, HEADER))[0]
 
 
 @pytest.mark.parametrize("columns", [["score"], ["score", "width", "height"]])
@@ -233,7 +218,7 @@ def test_every_invalid_box_is_named_with_its_line(tmp_path):
         f"{path}, line 5: h is '-4'; expected a number of pixels above 0",
         f"{path}, line 6: score is '1.5'; expected a score from 0 to 1",
         f"{path}, line 7: w is '1e300'; expected a number of pixels above 0",
-        f"{path}, line 8: box '{KNOWN[0]},Infiltration,1.0,2.00,3e0,4' is also in line 2; keep one",
+        f"{path}, line 8: the same box of image '{KNOWN[0]}' is in an earlier line; keep one",
     ]
 
 
@@ -244,15 +229,13 @@ def test_wrong_box_headers_are_refused(tmp_path, header):
     assert "expected 'Image Index,Finding Label,x,y,w,h,score,width,height'" in shown
 
 
-@pytest.mark.parametrize("text", ["1_0", "0_1", "0x1", "٠", "1e", ".", "+", "nan", "infinity", ""])
-def test_unusual_spellings_of_numbers_are_refused(tmp_path, text):
-    path = write(tmp_path, "Image Index,Mass", f"{KNOWN[0]},{text}")
+def test_numbers_are_read_in_their_usual_spellings_only(tmp_path):
+    usual = ["1", "1.", ".5", " 0.5", "5e-1", "+0.5", "5E-324"]
+    path = write(tmp_path, "Image Index,Mass", *map(",".join, zip(KNOWN, usual, strict=False)))
+    assert tables.read_predictions(path, KNOWN)["Mass"].tolist() == [*map(float, usual)]
+    unusual = ["1_0", "0_1", "0x1", "٠", "1e", ".", "+", "infinity", ""]
+    path = write(tmp_path, "Image Index,Mass", *map(",".join, zip(KNOWN, unusual, strict=False)))
     assert refusal(tables.read_predictions, path) == [
-        f"{path}, line 2: Mass is {text!r}; expected a probability from 0 to 1"
+        f"{path}, line {line}: Mass is {text!r}; expected a probability from 0 to 1"
+        for line, text in enumerate(unusual, 2)
     ]
-
-
-@pytest.mark.parametrize("text", ["1", "1.", ".5", " 0.5", "5e-1", "+0.5", "5E-324"])
-def test_usual_spellings_of_numbers_are_read(tmp_path, text):
-    path = write(tmp_path, "Image Index,Mass", f"{KNOWN[0]},{text}")
-    assert tables.read_predictions(path, KNOWN)["Mass"].tolist() == [float(text)]

@@ -1,6 +1,7 @@
 """A network is rebuilt from config.json, which has no checksum."""
 
 import json
+from contextlib import closing
 
 import jax
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 import jaxcxr as cxr
 from jaxcxr.errors import UserError
 from jaxcxr.models import classifier_config
-from jaxcxr.runs import checkpoints
+from jaxcxr.runs.checkpoints import Checkpoints
 from jaxcxr.runs.workdir import claim_workdir
+from jaxcxr.training.callbacks import Progress
 from jaxcxr.training.history import History
 from jaxcxr.training.state import create_state, initial_variables
 
@@ -23,8 +25,8 @@ def workdir(tmp_path):
     claim_workdir(tmp_path, settings)
     variables = initial_variables(NETWORK, 16, seed=0)
     state = create_state(variables, cxr.adam(1e-3).transformation(1, 1))
-    with checkpoints.open_checkpoints(tmp_path) as opened:
-        checkpoints.save(opened, state, History(({"epoch": 1, "loss": 1.0},)), settings=settings)
+    with closing(Checkpoints(tmp_path)) as opened:
+        opened.save(Progress(state, History(({"epoch": 1, "loss": 1.0},)), 1, settings))
     return tmp_path
 
 
@@ -39,12 +41,13 @@ def test_predictor_uses_the_best_epoch_and_not_the_last(tmp_path):
     settings = {"model": classifier_config(NETWORK), "data": {"image_size": 16}}
     claim_workdir(tmp_path, settings)
     history = History()
-    with checkpoints.open_checkpoints(tmp_path) as opened:
+    with closing(Checkpoints(tmp_path)) as opened:
         for epoch, loss in enumerate([3.0, 1.0, 2.0], 1):
             history = history.with_epoch({"epoch": epoch, "loss": 5.0 - epoch, "val_loss": loss})
             variables = initial_variables(NETWORK, 16, seed=epoch)
             state = create_state(variables, cxr.adam(1e-3).transformation(1, 1))
-            checkpoints.save(opened, state, history, settings=settings)
+            state = state.replace(step=jax.numpy.array(epoch))
+            opened.save(Progress(state, history, 3, settings))
     predictor = cxr.Predictor.from_run(tmp_path)
     assert predictor.epoch == 2
     expected = cxr.Predictor(NETWORK, initial_variables(NETWORK, 16, seed=2), 16)

@@ -3,6 +3,7 @@ import json
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from jaxcxr.errors import UserError
@@ -13,7 +14,6 @@ from jaxcxr.models import (
     Classifier,
     DenseNet121,
     LogSumExp,
-    MixedPooling,
     Mode,
     Pylon,
     ResNet18,
@@ -95,8 +95,8 @@ HEADS_AND_MAP_SIZES = {
     "attention_gated": (AttentionGated(aggregation="ft"), 16),
     "squeeze_excitation": (SqueezeExcitation(), 4),
     "pcam": (PCAM(), 4),
-    "log_sum_exp": (LogSumExp(stride=16, per_finding=False), 8),
-    "mixed_pooling": (MixedPooling(stride=8, decoder="refined"), 16),
+    "log_sum_exp": (LogSumExp(stride=16, learned="shared"), 8),
+    "log_sum_exp_refined": (LogSumExp(stride=8, decoder="refined"), 16),
     "pylon": (Pylon(), 32),
 }
 
@@ -133,6 +133,18 @@ def test_stages_of_the_strides_that_are_asked_for():
     assert Classifier(backbone, PCAM()).heatmap_grid.stride == 8
     with pytest.raises(UserError, match=r"stride is 16.*strides 4, 8; use"):
         Classifier(backbone, PCAM(stride=16))
+
+
+@pytest.mark.parametrize("kind", [ResNet18, ResNet50])
+def test_a_dilated_backbone_computes_the_same_features_at_more_places(kind):
+    images = jax.random.normal(jax.random.key(0), (1, 72, 72, 3))
+    strided = kind(blocks=(1, 1, 2, 2), width=4)
+    variables = jax.jit(strided.init)(jax.random.key(1), images)
+    dilated = strided.clone(output_stride=8)
+    ours, theirs = (jax.jit(each.apply)(variables, images) for each in (dilated, strided))
+    for stage, step in enumerate((1, 1, 2, 4)):
+        assert theirs[stage].std() > 0.01
+        np.testing.assert_allclose(ours[stage][:, ::step, ::step], theirs[stage], atol=1e-4)
 
 
 def test_sizes_that_do_not_divide_by_32():

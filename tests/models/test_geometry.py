@@ -15,7 +15,6 @@ from jaxcxr.models import (
     Classifier,
     DenseNet121,
     LogSumExp,
-    MixedPooling,
     Pylon,
     ResNet18,
     ResNet50,
@@ -42,7 +41,7 @@ HEADS = {
     "ft": AttentionGated(aggregation="ft"),
     "PCAM": PCAM(),
     "LogSumExp": LogSumExp(stride=8, width=2),
-    "MixedPooling": MixedPooling(stride=16, width=2, decoder="refined"),
+    "LogSumExp refined": LogSumExp(stride=4, width=2, decoder="refined"),
     "Pylon": Pylon(width=2),
 }
 AGGREGATIONS = ("mean", "deep_sup", "ft")

@@ -11,7 +11,6 @@ from jaxcxr.models import (
     AttentionGated,
     Baseline,
     LogSumExp,
-    MixedPooling,
     Pylon,
     SpaceAttention,
     SqueezeExcitation,
@@ -87,19 +86,15 @@ def pooled(head, params, maps):
     weighted = (probabilities * maps).sum((1, 2)) / probabilities.sum((1, 2))
     if isinstance(head, PCAM):
         return weighted
-    r = head.r0 + np.exp(params["beta"])
-    lse = logsumexp(r * maps, axis=(1, 2), b=1 / maps[0, ..., 0].size) / r
-    if not isinstance(head, MixedPooling):
-        return lse
-    share = expit(params["gate"])
-    return share * lse + (1 - share) * weighted
+    r = head.r0 + np.exp(params.get("beta", 0))
+    return logsumexp(r * maps, axis=(1, 2), b=1 / maps[0, ..., 0].size) / r
 
 
 POOLED = [
     PCAM(),
     LogSumExp(),
-    LogSumExp(per_finding=False, r0=5.0),
-    MixedPooling(),
+    LogSumExp(learned="shared", r0=5.0),
+    LogSumExp(learned="per_finding"),
     Pylon(stride=None),
 ]
 
@@ -236,7 +231,7 @@ def test_mean_probability_is_finite_for_extreme_logits():
 
 
 @pytest.mark.parametrize(
-    "head", [SpaceAttention(), SpaceAttention(window=1), SqueezeExcitation(), MixedPooling()]
+    "head", [SpaceAttention(), SpaceAttention(window=1), SqueezeExcitation(), LogSumExp()]
 )
 def test_logits_of_bfloat16_features_have_the_digits_of_float32(head):
     variables, _ = drawn(head)

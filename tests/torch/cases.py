@@ -28,10 +28,9 @@ HEADS = {
     "attention_gated_ft": {"name": "AttentionGated", "aggregation": "ft"},
     "squeeze_excitation": {"name": "SqueezeExcitation"},
     "pcam": {"name": "PCAM"},
-    "log_sum_exp": {"name": "LogSumExp", "stride": 8, "width": 4},
-    "mixed_pooling": {
-        "name": "MixedPooling", "stride": 16, "width": 4, "decoder": "refined",
-        "per_finding": False,
+    "log_sum_exp": {"name": "LogSumExp", "stride": 8, "width": 4, "decoder": "refined"},
+    "log_sum_exp_learned": {
+        "name": "LogSumExp", "stride": 16, "width": 4, "learned": "per_finding",
     },
     "pylon": {"name": "Pylon", "width": 4},
 }  # fmt: skip

@@ -432,24 +432,15 @@ class PCAM(PooledMaps):
 
 
 class LogSumExp(PooledMaps):
-    def add_parameters(self, r0=2.0, per_finding=True):
-        self.r0 = r0
-        self.beta = nn.Parameter(torch.linspace(-1, 1, 14) if per_finding else torch.tensor(0.3))
+    def add_parameters(self, r0=2.0, learned="no"):
+        self.r0, self.beta = r0, torch.tensor(0.0)
+        if learned != "no":
+            values = torch.linspace(-1, 1, 14) if learned == "per_finding" else torch.tensor(0.3)
+            self.beta = nn.Parameter(values)
 
     def pool(self, features, maps):
         r = (self.r0 + torch.exp(self.beta)).expand(14)[:, None, None]
         return torch.log(torch.exp(r * maps).mean((2, 3))) / r[:, 0, 0]
-
-
-class MixedPooling(LogSumExp):
-    def add_parameters(self, **fields):
-        super().add_parameters(**fields)
-        self.gate = nn.Parameter(torch.linspace(1, -1, 14))
-
-    def pool(self, features, maps):
-        share = torch.sigmoid(self.gate)
-        by_probability = PCAM.pool(self, features, maps)
-        return share * super().pool(features, maps) + (1 - share) * by_probability
 
 
 class Pylon(PooledMaps):
@@ -486,7 +477,6 @@ HEADS = {
         SqueezeExcitation,
         PCAM,
         LogSumExp,
-        MixedPooling,
         Pylon,
     )
 }

@@ -12,8 +12,11 @@ from jaxcxr.errors import UserError  # noqa: E402
 from jaxcxr.models import build_classifier  # noqa: E402
 from jaxcxr.models.weights.pretrained import load_backbone, load_classifier, to_torch  # noqa: E402
 from jaxcxr.models.weights.torch_files import read_torch_file, write_torch_file  # noqa: E402
+from jaxcxr.models.weights.torch_names import to_jfhealthcare  # noqa: E402
 from tests.torch import networks  # noqa: E402
 from tests.torch.cases import BACKBONES, CASES, HEADS  # noqa: E402
+
+BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
 
 
 def randomized(config):
@@ -26,7 +29,10 @@ def assert_same(one, other):
     jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
-@pytest.mark.parametrize("head", HEADS)
+AUTHORS_HEADS = ("Baseline", "SpaceAttention", "AttentionGated", "SqueezeExcitation")
+
+
+@pytest.mark.parametrize("head", [n for n in HEADS if HEADS[n]["name"] in AUTHORS_HEADS])
 def test_the_authors_checkpoints_hold_the_same_arrays_under_their_names(head, tmp_path):
     network, model = randomized({"backbone": BACKBONES["resnet34"], "head": HEADS[head]})
     theirs = networks.authors_network(network).state_dict()
@@ -43,6 +49,30 @@ def test_the_authors_checkpoints_hold_the_same_arrays_under_their_names(head, tm
         load_classifier(tmp_path / "unified_net_epoch_5.pt", model),
         load_classifier(tmp_path / "ours.pth", model),
     )
+
+
+def test_jfhealthcares_pcam_network_is_read_and_written_back(tmp_path):
+    network, model = randomized({"backbone": BACKBONES["densenet121"], "head": HEADS["pcam"]})
+    theirs, maps = torch.nn.Module(), network.head.conv
+    theirs.backbone = network.backbone
+    for finding in range(14):
+        fc = torch.nn.Conv2d(maps.in_channels, 1, 1)
+        fc.weight.data, fc.bias.data = maps.weight[[finding]], maps.bias[[finding]]
+        setattr(theirs, f"fc_{finding}", fc)
+        setattr(theirs, f"bn_{finding}", torch.nn.BatchNorm2d(maps.in_channels))  # they never use
+    torch.save(torch.nn.DataParallel(theirs).state_dict(), tmp_path / "theirs.pth")
+    torch.save(networks.state_dict(network), tmp_path / "ours.pth")
+    variables = load_classifier(tmp_path / "theirs.pth", model)
+    assert_same(variables, load_classifier(tmp_path / "ours.pth", model))
+    back = to_jfhealthcare(to_torch(variables, "DenseNet121"))
+    state = theirs.state_dict()
+    assert {n for n in state if n not in back and not n.endswith("num_batches_tracked")} == {
+        *(f"bn_{at}.{leaf}" for at in range(14) for leaf in BATCH_NORM),
+        "backbone.classifier.weight",
+        "backbone.classifier.bias",
+    }
+    for name, array in back.items():
+        np.testing.assert_array_equal(array, state[name].numpy(), err_msg=name)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

@@ -1,9 +1,7 @@
 """`fit`, its callbacks and its checkpoints."""
 
-import csv
 import dataclasses
 import functools
-import gc
 import math
 import subprocess
 import sys
@@ -15,10 +13,13 @@ import pytest
 
 import jaxcxr as cxr
 from jaxcxr.inference.predictor import Predictor
+from jaxcxr.models.ops.normalization import in_part
 from jaxcxr.runs.workdir import claim_workdir, read_config, read_variant, trained_on_other_data
+from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.fit import starting_variables
 from jaxcxr.training.history import History
 from jaxcxr.training.losses import binary_cross_entropy
+from jaxcxr.training.state import initial_variables
 from tests.tiny import make_split
 
 
@@ -45,51 +46,11 @@ def train(model, epochs, *callbacks, images=48, **settings):
 
 
 def test_learns_and_repeats_itself_bit_for_bit(tiny_model):
-    run, again = train(tiny_model, 4), train(tiny_model, 4)
+    run, again = train(tiny_model, 4), train(tiny_model, 4, initial_weights="random")
     assert run.history["loss"][-1] < run.history["loss"][0]
     assert len(run.history["val_loss"]) == 4
     assert run.history["loss"] == again.history["loss"]
     assert_same(run.variables, again.variables)
-
-
-def test_resumed_run_equals_uninterrupted_one(tiny_model, tmp_path):
-    whole = train(tiny_model, 4)
-    train(tiny_model, 2, cxr.BackupAndRestore(tmp_path), cxr.CSVLogger(tmp_path / "history.csv"))
-    resumed = train(
-        tiny_model, 4, cxr.BackupAndRestore(tmp_path), cxr.CSVLogger(tmp_path / "history.csv")
-    )
-    assert_same(resumed.variables, whole.variables)
-    assert resumed.history["val_loss"] == whole.history["val_loss"]
-    with open(tmp_path / "history.csv", newline="") as file:
-        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3", "4"]
-    done = train(tiny_model, 4, cxr.BackupAndRestore(tmp_path))  # nothing left to do
-    assert_same(done.variables, whole.variables)
-
-
-def test_predictor_uses_the_best_epoch(tiny_model, tmp_path):
-    class Spoil(cxr.Callback):
-        """Keeps the variables of each epoch."""
-
-        def __init__(self):
-            self.variables = []
-
-        def on_epoch_end(self, epoch, logs):
-            self.variables.append(jax.tree.map(np.array, self.progress.state.variables))
-
-    seen = Spoil()
-    run = train(tiny_model, 5, cxr.BackupAndRestore(tmp_path), seen)
-    best = int(np.argmin(run.history["val_loss"]))
-    predictor = Predictor.from_run(tmp_path)
-    assert_same(predictor.variables, seen.variables[best])
-    kept = {int(folder.name) for folder in (tmp_path / "checkpoints").iterdir()}
-    assert kept == {best + 1, 4, 5}
-    probabilities, heatmaps = predictor(make_split(3).image)
-    assert probabilities.shape == (3, 14)
-    assert heatmaps.values.shape[0] == 3
-    assert heatmaps.values.shape[-1] == 14
-    assert ((probabilities > 0) & (probabilities < 1)).all()
-    with pytest.raises(cxr.UserError, match=r"\(B, 16, 16, 1\)"):
-        predictor(np.zeros((1, 32, 32, 1), np.uint8))
 
 
 def test_workdir_of_another_run_is_refused(tiny_model, tmp_path):
@@ -99,20 +60,18 @@ def test_workdir_of_another_run_is_refused(tiny_model, tmp_path):
         train(other, 1, cxr.BackupAndRestore(tmp_path))
 
 
-@pytest.mark.parametrize("frozen", [("backbone",), ("backbone/stage1", "backbone/conv1")])
+@pytest.mark.parametrize("frozen", ["backbone", ("backbone/stage1", "backbone/conv1")])
 @pytest.mark.parametrize("ema_decay", [0.0, 0.97])
 def test_frozen_parts_keep_every_bit(tiny_model, frozen, ema_decay):
     """In the moving average, too, and beside parts that move."""
-    from jaxcxr.models.ops.normalization import in_part
-    from jaxcxr.training.state import initial_variables
-
     start = initial_variables(tiny_model, 16, seed=0)
     run = train(tiny_model, 2, frozen=frozen, ema_decay=ema_decay)
     moved = {"frozen": 0, "trained": 0}
 
     def compare(path, before, after):
         names = [key.key for key in path[1:]]
-        part = "frozen" if in_part(names, frozen) else "trained"
+        parts = (frozen,) if isinstance(frozen, str) else frozen
+        part = "frozen" if in_part(names, parts) else "trained"
         moved[part] += not np.array_equal(before, after)
 
     jax.tree_util.tree_map_with_path(compare, start, run.variables)
@@ -138,11 +97,6 @@ def test_best_epoch_is_the_first_lowest_and_always_finite():
     assert history_of([math.nan, math.inf]).best_epoch() is None
     assert history_of([]).best_epoch() is None
     assert history_of([3, 1, 2]).best_epoch(mode="max") == 1
-
-
-def test_early_stopping_ends_a_run(tiny_model):
-    run = train(tiny_model, 9, cxr.EarlyStopping(patience=1, min_delta=1e9))
-    assert len(run.history) == 2  # the first loss is better than infinity, the second is not
 
 
 @pytest.mark.parametrize(
@@ -173,30 +127,19 @@ def test_learning_rate_drops_exactly_at_the_epoch():
         np.testing.assert_allclose([schedule(epoch * 7), schedule(epoch * 7 + 6)], rate, rtol=1e-5)
 
 
-def test_weight_decay_is_l2_as_in_pytorch():
-    """Two steps with the decay in the gradient, written out (Kingma and Ba 2014, algorithm 1)."""
+@pytest.mark.parametrize("decoupled", [False, True], ids=["Adam of PyTorch", "AdamW"])
+def test_weight_decay_is_the_papers(decoupled):
+    """Two steps written out (Kingma and Ba 2014, algorithm 1; Loshchilov and Hutter 2019)."""
     rate, decay, p, m, v = 0.01, 0.1, 2.0, 0.0, 0.0
-    transformation = cxr.adam(rate, weight_decay=decay).transformation(1, 1)
+    adam = cxr.adam(rate, weight_decay=decay, decoupled=decoupled).transformation(1, 1)
     ours = {"w": np.float32(p)}
-    state = transformation.init(ours)
+    state = adam.init(ours)
     for t, gradient in enumerate((0.5, -0.3), start=1):
-        g = gradient + decay * p
+        g = gradient + (0 if decoupled else decay * p)
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
-        p -= rate * (m / (1 - 0.9**t)) / (math.sqrt(v / (1 - 0.999**t)) + 1e-8)
-        updates, state = transformation.update({"w": np.float32(gradient)}, state, ours)
-        ours = {"w": ours["w"] + updates["w"]}
-    np.testing.assert_allclose(ours["w"], p, rtol=1e-5)
-
-
-def test_adamw_takes_the_decay_off_after_scaling():
-    rate, decay, p, m, v = 0.01, 0.1, 2.0, 0.0, 0.0
-    transformation = cxr.adam(rate, weight_decay=decay, decoupled=True).transformation(1, 1)
-    ours = {"w": np.float32(p)}
-    state = transformation.init(ours)
-    for t, g in enumerate((0.5, -0.3), start=1):
-        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
-        p -= rate * (m / (1 - 0.9**t) / (math.sqrt(v / (1 - 0.999**t)) + 1e-8) + decay * p)
-        updates, state = transformation.update({"w": np.float32(g)}, state, ours)
+        scaled = m / (1 - 0.9**t) / (math.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        p -= rate * (scaled + (decay * p if decoupled else 0))
+        updates, state = adam.update({"w": np.float32(gradient)}, state, ours)
         ours = {"w": ours["w"] + updates["w"]}
     np.testing.assert_allclose(ours["w"], p, rtol=1e-5)
 
@@ -210,47 +153,32 @@ def test_warmup_rises_in_a_line_and_cosine_falls_to_zero():
 
 
 def test_clipping_scales_large_gradients_down():
-    import optax
-
-    transformation = optax.chain(
-        cxr.adam(1.0, clip_norm=1.0).transformation(1, 1), optax.identity()
-    )
-    params = {"w": np.zeros(2, np.float32)}
-    state = transformation.init(params)
-    _, state = transformation.update({"w": np.array([30.0, 40.0], np.float32)}, state, params)
+    adam, params = cxr.adam(1.0, clip_norm=1.0).transformation(1, 1), {"w": np.zeros(2, np.float32)}
+    gradients = {"w": np.array([30.0, 40.0], np.float32)}
+    _, state = adam.update(gradients, adam.init(params), params)
     moments = [leaf for leaf in jax.tree.leaves(state) if leaf.shape == (2,)]
     np.testing.assert_allclose(moments[0], 0.1 * np.array([0.6, 0.8]), rtol=1e-5)
 
 
-def test_moving_average_is_its_closed_form_and_survives_a_restart(tiny_model, tmp_path):
+def test_moving_average_is_its_closed_form(tiny_model):
+    states = []
+
     class Watch(cxr.Callback):
-        def __init__(self):
-            self.states = []
-
         def on_epoch_end(self, epoch, logs):
-            self.states.append(jax.tree.map(np.array, self.progress.state))
+            states.append(jax.tree.map(np.array, self.progress.state))
 
-    watch = Watch()
-    one_step = {"images": 16, "ema_decay": 0.8}
-    run = train(tiny_model, 3, watch, **one_step)
-    from jaxcxr.training.state import initial_variables
-
+    run = train(tiny_model, 3, Watch(), images=16, ema_decay=0.8)  # epochs of one step
     average = initial_variables(tiny_model, 16, seed=0)
-    for state in watch.states:
+    for state in states:
         average = jax.tree.map(lambda a, v: 0.8 * a + 0.2 * v, average, state.variables)
     jax.tree.map(
         lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6),
         run.variables,
         average,
     )
-    train(tiny_model, 2, cxr.BackupAndRestore(tmp_path), **one_step)
-    resumed = train(tiny_model, 3, cxr.BackupAndRestore(tmp_path), **one_step)
-    assert_same(resumed.variables, run.variables)
 
 
 def test_augmentation_changes_what_is_learned_and_repeats_itself(tiny_model):
-    from jaxcxr.training.augmentation import Augmentation
-
     augmentation = Augmentation(horizontal_flip=True, rotation=10.0, intensity_shift=0.1)
     plain, changed = train(tiny_model, 1), train(tiny_model, 1, augmentation=augmentation)
     again = train(tiny_model, 1, augmentation=augmentation)
@@ -261,7 +189,6 @@ def test_augmentation_changes_what_is_learned_and_repeats_itself(tiny_model):
 def test_starts_from_a_file_of_weights(tiny_model, tmp_path):
     from jaxcxr.models.weights.pretrained import to_torch
     from jaxcxr.models.weights.torch_files import write_torch_file
-    from jaxcxr.training.state import initial_variables
 
     trained = initial_variables(tiny_model, 16, seed=5)
     path = tmp_path / "trained.safetensors"
@@ -305,8 +232,9 @@ def test_any_optimizer_trains_and_is_resumed(tiny_model, tmp_path, optimizer, ra
     if optimizer is not by_epochs:  # whose schedule depends on the number of epochs
         epochs(1, cxr.BackupAndRestore(tmp_path))
         assert_same(epochs(2, cxr.BackupAndRestore(tmp_path)).variables, run.variables)
-        with pytest.raises(cxr.UserError, match=r"optimizer|another network"):
-            epochs(2, cxr.BackupAndRestore(tmp_path), optimizer=optax.rmsprop(0.1))
+        for other in (optax.rmsprop(0.1), optax.sgd(0.2), cxr.adam(0.2, drop_every=1)):
+            with pytest.raises(cxr.UserError, match=r"holds another run: optimizer\."):
+                epochs(2, cxr.BackupAndRestore(tmp_path), optimizer=other)
 
 
 def test_sgd_of_optax_is_the_gradient_step_of_an_own_loss(tiny_model):
@@ -336,15 +264,17 @@ def test_other_optimizers_are_refused(tiny_model, optimizer):
 
 
 @pytest.mark.parametrize("optimizer", [None, optax.sgd(0.1)])
-def test_the_second_of_two_equal_trainings_compiles_nothing(tiny_model, optimizer):
+@pytest.mark.parametrize("partial", [False, True], ids=["function", "partial"])
+def test_the_second_of_two_equal_trainings_compiles_nothing(tiny_model, optimizer, partial):
     traced = []
 
-    def counted(logits, labels, mask):
+    def counted(logits, labels, mask, power=2):
         traced.append(logits.shape)
-        return (logits**2).mean()
+        return (logits**power).mean()
 
     for _ in range(3):
-        train(tiny_model, 1, loss=counted, **({"optimizer": optimizer} if optimizer else {}))
+        loss = functools.partial(counted, power=4) if partial else counted
+        train(tiny_model, 1, loss=loss, **({"optimizer": optimizer} if optimizer else {}))
     assert traced == [(16, 14), (20, 14)]  # a step and the validation, once each
 
 
@@ -388,12 +318,6 @@ def test_a_run_shows_itself_in_one_line_and_as_a_table(tiny_model):
     assert "<p>ResNet18 with Baseline, 2 epochs, best" in run._repr_html_()
 
 
-def test_random_initial_weights_may_be_named(tiny_model):
-    assert_same(
-        train(tiny_model, 1, initial_weights="random").variables, train(tiny_model, 1).variables
-    )
-
-
 def test_training_imports_where_unix_modules_are_missing():
     program = """
 import signal, sys
@@ -406,19 +330,10 @@ assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTE
 
 
 def test_learning_rate_is_printed_when_it_changes(tiny_model, capsys):
-    cxr.fit(
-        tiny_model,
-        make_split(16),
-        epochs=4,
-        batch_size=16,
-        optimizer=cxr.adam(1e-2, drop_every=2),
-        callbacks=[cxr.LearningRateLogger()],
-        verbose=False,
-    )
-    assert capsys.readouterr().out.splitlines() == [
-        "learning rate of epoch 1: 0.01",
-        "learning rate of epoch 3: 0.001",
-    ]
+    train(tiny_model, 4, optimizer=cxr.adam(1e-2, drop_every=2), images=16, verbose=True)
+    lines = capsys.readouterr().out.splitlines()
+    rates = [line.partition("learning rate ")[2].split("  ")[0] for line in lines]
+    assert rates == ["0.01", "", "0.001", ""]
 
 
 def test_a_folder_without_a_finished_epoch_can_be_claimed_again(tiny_model, tmp_path):
@@ -482,25 +397,12 @@ def test_a_folder_with_brackets_is_refused(tiny_model, tmp_path):
     assert Predictor.from_run(strange).epoch == 1
 
 
-def test_frozen_may_be_one_name(tiny_model):
-    from jaxcxr.training.state import initial_variables
-
-    start = initial_variables(tiny_model, 16, seed=0)
-    run = train(tiny_model, 1, frozen="backbone")
-    assert_same(run.variables["params"]["backbone"], start["params"]["backbone"])
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax's coroutines
-def test_damaged_or_foreign_checkpoints_are_named(tiny_model, tmp_path):
+def test_a_config_json_of_another_network_is_named(tiny_model, tmp_path):
     train(tiny_model, 1, cxr.BackupAndRestore(tmp_path))
     config = tmp_path / "config.json"
     config.write_text(config.read_text().replace('"width": 4', '"width": 8'))
     with pytest.raises(cxr.UserError, match=r"model\.backbone\.width is 4 there and 8 here"):
         Predictor.from_run(tmp_path)
-    config.write_text(config.read_text().replace('"image_size"', '"size"'))
-    with pytest.raises(cxr.UserError, match=r"config\.json is damaged"):
-        Predictor.from_run(tmp_path)
-    gc.collect()
 
 
 def test_a_network_of_another_number_of_findings_is_named(tiny_model):

@@ -3,7 +3,7 @@
 from jaxcxr.models.heads.attention_gated import AttentionGated
 from jaxcxr.models.heads.baseline import Baseline
 from jaxcxr.models.heads.head import Head, Prediction
-from jaxcxr.models.heads.log_sum_exp import LogSumExp, MixedPooling
+from jaxcxr.models.heads.log_sum_exp import LogSumExp
 from jaxcxr.models.heads.pcam import PCAM
 from jaxcxr.models.heads.pooled_maps import PooledMaps
 from jaxcxr.models.heads.pylon import Pylon
@@ -16,7 +16,6 @@ __all__ = [
     "Baseline",
     "Head",
     "LogSumExp",
-    "MixedPooling",
     "PooledMaps",
     "Prediction",
     "Pylon",

@@ -77,7 +77,7 @@ def load_classifier(path: str | Path, model: Classifier) -> Variables:
     Args:
         path: `.safetensors`, `.pth`, `.pt`, `.bin` or `.tar`: one of the authors' checkpoints, a
             file with the names of `to_torch`, torchvision's network with another number of classes
-            (CheXNet), or a backbone with torchvision's names.
+            (CheXNet), jfhealthcare's with PCAM pooling, or a backbone with torchvision's names.
         model: The network that the file's parameters belong to. Every member of a `MultiSize` gets
             the weights of a file of one classifier.
 
@@ -88,7 +88,7 @@ def load_classifier(path: str | Path, model: Classifier) -> Variables:
     Raises:
         UserError: As for `load_backbone`.
     """
-    arrays = read_torch_file(path)
+    arrays = torch_names.from_jfhealthcare(read_torch_file(path))
     if not isinstance(model, MultiSize):
         return _read_classifier(path, arrays, model)
     if not any(name.startswith("size_") for name in arrays):

@@ -116,6 +116,37 @@ def recognize(
     return alone
 
 
+def from_jfhealthcare(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Renames a state dict of jfhealthcare's networks with PCAM pooling to this package's names.
+
+    Theirs (github.com/jfhealthcare/Chexpert) has a 1×1 convolution for each finding, ``fc_0``,
+    ``fc_1`` …, and layers that such networks do not use: ``bn_0`` … and the backbone's classifier.
+    Other state dicts are returned as they are.
+    """
+    arrays = {re.sub(*_DATA_PARALLEL, name): array for name, array in arrays.items()}
+    count = sum(re.fullmatch(r"fc_\d+\.weight", name) is not None for name in arrays)
+    if count == 0:
+        return arrays
+    head = {
+        f"head.conv.{leaf}": np.concatenate([arrays[f"fc_{at}.{leaf}"] for at in range(count)])
+        for leaf in ("weight", "bias")
+    }
+    unused = re.compile(r"(fc_\d+|bn_\d+|backbone\.classifier)\.")
+    rest = {name: array for name, array in arrays.items() if not unused.match(name)}
+    return head | {name.removeprefix("backbone."): array for name, array in rest.items()}
+
+
+def to_jfhealthcare(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Reverses `from_jfhealthcare`, for a state dict of `PCAM` without a pyramid."""
+    head = {
+        f"fc_{at}.{leaf}": row[None]
+        for leaf in ("weight", "bias")
+        for at, row in enumerate(arrays[f"head.conv.{leaf}"])
+    }
+    rest = {name: array for name, array in arrays.items() if not name.startswith("head.")}
+    return head | {f"backbone.{name}": array for name, array in rest.items()}
+
+
 def torchvision(backbone: str) -> Naming:
     """Torchvision's naming of a backbone (``"ResNet34"``); the classifier in a file is unused.
 

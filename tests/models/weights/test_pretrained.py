@@ -10,6 +10,7 @@ from flax import linen as nn
 from jaxcxr.errors import UserError
 from jaxcxr.models import (
     INFERENCE,
+    PCAM,
     AttentionGated,
     Baseline,
     Classifier,
@@ -27,6 +28,7 @@ from jaxcxr.models import (
 from jaxcxr.models.registry import part_config
 from jaxcxr.models.weights.pretrained import initialize, load_backbone, load_classifier, to_torch
 from jaxcxr.models.weights.torch_files import read_torch_file, write_torch_file
+from jaxcxr.models.weights.torch_names import to_jfhealthcare
 from jaxcxr.models.weights.weight_folder import load_weight_folder, save_weight_folder
 
 RESNET = ResNet18(blocks=(2, 1, 1, 1), width=2)
@@ -222,6 +224,18 @@ def test_classifier_of_chexnet_is_read_as_average_pooling_and_dense_layer(around
     assert set(load_classifier(path, Classifier(DENSENET, SpaceAttention()))["params"]) == {
         "backbone"
     }
+
+
+def test_names_of_jfhealthcare_are_read_and_written(tmp_path):
+    model = Classifier(DENSENET, PCAM(num_classes=5))
+    variables = drawn(model)
+    theirs = to_jfhealthcare(to_torch(variables, "DenseNet121"))
+    assert theirs["fc_4.weight"].shape == (1, 8, 1, 1)
+    assert theirs["fc_4.bias"].shape == (1,)
+    assert "backbone.features.norm5.bias" in theirs
+    theirs["bn_0.weight"] = theirs["backbone.classifier.bias"] = np.zeros(5, np.float32)
+    theirs = {f"module.{name}": array for name, array in theirs.items()}
+    assert_same(load_classifier(saved(tmp_path, theirs), model), variables)
 
 
 @pytest.mark.parametrize(

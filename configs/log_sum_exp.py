@@ -1,0 +1,15 @@
+r"""ResNet-34 with learned log-sum-exp pooling (Yao et al. 2018, arXiv 1803.07703), maps of 32×32.
+
+python launch/train.py --config configs/log_sum_exp.py --data_dir DIR \
+    --workdir runs/log_sum_exp
+"""
+
+from jaxcxr.runs.experiment import Config, default_config
+
+
+def get_config() -> Config:
+    """Returns this study's recipe with the paper's pooling on a feature pyramid."""
+    config = default_config()
+    config.model.head.name = "LogSumExp"
+    config.model.head.stride = 8
+    return config

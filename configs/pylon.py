@@ -1,0 +1,29 @@
+r"""ResNet-50 with PYLON's decoder, maps of 64×64 (Preechakul et al. 2020, arXiv 2010.11475).
+
+python launch/train.py --config configs/pylon.py --data_dir DIR \
+    --workdir runs/pylon
+"""
+
+from jaxcxr.runs.experiment import Config, default_config
+
+
+def get_config() -> Config:
+    """Returns the network and the recipe of the authors' code (github.com/cmb-chula/pylon).
+
+    There half of the images are rotated, half change their gray values, and the learning rate falls
+    when the validation loss does not; here all are, and it follows a cosine over as many epochs.
+    """
+    config = default_config()
+    config.model.backbone.name = "ResNet50"
+    config.model.head.name = "Pylon"
+    config.loss = "binary_cross_entropy"
+    config.optimizer.learning_rate = 1e-4
+    config.optimizer.cosine = True
+    config.batch_size = 64
+    config.epochs = 40
+    config.early_stopping.patience = config.epochs
+    config.augmentation.horizontal_flip = True
+    config.augmentation.crop_scale = 0.7
+    config.augmentation.rotation = 90.0
+    config.augmentation.intensity_shift = 0.5
+    return config
