@@ -1,4 +1,4 @@
-# make demo: the whole study on synthetic radiographs.   make test: the checks.   make help: the rest.
+# make demo: the complete study on synthetic radiographs.   make test: the checks.   make help: the rest.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -7,9 +7,6 @@ records. The two take turns. Prints one JSON line with the medians in images/s, 
 rounds, and the ratio per core.
 """
 
-from jaxcxr.cli import program as command_line
-
-# isort: split
 import json
 import os
 import statistics
@@ -19,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from absl import flags
+from absl import app, flags
 from PIL import Image
 from tqdm import tqdm
 
@@ -80,4 +77,4 @@ def duration(work: Callable[[], None]) -> float:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    app.run(lambda _: main())

@@ -1,7 +1,6 @@
-r"""The baseline with the ImageNet backbone frozen (paper, section 4.1: clearly worse, but faster).
+"""The baseline with the ImageNet backbone frozen (paper, section 4.1: clearly worse, but faster).
 
-python launch/train.py --config configs/baseline_frozen.py --data_dir DIR \
-    --workdir runs/baseline_frozen
+jaxcxr train --config baseline_frozen --data_dir DIR --workdir runs/baseline_frozen
 """
 
 from jaxcxr.runs.experiment import Config, default_config

@@ -1,4 +1,4 @@
-r"""A small network that localizes, for minutes on two CPU cores. See `make demo`.
+"""A small network that localizes, for minutes on two CPU cores. See `make demo`.
 
 jaxcxr train --config=demo --data_dir=DIR --workdir=runs/demo
 """

@@ -12,4 +12,5 @@ def get_config() -> Config:
     config = default_config()
     config.model.head.name = "LogSumExp"
     config.model.head.stride = 8
+    config.model.head.learned = "shared"
     return config

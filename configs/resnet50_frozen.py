@@ -1,7 +1,6 @@
-r"""ResNet-50, frozen, with the transition head: the reference paper's network (Table 1, column 1).
+"""ResNet-50, frozen, with the transition head: the reference paper's network (Table 1, column 1).
 
-python launch/train.py --config configs/resnet50_frozen.py --data_dir DIR \
-    --workdir runs/resnet50_frozen
+jaxcxr train --config resnet50_frozen --data_dir DIR --workdir runs/resnet50_frozen
 """
 
 from jaxcxr.runs.experiment import Config, default_config

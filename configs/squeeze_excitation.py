@@ -1,7 +1,6 @@
-r"""Squeeze-and-excitation after each stage, then space attention: the authors' fourth network.
+"""Squeeze-and-excitation after each stage, then space attention: the authors' fourth network.
 
-python launch/train.py --config configs/squeeze_excitation.py --data_dir DIR \
-    --workdir runs/squeeze_excitation
+jaxcxr train --config squeeze_excitation --data_dir DIR --workdir runs/squeeze_excitation
 """
 
 from jaxcxr.runs.experiment import Config, default_config

@@ -58,44 +58,23 @@ if TYPE_CHECKING:
     from jaxcxr.training.losses import weighted_cross_entropy
     from jaxcxr.training.optimizers import Adam, adam
 
-_HOMES = {
-    "BOXED_FINDINGS": "findings",
-    "FINDINGS": "findings",
-    "ArraySplit": "data.arrays",
-    "Predictor": "inference.predictor",
-    "AttentionGated": "models",
-    "Head": "models",
-    "Mode": "models",
-    "register_backbone": "models",
-    "register_head": "models",
-    "BackupAndRestore": "runs.callbacks",
-    "Baseline": "models",
-    "Classifier": "models",
-    "DenseNet121": "models",
-    "LogSumExp": "models",
-    "MultiSize": "models",
-    "PCAM": "models",
-    "PooledMaps": "models",
-    "Prediction": "models",
-    "Pylon": "models",
-    "ResNet18": "models",
-    "ResNet34": "models",
-    "ResNet50": "models",
-    "SpaceAttention": "models",
-    "SqueezeExcitation": "models",
-    "summary": "models.layer_table",
-    "Augmentation": "training.augmentation",
-    "CSVLogger": "training.callbacks",
-    "Callback": "training.callbacks",
-    "EarlyStopping": "training.callbacks",
-    "ModelCheckpoint": "runs.callbacks",
-    "TensorBoard": "training.callbacks",
-    "Run": "training.fit",
-    "fit": "runs.trained",
-    "weighted_cross_entropy": "training.losses",
-    "Adam": "training.optimizers",
-    "adam": "training.optimizers",
+_NAMES = {
+    "data": "data",
+    "evaluation": "evaluation",
+    "data.arrays": "ArraySplit",
+    "findings": "BOXED_FINDINGS FINDINGS",
+    "inference.predictor": "Predictor",
+    "models.layer_table": "summary",
+    "runs.callbacks": "BackupAndRestore ModelCheckpoint",
+    "runs.trained": "fit",
+    "training.augmentation": "Augmentation",
+    "training.callbacks": "CSVLogger Callback EarlyStopping TensorBoard",
+    "training.fit": "Run",
+    "training.losses": "losses weighted_cross_entropy",
+    "training.optimizers": "Adam adam",
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
+"""The modules of all names but those of `jaxcxr.models`."""
 
 __all__ = [
     "BOXED_FINDINGS",
@@ -142,13 +121,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("data", "evaluation"):
-        return importlib.import_module(f"jaxcxr.{name}")
-    if name == "losses":
-        return importlib.import_module("jaxcxr.training.losses")
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"jaxcxr.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'jaxcxr' has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module 'jaxcxr' has no attribute {name!r}")
+    home = _HOMES.get(name, "models")
+    module = importlib.import_module(f"jaxcxr.{home}")
+    return module if home.endswith(name) else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -17,22 +17,19 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 import jaxcxr as cxr
 from jaxcxr.data import load, phantom, prepare, read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
-from jaxcxr.files import atomic_write, remove_file, write_text
+from jaxcxr.files import remove_file
 from jaxcxr.models.weights.torch_files import write_torch_file
 from jaxcxr.models.weights.weight_folder import save_weight_folder
-from jaxcxr.reporting.figures import learning_curves
 from jaxcxr.runs import lock, workdir
 from jaxcxr.training.callbacks import Progress
 from jaxcxr.training.history import History
 from tests.data.conftest import write_release
 from tests.disks import SmallDisk, no_permission, small_disk
-from tests.tiny import make_split
 
 REPOSITORY = Path(__file__).parents[1]
 TIMES = ["seconds", "images_per_second"]
@@ -49,21 +46,6 @@ def release(tmp_path_factory):
     return read_release(write_release(tmp_path_factory.mktemp("noise") / "release").root)
 
 
-def draw_figure(folder: Path, _) -> None:
-    with atomic_write(folder / "roc.png") as aside:
-        learning_curves({"run": PROGRESS.history.to_frame()}).savefig(aside)
-
-
-def draw_overlay(folder: Path, _) -> None:
-    with atomic_write(folder / "overlays/a.png") as aside:
-        Image.fromarray(NOISE.integers(0, 256, (99, 99, 3), np.uint8)).save(aside)
-
-
-def write_arrays(folder: Path, _) -> None:
-    with atomic_write(folder / "cases.npz") as aside:
-        np.savez_compressed(aside, allow_pickle=False, images=NOISE.random(1000))
-
-
 def write_pickled(folder: Path, _) -> None:
     pytest.importorskip("torch")
     write_torch_file(folder / "weights.pt", WEIGHTS["params"]["backbone"])
@@ -78,7 +60,6 @@ OUTPUTS = {
     "prepared dataset": lambda folder, release: prepare(release, folder / "data", image_size=64),
     "phantom": lambda folder, _: phantom.write_release(folder / "phantom", 8, 64, seed=0, jobs=1),
     "config.json": lambda folder, _: workdir.claim_workdir(folder, {"note": "x" * 5000}),
-    "run.json": lambda folder, _: workdir.write_run_facts(folder, data={}),
     "history.csv": lambda folder, _: end_epoch(cxr.CSVLogger(folder / "history.csv")),
     "events": lambda folder, _: end_epoch(cxr.TensorBoard(folder / "events")),
     "lock": lambda folder, _: lock.acquire(folder / "run").release(),
@@ -87,10 +68,6 @@ OUTPUTS = {
         folder / "weights.safetensors", WEIGHTS["params"]["backbone"]
     ),
     "table": lambda folder, _: tables.write(pd.DataFrame(NOISE.random((500, 3))), folder / "a.csv"),
-    "report": lambda folder, _: write_text(folder / "report.html", "x" * 100_000),
-    "figure": draw_figure,
-    "overlay": draw_overlay,
-    "arrays": write_arrays,
     "pt": write_pickled,
 }
 
@@ -182,11 +159,12 @@ class AfterAnEpoch(cxr.Callback):
         self.happen()
 
 
-def train(model, run: Path, *first: cxr.Callback, data=None, **settings) -> cxr.Run:
+def train(model, run: Path, data: Path, *first: cxr.Callback, **settings) -> cxr.Run:
+    splits = load(data, 16)
     return cxr.fit(
         model,
-        data.train if data else make_split(64),
-        validation_data=data.validation if data else make_split(20, seed=1),
+        splits.train,
+        validation_data=splits.validation,
         epochs=3,
         batch_size=16,
         optimizer=cxr.adam(1e-2),
@@ -207,9 +185,16 @@ def tiny_model():
 
 
 @pytest.fixture(scope="module")
-def whole(tiny_model, tmp_path_factory):
-    run = tmp_path_factory.mktemp("whole")
-    return train(tiny_model, run), run
+def dataset(release, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("datasets")
+    prepare(release, folder, image_size=16)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_model, dataset, tmp_path_factory):
+    run = tmp_path_factory.mktemp("undisturbed")
+    return train(tiny_model, run, dataset), run
 
 
 def assert_same(ours: cxr.Run, our_folder: Path, theirs: cxr.Run, their_folder: Path) -> None:
@@ -224,7 +209,9 @@ def assert_same(ours: cxr.Run, our_folder: Path, theirs: cxr.Run, their_folder: 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of Orbax's tasks
 @pytest.mark.parametrize("fault", ["full", "limited", "closed"])
-def test_training_resumes_when_there_is_space_again(tiny_model, whole, tmp_path, capfd, fault):
+def test_training_resumes_when_there_is_space_again(
+    tiny_model, dataset, undisturbed, tmp_path, capfd, fault
+):
     with small_disk(tmp_path / "disk", 16 * 2**20, may_mount=fault == "full") as disk:
         run = disk.path / "run"
         with contextlib.ExitStack() as stack:
@@ -236,35 +223,22 @@ def test_training_resumes_when_there_is_space_again(tiny_model, whole, tmp_path,
                     fill(disk)
                     stack.callback(empty, disk)
 
-            with pytest.raises(UserError, match=r"run/(checkpoints/8|history.csv) cannot be wri"):
-                train(tiny_model, run, AfterAnEpoch(run, happen))
+            with pytest.raises(UserError, match=r"run/(checkpoints/2|history.csv) cannot be wri"):
+                train(tiny_model, run, dataset, AfterAnEpoch(run, happen))
         if fault == "closed" or disk.mounted:
             assert "Traceback" not in capfd.readouterr().err
         if fault != "closed":  # there it cannot be removed; the next run takes it over
             assert "lock.json" not in os.listdir(run)
-        assert {name for name in os.listdir(run / "checkpoints") if name.isdecimal()} <= {"4", "8"}
+        assert {name for name in os.listdir(run / "checkpoints") if name.isdecimal()} <= {"1", "2"}
         assert len(pd.read_csv(run / "history.csv")) in (1, 2)
-        assert_same(train(tiny_model, run), run, *whole)
+        assert_same(train(tiny_model, run, dataset), run, *undisturbed)
 
 
-def test_workdir_that_vanishes_is_reported(tiny_model, tmp_path):
+def test_workdir_that_vanishes_is_reported(tiny_model, dataset, tmp_path):
     run = tmp_path / "run"
     with pytest.raises(UserError, match=r"lock\.json is gone: the folder was removed"):
-        train(tiny_model, run, AfterAnEpoch(run, lambda: shutil.rmtree(run)))
+        train(tiny_model, run, dataset, AfterAnEpoch(run, lambda: shutil.rmtree(run)))
     assert not run.exists()
-
-
-@pytest.fixture(scope="module")
-def dataset(release, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("datasets")
-    prepare(release, folder, image_size=16)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def whole_of_dataset(tiny_model, dataset, tmp_path_factory):
-    run = tmp_path_factory.mktemp("whole_of_dataset")
-    return train(tiny_model, run, data=load(dataset, 16)), run
 
 
 SHARD = "chest_xray14-train.tfrecord-00000-of-00001"
@@ -279,32 +253,24 @@ def flip(path: Path) -> None:
 DATA_FAULTS = {
     "deleted": (lambda shard: shutil.rmtree(shard.parent), "the record file is missing"),
     "flipped": (flip, "damaged record file"),
-    "emptied": (lambda shard: os.truncate(shard, 0), "holds 0 of 28 records"),
 }
 
 
 @pytest.mark.parametrize("fault", DATA_FAULTS)
 def test_training_stops_when_its_data_fail_and_resumes_after(
-    tiny_model, dataset, whole_of_dataset, tmp_path, fault
+    tiny_model, dataset, undisturbed, tmp_path, fault
 ):
-    shutil.copytree(dataset, tmp_path / "data")
-    shard = next((tmp_path / "data").rglob(SHARD))
+    data, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(dataset, data)
+    shard = next(data.rglob(SHARD))
     happen, message = DATA_FAULTS[fault]
     with pytest.raises(UserError, match=f"{SHARD}: {message}"):
-        train(
-            tiny_model,
-            tmp_path / "run",
-            AfterAnEpoch(tmp_path / "run", lambda: happen(shard)),
-            data=load(tmp_path / "data", 16),
-        )
+        train(tiny_model, run, data, AfterAnEpoch(run, lambda: happen(shard)))
     with pytest.raises(UserError, match=f"{SHARD}: |no such dataset"):
-        train(
-            tiny_model, tmp_path / "held", data=load(tmp_path / "data", 16), data_placement="host"
-        )
-    shutil.rmtree(tmp_path / "data")
-    shutil.copytree(dataset, tmp_path / "data")
-    again = train(tiny_model, tmp_path / "run", data=load(tmp_path / "data", 16))
-    assert_same(again, tmp_path / "run", *whole_of_dataset)
+        train(tiny_model, tmp_path / "held", data, data_placement="host")
+    shutil.rmtree(data)
+    shutil.copytree(dataset, data)
+    assert_same(train(tiny_model, run, data), run, *undisturbed)
 
 
 def launch(program: str, *arguments: object, **settings) -> subprocess.CompletedProcess[str]:

@@ -1,19 +1,20 @@
-"""Every program of the command contract, run as a user runs it, on a tiny phantom."""
+"""Every program of the command contract, on a tiny phantom."""
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
+from jaxcxr.inference.predictor import Predictor
+from jaxcxr.models.weights.pretrained import load_classifier
+from tests.programs import Ended, forked
 
-REPOSITORY = Path(__file__).parents[1]
-
-TINY_CONFIG = """
+CONFIG = """
 from jaxcxr.runs.experiment import Config, default_config
 
 
@@ -27,17 +28,28 @@ def get_config() -> Config:
     return config
 """
 
+OWN_HEAD = """
+from flax import linen as nn
 
-def launch(program: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, f"launch/{program}.py", *arguments],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+import jaxcxr as cxr
+
+
+@cxr.register_head
+class MeanOfSecondStage(cxr.Head):
+    num_classes: int = 14
+    scale: float = 1.0
+
+    def heatmap_grid(self, stages):
+        return stages[1]
+
+    @nn.compact
+    def __call__(self, stages, mode=cxr.Mode()):
+        heatmaps = self.scale * nn.Conv(self.num_classes, (1, 1))(stages[1])
+        return cxr.Prediction(heatmaps.mean((1, 2)), heatmaps)
+"""
+
+MODULES = ("data.preparation", "runs.experiment", "inference.prepared", "reporting.report")
+REFUSED = ("other network", "head not imported", "tune with test boxes", "boxes of the rule")
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -45,36 +57,72 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def commands(root: Path) -> dict[str, list[str]]:
+    """Returns the programs of a study, and those that are started again, in this order."""
+    data_dir, workdir, heads = (
+        f"--data_dir={root}",
+        f"--workdir={root}/run",
+        f"--import={root}/heads.py",
+    )
+    prepare = ["prepare", f"--release={root}/release", data_dir, "--image_size=64"]
+    train = ["train", f"--config={root}/tiny.py", data_dir, workdir]
+    sweep = ["sweep", f"--configs={root}/tiny.py", data_dir, f"--out={root}/sweep", heads]
+    sweep += ["--set=epochs=1", "--set=model.head.name=MeanOfSecondStage"]
+    own = f"--workdir={root}/sweep/tiny/as_configured/seed_0"
+    images = [f"{root}/release/images/{number:08}_000.png" for number in (1, 2)]
+    small = ["--images=120", "--image_size=64"]
+    other = f"--data_dir={root}/other_data"
+    layer_cam = ["--heatmap=layer_cam", "--stage=2", "--stage=3", "--flip", "--threshold=60,otsu"]
+    return {
+        "phantom": ["make_phantom", f"--out={root}/release", *small],
+        "prepare": prepare,
+        "train": train,
+        "auc": ["evaluate_auc", workdir, data_dir],
+        "other phantom": ["make_phantom", f"--out={root}/other", "--seed=4", *small],
+        "prepare other": ["prepare", f"--release={root}/other", other, "--image_size=64"],
+        "tune": ["tune_boxes", workdir, other],
+        "tune with test boxes": ["tune_boxes", workdir, data_dir],
+        "boxes": ["evaluate_boxes", workdir, data_dir],
+        "boxes of the rule": ["evaluate_boxes", workdir, other],
+        "predict by the rule": ["predict", workdir, f"--out={root}/ruled", *images],
+        "predict by LayerCAM": ["predict", workdir, f"--out={root}/cam", *layer_cam, *images],
+        "report": ["report", f"--workdirs={root}/run", f"--out={root}/report.html"],
+        "convert": ["convert_weights", f"--source={root}/run", "--to=torch", f"--out={root}/w.pt"],
+        "sweep": sweep,
+        "predict": ["predict", own, heads, f"--out={root}/predicted", "--save_heatmaps", *images],
+        "head not imported": ["predict", own, f"--out={root}/no", *images],
+        "prepare again": prepare,
+        "train again": train,
+        "other network": [*train, "--config.model.backbone.width=8"],
+        "sweep again": sweep,
+    }
+
+
 @pytest.fixture(scope="module")
-def study(tmp_path_factory) -> Path:
-    """The folder of a complete study: release, dataset, run, report, predictions."""
+def study(tmp_path_factory) -> tuple[Path, dict[str, Ended]]:
+    """The folder of a complete study, and what each program printed."""
     root = tmp_path_factory.mktemp("study")
-    config = root / "tiny.py"
-    config.write_text(TINY_CONFIG)
-    data_dir, workdir = f"--data_dir={root / 'datasets'}", f"--workdir={root / 'run'}"
-    release = root / "release"
-    launch("make_phantom", f"--out={release}", "--images=120", "--image_size=64", "--seed=3")
-    launch("prepare", f"--release={release}", data_dir, "--image_size=64")
-    launch("train", f"--config={config}", data_dir, workdir)
-    launch("evaluate_auc", workdir, data_dir)
-    launch("make_phantom", f"--out={root / 'other'}", "--images=60", "--image_size=64", "--seed=4")
-    other = f"--data_dir={root / 'other_datasets'}"
-    launch("prepare", f"--release={root / 'other'}", other, "--image_size=64")
-    launch("tune_boxes", workdir, other)
-    launch("evaluate_boxes", workdir, data_dir, "--bootstraps=100")
-    launch("report", f"--workdirs={root / 'run'}", f"--out={root / 'report.html'}")
-    images = sorted((release / "images").iterdir())[:2]
-    launch("predict", workdir, f"--out={root / 'predicted'}", *map(str, images))
-    return root
+    (root / "tiny.py").write_text(CONFIG)
+    (root / "heads.py").write_text(OWN_HEAD)
+    with forked(*MODULES) as launch:
+        ended = {name: launch(*words) for name, words in commands(root).items()}
+    for name, each in ended.items():
+        assert (each.returncode != 0) == (name in REFUSED), (name, each.stderr)
+        assert "Traceback" not in each.stderr
+    return root, ended
 
 
-def test_run_folder_is_complete(study):
-    run = study / "run"
+@pytest.fixture
+def root(study) -> Path:
+    return study[0]
+
+
+def test_run_folder_is_complete(root):
+    run = root / "run"
     history = rows(run / "history.csv")
     assert [row["epoch"] for row in history] == ["1", "2"]
     assert all(float(row["val_loss"]) > 0 for row in history)
-    config = json.loads((run / "config.json").read_text())
-    assert config["model"]["backbone"]["name"] == "ResNet18"
+    assert json.loads((run / "config.json").read_text())["model"]["backbone"]["name"] == "ResNet18"
     assert list((run / "tensorboard").glob("events.*"))
     facts = json.loads((run / "run.json").read_text())
     assert facts["packages"]["jax"]
@@ -82,45 +130,38 @@ def test_run_folder_is_complete(study):
     assert facts["parameters"] > 1000
 
 
-def test_every_test_image_is_scored(study):
-    listed = (study / "release" / "test_list.txt").read_text().split()
-    predictions = rows(study / "run" / "evaluation" / "predictions.csv")
-    assert sorted(row["Image Index"] for row in predictions) == sorted(listed)
-    assert all(0 <= float(row[finding]) <= 1 for row in predictions for finding in FINDINGS)
-    scores = rows(study / "run" / "evaluation" / "auc.csv")
+def test_every_test_image_is_scored_as_by_scikit_learn(root):
+    evaluation = root / "run" / "evaluation"
+    predictions, labels = rows(evaluation / "predictions.csv"), rows(evaluation / "labels.csv")
+    names = [row["Image Index"] for row in predictions]
+    assert sorted(names) == sorted((root / "release" / "test_list.txt").read_text().split())
+    assert names == [row["Image Index"] for row in labels]
+    scores = rows(evaluation / "auc.csv")
     assert [row["finding"] for row in scores] == [*FINDINGS, "Mean"]
-    assert (study / "run" / "evaluation" / "roc.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_aucs_match_scikit_learn(study):
-    from sklearn.metrics import roc_auc_score
-
-    evaluation = study / "run" / "evaluation"
-    truth = {row["Image Index"]: row for row in rows(evaluation / "labels.csv")}
-    predictions = rows(evaluation / "predictions.csv")
-    for score in rows(evaluation / "auc.csv")[:-1]:
-        finding = score["finding"]
-        labels = [int(truth[row["Image Index"]][finding]) for row in predictions]
-        if len(set(labels)) == 2:
-            expected = roc_auc_score(labels, [float(row[finding]) for row in predictions])
+    for score in scores[:-1]:
+        truth, probabilities = (
+            [float(row[score["finding"]]) for row in table] for table in (labels, predictions)
+        )
+        if len(set(truth)) == 2:
+            expected = roc_auc_score(truth, probabilities)
             np.testing.assert_allclose(float(score["auc"]), expected, atol=1e-6)
+    assert (evaluation / "roc.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_every_annotated_box_is_a_case(study):
-    lines = (study / "release" / "BBox_List_2017.csv").read_text().splitlines()[1:]
-    localization = rows(study / "run" / "evaluation" / "localization.csv")
-    counted = {
-        row["finding"]: int(row["boxes"])
-        for row in localization
+def test_every_annotated_box_is_a_case(root):
+    lines = (root / "release" / "BBox_List_2017.csv").read_text().splitlines()[1:]
+    counted = [
+        int(row["boxes"])
+        for row in rows(root / "run" / "evaluation" / "localization.csv")
         if row["metric"] == "IoU" and float(row["threshold"]) == 0.1 and row["finding"] != "Mean"
-    }
-    assert sum(counted.values()) == len(lines)
-    assert {row["metric"] for row in localization} >= {"IoU", "IoBB"}
+    ]
+    assert sum(counted) == len(lines)
 
 
 def test_boxes_of_the_chosen_rule_are_scored_beside_the_papers(study):
-    evaluation = study / "run" / "evaluation"
-    rules = {
+    root, ended = study
+    evaluation = root / "run" / "evaluation"
+    keyed = {
         (row["rule"], row["finding"]): row for row in rows(evaluation / "localization_rules.csv")
     }
     cuts = {
@@ -131,102 +172,70 @@ def test_boxes_of_the_chosen_rule_are_scored_beside_the_papers(study):
         (row["finding"], f"{row['metric']} > {row['threshold']}"): row["accuracy"]
         for row in rows(evaluation / "localization.csv")
     }
-    chosen = {row["finding"]: row for row in rows(study / "run" / "box_rule.csv")}
+    chosen = {row["finding"]: row for row in rows(root / "run" / "box_rule.csv")}
     for finding in BOXED_FINDINGS:
-        rule, cut = chosen[finding]["scale"], chosen[finding]["threshold"]
-        in_use = rules["in use", finding]
-        assert in_use["mean_iou"] == cuts[rule, cut, finding]["mean_iou"]
+        in_use, paper = keyed["in use", finding], keyed["paper", finding]
+        cut = cuts[chosen[finding]["scale"], chosen[finding]["threshold"], finding]
+        assert in_use["mean_iou"] == cut["mean_iou"]
         assert in_use["IoU > 0.3"] == scores[finding, "IoU > 0.3"]
-        paper, same = rules["paper", finding], cuts["range", str(180 / 255), finding]
+        same = cuts["range", str(180 / 255), finding]
         assert (paper["mean_iou"], paper["area_ratio"]) == (same["mean_iou"], same["area_ratio"])
-    about = json.loads((study / "predicted" / "about.json").read_text())
-    assert about["box_rule"]["by_finding"]["Mass"] == float(chosen["Mass"]["threshold"])
+    assert "boxes are drawn by" in ended["boxes"].stdout
+    assert "boxes are drawn by" not in ended["predict by LayerCAM"].stdout
+    cut = json.loads((root / "ruled" / "about.json").read_text())["box_rule"]["by_finding"]["Mass"]
+    assert cut == float(chosen["Mass"]["threshold"])
+    rule = json.loads((root / "cam" / "about.json").read_text())["box_rule"]
+    assert (rule["by_finding"], rule["cuts"]) == ({}, [60 / 255, "otsu"])
 
 
 def test_boxes_to_be_scored_do_not_choose_the_rule(study):
-    for program, data, message in (
-        ("tune_boxes", "datasets", "holds the dataset that the run is scored on"),
-        ("evaluate_boxes", "other_datasets", "chosen with the boxes to be scored"),
-    ):
-        words = [f"--workdir={study / 'run'}", f"--data_dir={study / data}"]
-        command = [sys.executable, f"launch/{program}.py", *words]
-        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-        assert done.returncode == 1
-        assert message in done.stderr
+    ended = study[1]
+    assert "the dataset that the run is scored on" in ended["tune with test boxes"].stderr
+    assert "chosen with the boxes to be scored" in ended["boxes of the rule"].stderr
 
 
-def test_report_is_one_file(study):
-    page = (study / "report.html").read_text()
+def test_report_is_one_file(root):
+    page = (root / "report.html").read_text()
     assert "data:image/" in page
     assert 'src="http' not in page
     assert "Cardiomegaly" in page
 
 
-def test_new_radiographs_are_predicted(study):
-    predicted = study / "predicted"
-    assert len(rows(predicted / "predictions.csv")) == 2
-    assert list(predicted.glob("**/*.png"))
+def test_programs_called_again_reuse_their_results(study):
+    root, ended = study
+    assert ended["prepare again"].stdout.startswith("already prepared")
+    assert "2 of 2 epochs are done" in ended["train again"].stdout
+    assert len(rows(root / "run" / "history.csv")) == 2
+    assert ended["sweep again"].stdout == ended["sweep"].stdout
+    log = (root / "sweep/tiny/as_configured/seed_0/log.txt").read_text()
+    assert log.count("learning rate of epoch 1") == log.count("1 of 1 epochs are done") == 1
 
 
-def test_programs_called_again_reuse_what_is_there(study):
-    before = {
-        path: path.stat().st_mtime_ns
-        for path in (study / "run" / "checkpoints").rglob("*")
-        if path.is_file()
-    }
-    launch(
-        "prepare",
-        f"--release={study / 'release'}",
-        f"--data_dir={study / 'datasets'}",
-        "--image_size=64",
-    )
-    launch(
-        "train",
-        f"--config={study / 'tiny.py'}",
-        f"--data_dir={study / 'datasets'}",
-        f"--workdir={study / 'run'}",
-    )
-    assert before == {path: path.stat().st_mtime_ns for path in before}
-
-
-def test_workdir_of_another_network_is_refused(study):
-    done = subprocess.run(
-        [sys.executable, "launch/train.py", f"--config={study / 'tiny.py'}",
-         f"--data_dir={study / 'datasets'}", f"--workdir={study / 'run'}",
-         "--config.model.head.num_classes=3", "--config.model.backbone.width=8"],
-        cwd=REPOSITORY, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr
-
-
-def test_weights_survive_a_round_trip_to_pytorch(study):
-    import jax
-
-    from jaxcxr.inference.predictor import Predictor
-    from jaxcxr.models.weights.pretrained import load_classifier
-
-    out = study / "run.safetensors"
-    launch("convert_weights", f"--source={study / 'run'}", "--to=torch", f"--out={out}")
-    predictor = Predictor.from_run(study / "run")
-    back = load_classifier(out, predictor.model)
+def test_weights_survive_a_round_trip_to_pytorch(root):
+    predictor = Predictor.from_run(root / "run")
+    back = load_classifier(root / "w.pt", predictor.model)
     jax.tree.map(np.testing.assert_array_equal, back, predictor.variables)
 
 
-def test_sweep_trains_and_scores_once(study):
-    """Called again, it takes up the results; tests/cli/test_sweep.py has several seeds."""
-    arguments = [
-        f"--configs={study / 'tiny.py'}",
-        f"--data_dir={study / 'datasets'}",
-        f"--out={study / 'sweep'}",
-        "--set=epochs=1",
-    ]
-    launch("sweep", *arguments)
-    (path,) = (study / "sweep").rglob("sweep_result.json")
-    finished, result = path.stat().st_mtime_ns, json.loads(path.read_text())
-    table = launch("sweep", *arguments)
-    assert path.stat().st_mtime_ns == finished
-    (row,) = rows(study / "sweep" / "sweep.csv")
+def test_sweep_table_has_the_scores_of_its_run(study):
+    root, ended = study
+    (path,) = (root / "sweep").rglob("sweep_result.json")
+    result = json.loads(path.read_text())
+    (row,) = rows(root / "sweep" / "sweep.csv")
     assert row["seeds"] == "1"
     np.testing.assert_allclose(float(row["AUC"]), result["AUC"])
-    assert f"{result['AUC']:.3f}" in table
+    assert f"{result['AUC']:.3f}" in ended["sweep"].stdout
+
+
+def test_head_of_a_users_file_is_trained_scored_boxed_and_predicted_with(study):
+    root, ended = study
+    run = root / "sweep/tiny/as_configured/seed_0"
+    assert json.loads((run / "config.json").read_text())["model"]["head"] == {
+        "name": "MeanOfSecondStage", "num_classes": 14, "scale": 1.0,
+    }  # fmt: skip
+    assert rows(run / "evaluation" / "boxes.csv")
+    assert len(rows(root / "predicted" / "predictions.csv")) == 2
+    saved = np.load(next((root / "predicted" / "heatmaps").glob("*.npz")))
+    assert (saved["heatmaps"].shape, saved["stride"]) == ((8, 8, 14), 8)
+    assert "MeanOfSecondStage" in ended["head not imported"].stderr
+    assert ended["head not imported"].stderr.rstrip().endswith("(--import)")

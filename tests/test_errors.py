@@ -17,7 +17,9 @@ from jaxcxr.errors import UserError
     ],
 )
 def test_control_characters_are_escaped(message, shown):
-    assert str(UserError(message)) == shown
+    error = UserError(message)
+    assert isinstance(error, ValueError)
+    assert str(error) == shown
 
 
 def test_program_adds_the_flag_of_the_argument(monkeypatch):
@@ -28,7 +30,3 @@ def test_program_adds_the_flag_of_the_argument(monkeypatch):
     assert program._with_flag(error) == "image_size is 5; expected at least 16 (--image_size)"
     assert program._with_flag(UserError("no", argument="jobs")) == "no"
     assert program._with_flag(UserError("no")) == "no"
-
-
-def test_user_errors_are_value_errors():
-    assert issubclass(UserError, ValueError)

@@ -1,11 +1,10 @@
 """Files from strangers are data: nothing in them runs, leads elsewhere, or is believed."""
 
-import ast
 import json
+import re
 import struct
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import jaxcxr as cxr
@@ -50,46 +49,21 @@ def test_invalid_headers_of_safetensors_are_refused(tmp_path, lie):
         read_torch_file(path)
 
 
-def calls(path: Path) -> list[tuple[str, ast.Call]]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return [(ast.unparse(n.func), n) for n in ast.walk(tree) if isinstance(n, ast.Call)]
+RUNS_PICKLES = re.compile(
+    r"allow_pickle=True|read_pickle\(|to_pickle\(|Unpickler|enable_unsafe_deserialization"
+    r"|shelve\.open|torch\.load\((?!(?s:[^()]|\([^()]*\))*weights_only=True)"
+)
+"""Beside ruff's rules S301 to S307 and S506, which know pickle, marshal, eval and yaml."""
 
 
-def keyword(call: ast.Call, name: str) -> object:
-    return next((ast.literal_eval(k.value) for k in call.keywords if k.arg == name), None)
-
-
-def dangers(path: Path) -> list[str]:
-    """Returns the calls that run what a file holds, of those that no rule of ruff knows."""
-    found = []
-    for name, call in calls(path):
-        last = name.rpartition(".")[2]
-        runs_pickles = (
-            (last == "load" and keyword(call, "allow_pickle") is True)
-            or (name == "torch.load" and keyword(call, "weights_only") is not True)
-            or last in ("read_pickle", "to_pickle", "Unpickler", "enable_unsafe_deserialization")
-            or (last == "open" and name.startswith("shelve."))
-        )
-        if runs_pickles:
-            found.append(f"{path.name}:{call.lineno} {name}")
-    return found
-
-
-def test_no_program_runs_what_a_file_holds(tmp_path):
-    """Beside ruff's rules S301 to S307 and S506, which know pickle, marshal, eval and yaml."""
-    sources = [
-        path
-        for folder in ("jaxcxr", "launch", "configs", "benchmarks", "docs")
-        for path in (REPOSITORY / folder).rglob("*.py")
-    ]
+def test_no_program_runs_what_a_file_holds():
+    folders = ("jaxcxr", "launch", "configs", "benchmarks", "docs")
+    sources = [path for folder in folders for path in (REPOSITORY / folder).rglob("*.py")]
     assert len(sources) > 80
-    assert [danger for path in sources for danger in dangers(path)] == []
-    bad = tmp_path / "bad.py"
-    bad.write_text(
-        "np.load(p, allow_pickle=True)\ntorch.load(p)\ntorch.load(p, weights_only=False)\n"
-        "pd.read_pickle(p)\npickle.Unpickler(p)\n"
-    )
-    assert len(dangers(bad)) == 5
+    for path in sources:
+        assert not RUNS_PICKLES.search(path.read_text(encoding="utf-8")), path
+    assert RUNS_PICKLES.search("torch.load(open(p), weights_only=False)")
+    assert not RUNS_PICKLES.search("torch.load(open(p),\n weights_only=True)")
 
 
 def test_event_files_contain_no_folder(tmp_path):
@@ -103,4 +77,3 @@ def test_event_files_contain_no_folder(tmp_path):
     assert b"val_loss" in content
     assert str(tmp_path).encode() not in content
     assert str(Path.home()).encode() not in content
-    assert np.frombuffer(content, np.uint8).size < 2000

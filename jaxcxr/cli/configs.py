@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from jaxcxr.errors import UserError
+
 _FOLDERS = (
     Path(__file__).parents[1] / "configs",  # of an installed wheel
     Path(__file__).parents[2] / "configs",  # of a clone
 )
-
-
-def config_names() -> list[str]:
-    """Returns the names of the configs that come with this package, sorted."""
-    return sorted(_shipped())
 
 
 def find_config(given: str) -> str:
@@ -32,6 +29,25 @@ def find_config(given: str) -> str:
     name = path.removeprefix("configs/").removesuffix(".py")
     shipped = _shipped().get(name)
     return given if shipped is None else f"{shipped}{colon}{argument}"
+
+
+def require_config(flag: str, given: str) -> str:
+    """Returns the path of a config file, from `find_config`.
+
+    Raises:
+        UserError: There is no such file, or it cannot be read; the message names `flag`.
+    """
+    path = given.partition(":")[0]
+    try:
+        open(path, "rb").close()
+    except FileNotFoundError:
+        raise UserError(
+            f"--{flag}={path}: no such file; expected the path of a file, or the name of a "
+            f"config: {', '.join(sorted(_shipped()))}"
+        ) from None
+    except OSError as error:
+        raise UserError(f"--{flag}={path} cannot be read: {error.strerror}") from None
+    return given
 
 
 def _shipped() -> dict[str, Path]:

@@ -3,7 +3,7 @@
 jaxcxr make_phantom --out phantom --images 3000 --image_size 256 --seed 0
 
 Writes images/*.png and the four metadata files. The radiographs are drawings: no score on them
-says anything about patients.
+means anything for patients.
 """
 
 # isort: split
@@ -17,11 +17,11 @@ _OUT = flags.DEFINE_string("out", None, "Folder of the release.", required=True)
 _IMAGES = flags.DEFINE_integer("images", 3000, "Number of radiographs.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 256, "Height and width in pixels, 64 to 1024.")
 _SEED = flags.DEFINE_integer("seed", 0, "The same seed gives the same bytes.")
-_JOBS = flags.DEFINE_integer("jobs", None, "Worker processes; as many as cores if not given.", 1)
+_JOBS = flags.DEFINE_integer("jobs", None, "Worker threads; as many as cores if not given.", 1)
 
 
 def main() -> None:
-    """Draws as the flags say."""
+    """Draws the release."""
     out = Path(_OUT.value)
     drawn = write_release(out, _IMAGES.value, _IMAGE_SIZE.value, _SEED.value, _JOBS.value)
     print(f"{out}: {_IMAGES.value} synthetic radiographs" + ("" if drawn else ", drawn earlier"))

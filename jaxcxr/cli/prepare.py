@@ -56,7 +56,7 @@ _BEAM_OPTIONS = flags.DEFINE_multi_string(
 
 
 def main() -> None:
-    """Prepares as the flags say."""
+    """Prepares the dataset."""
     release = read_release(
         _RELEASE.value, allow_missing=_ALLOW_MISSING.value, box_image_size=_BOX_IMAGE_SIZE.value
     )

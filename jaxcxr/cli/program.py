@@ -22,7 +22,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from jaxcxr.cli import interrupts
-from jaxcxr.cli.configs import config_names, find_config
+from jaxcxr.cli.configs import find_config, require_config
 from jaxcxr.cli.own_modules import import_own_modules
 from jaxcxr.errors import UserError
 
@@ -34,9 +34,15 @@ _OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EPIPE)
 def run_verb(verb: str) -> None:
     """Runs the program of a verb with the flags of the command line and ends the process.
 
+    A `UserError` becomes `error: …` on standard error and exit status 1, and so does a disk that is
+    full or read-only, be it that of standard output, and a pipe without a reader. Ctrl-C becomes
+    exit status 130. Any other exception is a bug of ours and keeps its traceback. See
+    `jaxcxr.cli.interrupts` for why a program imports this module before any other.
+
     Args:
-        verb: Name of a module of `jaxcxr.cli`, which defines the flags and `main`, and
-            ``POSITIONAL`` where the program takes words that are not flags.
+        verb: Name of a module of `jaxcxr.cli`, which defines the flags and `main`. Where it has
+            ``POSITIONAL``, `main` receives the words that are not flags; otherwise they are
+            refused.
     """
     module = importlib.import_module(f"jaxcxr.cli.{verb}")
     positional = getattr(module, "POSITIONAL", None)
@@ -44,7 +50,39 @@ def run_verb(verb: str) -> None:
     sys.modules["__main__"].__doc__ = f"{usage}\n\n{module.__doc__}"  # absl prints it for --help
     for flag in flags.FLAGS.get_key_flags_for_module(module.__name__):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # and these for --helpshort
-    run(module.main, verb, positional=positional)
+    logging.set_verbosity(logging.ERROR)  # Orbax warns of what is meant
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # TensorFlow would load Keras, for seconds
+
+    def main(words: Sequence[str]) -> int:
+        arguments = [] if positional is None else [list(words[1:])]
+        if words[1:] and not arguments:
+            raise UserError(
+                f"unexpected argument {words[1]!r}: flags are given as --name=value; "
+                f"{command(verb)} --help lists them"
+            )
+        return module.main(*arguments) or 0
+
+    app.run(functools.partial(_guarded, main), flags_parser=functools.partial(_parse, verb))
+
+
+def _guarded(main: Callable[[Sequence[str]], int], words: Sequence[str]) -> int:
+    try:
+        with interrupts.raised():
+            status = main(words)
+            print(end="", flush=True)  # standard output may be closed, and None
+            return status
+    except UserError as error:
+        return _fail(_with_flag(error))
+    except OSError as error:
+        if error.errno not in _OUTPUT_ERRORS:
+            raise
+        _give_up_output()
+        what = error.filename or "a file, or what the program prints,"
+        return _fail(f"{what} cannot be written: {error.strerror}; fix that and start again")
+    except KeyboardInterrupt:
+        print("stopped by Ctrl-C", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
 def command(verb: str) -> str:
@@ -62,51 +100,6 @@ def command(verb: str) -> str:
 def command_again(verb: str) -> str:
     """Returns the complete command line of this process, which runs `verb`, for a shell."""
     return shlex.join([*shlex.split(command(verb)), *sys.argv[1:]])
-
-
-def run(main: Callable[..., int | None], verb: str, *, positional: str | None = None) -> None:
-    """Parses the absl flags, runs `main` and ends the process with the status it returns.
-
-    A `UserError` becomes `error: …` on standard error and exit status 1, and so does a disk that is
-    full or read-only, be it that of standard output, and a pipe without a reader. Ctrl-C becomes
-    exit status 130. Any other exception is a bug of ours and keeps its traceback. See
-    `jaxcxr.cli.interrupts` for why a program imports this module before any other.
-
-    Args:
-        main: Called without arguments; None counts as status 0.
-        verb: Name of the program.
-        positional: What the words that are not flags mean to this program ("files"); `main` then
-            receives them as its one argument. Without it such words are refused.
-    """
-
-    def guarded(arguments: Sequence[str]) -> int:
-        words = list(arguments[1:])
-        try:
-            with interrupts.raised():
-                if words and positional is None:
-                    raise UserError(
-                        f"unexpected argument {words[0]!r}: flags are given as --name=value; "
-                        f"{command(verb)} --help lists them"
-                    )
-                status = (main() if positional is None else main(words)) or 0
-                print(end="", flush=True)  # standard output may be closed, and None
-                return status
-        except UserError as error:
-            return _fail(_with_flag(error))
-        except OSError as error:
-            if error.errno not in _OUTPUT_ERRORS:
-                raise
-            _give_up_output()
-            what = error.filename or "a file, or what the program prints,"
-            return _fail(f"{what} cannot be written: {error.strerror}; fix that and start again")
-        except KeyboardInterrupt:
-            print("stopped by Ctrl-C", file=sys.stderr)
-            return 128 + signal.SIGINT
-
-    logging.set_verbosity(logging.ERROR)  # Orbax warns of what is meant
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # TensorFlow would load Keras, for seconds
-    app.run(guarded, flags_parser=functools.partial(_parse, verb))
 
 
 def _check_names(words: Sequence[str]) -> None:
@@ -180,17 +173,7 @@ def experiment_config(flag: flags.FlagHolder[Any]) -> Any:
     Raises:
         UserError: There is no such file, or it cannot be read.
     """
-    named = config_flags.get_config_filename(flags.FLAGS[flag.name])
-    path = named.partition(":")[0]  # what follows is an argument of get_config
-    try:
-        open(path, "rb").close()
-    except FileNotFoundError:
-        raise UserError(
-            f"--{flag.name}={path}: no such file; expected the path of a file, or the name of a "
-            f"config: {', '.join(config_names())}"
-        ) from None
-    except OSError as error:
-        raise UserError(f"--{flag.name}={path} cannot be read: {error.strerror}") from None
+    require_config(flag.name, config_flags.get_config_filename(flags.FLAGS[flag.name]))
     return flag.value
 
 

@@ -17,23 +17,23 @@ with status 0, or with --stopped_status. A second signal ends at once.
 """
 
 # isort: split
+import asyncio
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from asyncio.subprocess import create_subprocess_exec
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 from tqdm import tqdm
 
-from jaxcxr.cli.configs import config_names, find_config
-from jaxcxr.cli.processes import Programs
+from jaxcxr.cli.configs import find_config, require_config
+from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.cli.program import command_again
 from jaxcxr.cli.trials import (
     LEARNING_RATES,
     Trial,
-    asked_of,
-    is_finished,
+    is_scored,
     make_trials,
     read_shard,
     record_result,
@@ -56,8 +56,8 @@ _VALUES = flags.DEFINE_string(
 _SEEDS = flags.DEFINE_integer("seeds", 1, "Runs with seeds 0, 1, … of each.", upper_bound=10_000)
 _JOBS = flags.DEFINE_integer("jobs", 1, "Runs side by side.", lower_bound=1)
 _SHARD = flags.DEFINE_string("shard", "1/1", "This machine's part, as 1/4.")
+define_import_flag()
 _SET = flags.DEFINE_multi_string("set", [], "More settings for every run, as epochs=3.")
-
 _STOPPED_STATUS = flags.DEFINE_integer(
     "stopped_status", 0, "Exit status of a sweep that SIGTERM or Ctrl-C stopped before its end."
 )
@@ -77,20 +77,13 @@ def main() -> int:
     if _KEY.value == "optimizer.learning_rate" and not values:
         values = [str(rate) for rate in LEARNING_RATES]
     refuse_varied(_KEY.value, _SET.value)
-    configs = [find_config(config) for config in _CONFIGS.value]
+    configs = [require_config("configs", find_config(config)) for config in _CONFIGS.value]
     trials = make_trials(configs, _KEY.value, values, _SEEDS.value)
-    mine = trials[shard]
-    for config in configs:
-        if not Path(config).is_file():
-            raise UserError(
-                f"--configs names {config}: no such file; expected paths of files, or names of "
-                f"configs: {', '.join(config_names())}"
-            )
-    todo = [trial for trial in mine if not is_finished(folder_of(trial), asked(trial))]
-    failed, stopped_by = run_trials(todo)
-    summary = summarize(Path(_OUT.value), trials)
-    with atomic_write(Path(_OUT.value) / "sweep.csv") as aside:
-        summary.to_csv(aside, index=False)
+    out, mine = Path(_OUT.value), trials[shard]
+    failed, stopped_by = asyncio.run(run_trials(mine))
+    summary = summarize(out, trials)
+    with atomic_write(out / "sweep.csv") as temporary:
+        summary.to_csv(temporary, index=False)
     print(summary_text(summary))
     if stopped_by is not None:
         again = command_again("sweep")
@@ -99,78 +92,85 @@ def main() -> int:
     if failed:
         raise UserError(
             f"{failed} of {len(mine)} runs failed, see above; log.txt in the folder of each, under "
-            f"{_OUT.value}, has all that it printed"
+            f"{out}, has all that it printed"
         )
     return 0
 
 
-def folder_of(trial: Trial) -> Path:
-    """Returns the folder of a run."""
-    return Path(_OUT.value) / trial.folder
-
-
-def asked(trial: Trial) -> dict[str, str]:
-    """Returns what a result depends on beside the trial's folder."""
-    return asked_of(trial, _DATA_DIR.value, _SET.value)
-
-
-def run_trials(trials: Sequence[Trial]) -> tuple[int, str | None]:
+async def run_trials(trials: Sequence[Trial]) -> tuple[int, str | None]:
     """Trains and scores runs; prints each failure when it happens.
 
     Returns:
         How many failed; a wrong setting ends all at once. And the signal that ended all, if any.
     """
-    failed = 0
-    watch, programs = SignalWatch(), Programs()
+    failed, watch, slots = 0, SignalWatch(), asyncio.Semaphore(_JOBS.value)
+    tasks = {asyncio.create_task(run_trial(trial, slots)) for trial in trials}
     watch.start()
-    with ThreadPoolExecutor(_JOBS.value) as pool:
-        try:
-            runs = {pool.submit(run_trial, trial, programs) for trial in trials}
-            for failure in results_of(runs, watch):
-                tqdm.write(failure, file=sys.stderr)
-                failed += 1
-                if _USAGE in failure:
-                    break
-        finally:
-            programs.stop()
-            pool.shutdown(cancel_futures=True)
-            watch.stop()
+    try:
+        with tqdm(total=len(tasks), desc="runs", unit="run", disable=None) as bar:
+            while tasks and watch.received is None:
+                done, tasks = await asyncio.wait(tasks, timeout=1, return_when="FIRST_COMPLETED")
+                bar.update(len(done))
+                for failure in filter(None, (task.result() for task in done)):
+                    tqdm.write(failure, file=sys.stderr)
+                    failed += 1
+                    if _USAGE in failure:
+                        return failed, watch.received
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        watch.stop()
     return failed, watch.received
 
 
-def results_of(runs: set[Future[str | None]], watch: SignalWatch) -> Iterator[str]:
-    """Yields what went wrong in each run that failed, until all are done or a signal comes."""
-    with tqdm(total=len(runs), desc="runs", unit="run", disable=None) as bar:
-        while runs and watch.received is None:
-            done, runs = wait(runs, timeout=1, return_when=FIRST_COMPLETED)
-            bar.update(len(done))
-            yield from filter(None, (run.result() for run in done))
+async def run_trial(trial: Trial, slots: asyncio.Semaphore) -> str | None:
+    """Trains and scores one run when a slot is free; returns what went wrong, if anything.
 
-
-def run_trial(trial: Trial, programs: Programs) -> str | None:
-    """Trains and scores one run; returns what went wrong, if anything."""
-    workdir = folder_of(trial)
-    make_folder(workdir)
-    begun_with = asked(trial)
+    A run that is trained is trained again at the price of importing packages: the program refuses
+    a folder of other settings or data, and leaves a finished run as it is.
+    """
+    workdir = Path(_OUT.value) / trial.folder
     place = [f"--workdir={workdir}", f"--data_dir={_DATA_DIR.value}"]
+    place += [f"--import={module}" for module in flags.FLAGS["import"].value or []]
     settings = [f"--config.{setting}" for setting in _SET.value]
     train = ["train", f"--config={trial.config}", *trial.overrides, *settings, *place]
-    for verb, *arguments in (
-        [*train, f"--stopped_status={_STOPPED}"],
-        ["evaluate_auc", *place],
-        ["evaluate_boxes", *place],
-    ):
-        try:
-            with open(workdir / "log.txt", "a", encoding="utf-8") as log:
-                status = programs.call([sys.executable, "-m", "jaxcxr.cli", verb, *arguments], log)
-        except OSError as error:
-            return f"{workdir}: {verb} could not be started: {error.strerror}"
-        if status is None:
-            return None
-        if status != 0:
-            lines = (workdir / "log.txt").read_text(encoding="utf-8").strip().splitlines()
-            errors = [line for line in lines if line.startswith("error: ")] or lines
-            reason = errors[-1] if errors else "log.txt is empty: perhaps the disk is full"
-            return f"{workdir}: {verb} ended with {_STATUS} {status}: {reason}"
-    record_result(workdir, begun_with)
+    async with slots:
+        make_folder(workdir)
+        for verb, *words in (
+            [*train, f"--stopped_status={_STOPPED}"],
+            ["evaluate_auc", *place],
+            ["evaluate_boxes", *place],
+        ):
+            if verb != "train" and is_scored(workdir):
+                return None
+            try:
+                status = await call(verb, words, workdir / "log.txt")
+            except OSError as error:
+                return f"{workdir}: {verb} could not be started: {error.strerror}"
+            if status != 0:
+                lines = (workdir / "log.txt").read_text(encoding="utf-8").strip().splitlines()
+                errors = [line for line in lines if line.startswith("error: ")] or lines
+                reason = errors[-1] if errors else "log.txt is empty: perhaps the disk is full"
+                return f"{workdir}: {verb} ended with {_STATUS} {status}: {reason}"
+        record_result(workdir)
     return None
+
+
+async def call(verb: str, words: Sequence[str], log: Path) -> int:
+    """Runs a program and returns its exit status; when cancelled, ends it by SIGTERM.
+
+    It has a process group of its own: Ctrl-C at the terminal comes to this process alone.
+    Otherwise it would receive two signals, and not save what it did.
+    """
+    with open(log, "a", encoding="utf-8") as output:
+        program = await create_subprocess_exec(
+            sys.executable, "-m", "jaxcxr.cli", verb, *words,
+            stdout=output, stderr=output, process_group=0,
+        )  # fmt: skip
+    try:
+        return await program.wait()
+    except asyncio.CancelledError:
+        program.terminate()
+        await program.wait()
+        raise

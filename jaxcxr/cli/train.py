@@ -35,7 +35,7 @@ flags.mark_flag_as_required("config")
 
 
 def main() -> int:
-    """Trains as the flags say; returns the exit status.
+    """Trains or resumes the run; returns the exit status.
 
     Raises:
         UserError: No epoch has a finite validation loss.

@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,19 +25,13 @@ LEARNING_RATES = tuple(float(f"{rate:.2g}") for rate in np.geomspace(1e-3, 1e-6,
 RESULT = "sweep_result.json"
 """File that a finished trial leaves in its folder."""
 
-_CHECKSUM = "config_sha256"
-
 _SHOWN = ("val_loss", "val_auc", "AUC", "IoU > 0.1", "IoU > 0.3", "IoBB > 0.25")
 """The scores in the terminal's table."""
 
 _LOSS_SETTINGS = ("loss", "label_smoothing", "batch_size", "findings")
 """Settings of which runs must have the same value for their losses to be ranked."""
 
-_NOT_SCORES = ("asked", "loss_settings")
-
 _LONGEST_NAME = 150  # file systems take 255 bytes
-
-_USE_SEEDS = "give --seeds=N for the seeds 0 to N − 1"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +58,7 @@ class Trial:
 
     @property
     def overrides(self) -> list[str]:
-        """What launch/train.py takes beside --config."""
+        """What jaxcxr train takes beside --config."""
         setting = [f"--config.{self.key}={self.value}"] if self.key else []
         return [*setting, f"--config.seed={self.seed}"]
 
@@ -85,51 +79,41 @@ def make_trials(configs: Sequence[str], key: str, values: Sequence[str], seeds: 
     """Returns every config with every value and every seed from 0 to `seeds` − 1.
 
     Raises:
-        UserError: There are values without a key, a key without values, or no seed; the key is that
-            of the seed; or two runs would share a folder.
+        UserError: There are values without a key, a key without values, or no seed; or two runs
+            would share a folder.
     """
-    if key == "seed":
-        raise UserError(f"--key is seed, which a sweep sets itself; {_USE_SEEDS}")
     if bool(key) != bool(values):
         raise UserError("a sweep over a setting needs both --key and --values")
     if seeds < 1:
         raise UserError(f"seeds is {seeds}; at least 1 is needed")
-    _refuse_shared_folders(configs, values)
-    return [
+    trials = [
         Trial(config, key, value, seed)
         for config in configs
         for value in (values or [""])
         for seed in range(seeds)
     ]
-
-
-def _refuse_shared_folders(configs: Sequence[str], values: Sequence[str]) -> None:
-    for value, count in Counter(values).items():
-        if count > 1:
-            raise UserError(f"--values has {value} {count} times; give it once")
-    for stem, count in Counter(Path(config).stem for config in configs).items():
-        if count > 1:
-            sharing = " and ".join(config for config in configs if Path(config).stem == stem)
-            raise UserError(
-                f"--configs has {sharing}, whose runs would share the folder {stem}; give each "
-                "file once, and files of different names"
-            )
+    folder, count = Counter(trial.folder for trial in trials).most_common(1)[0]
+    if count > 1:
+        raise UserError(
+            f"{count} runs would share the folder {folder}; give each value and each config once, "
+            "and configs of different names"
+        )
+    return trials
 
 
 def refuse_varied(key: str, settings: Iterable[str]) -> None:
     """Refuses settings for every run, as "epochs=3", that the sweep varies itself.
 
-    The later of two words on a command line wins: runs would not be what their folders say.
+    The later of two words on a command line wins: folders would be named after other settings.
 
     Raises:
-        UserError: One is that of `key`, or the seed.
+        UserError: One is that of `key`, or the seed; or `key` is the seed.
     """
-    for setting in settings:
-        name = setting.partition("=")[0]
-        if name == "seed":
-            raise UserError(f"--set={setting}: a sweep sets the seed itself; {_USE_SEEDS}")
-        if key and name == key:
-            raise UserError(f"--set={setting}: --key searches over {key}; leave one of them out")
+    names = [setting.partition("=")[0] for setting in settings]
+    if "seed" in (key, *names):
+        raise UserError("a sweep sets the seed itself; give --seeds=N for the seeds 0 to N − 1")
+    if key in names:
+        raise UserError(f"--set sets {key}, which --key searches over; leave one of them out")
 
 
 def read_shard(shard: str) -> slice:
@@ -152,102 +136,41 @@ def split_values(text: str) -> list[str]:
     return [value.strip() for value in re.split(r",(?![^(\[]*[)\]])", text) if value.strip()]
 
 
-def asked_of(trial: Trial, data_dir: str, settings: Iterable[str]) -> dict[str, str]:
-    """Returns what the result of a trial depends on beside its folder.
-
-    Args:
-        trial: The trial.
-        data_dir: Folder of prepared datasets.
-        settings: Those of every run, as "epochs=3".
+def is_scored(workdir: Path) -> bool:
+    """Returns whether a run has its result, of the epoch that is best now.
 
     Raises:
-        UserError: The config file cannot be read.
-    """
-    try:
-        checksum = hashlib.sha256(Path(trial.config).read_bytes()).hexdigest()
-    except OSError as error:
-        raise UserError(
-            f"--configs names {trial.config}, which cannot be read: {error.strerror}; configs/ "
-            "holds them"
-        ) from error
-    given = {name: value for name, _, value in (setting.partition("=") for setting in settings)}
-    place = {"config": trial.config, "data_dir": str(Path(data_dir).resolve())}
-    return {**place, **given, _CHECKSUM: checksum}
-
-
-def is_finished(workdir: Path, asked: Mapping[str, str]) -> bool:
-    """Returns whether a trial has its result.
-
-    Args:
-        workdir: Folder of the run.
-        asked: The settings and the data of the trial, from `asked_of`.
-
-    Raises:
-        UserError: It has one, of other settings or data, or a damaged one.
+        UserError: The result is damaged.
     """
     if not (workdir / RESULT).exists():
         return False
-    there = _read_result(workdir)["asked"]
-    there.setdefault(_CHECKSUM, asked[_CHECKSUM])  # earlier versions kept none
-    different = [
-        _difference(name, there.get(name), asked.get(name))
-        for name in sorted(there.keys() | asked.keys())
-        if there.get(name) != asked.get(name)
-    ]
-    if different:
-        raise UserError(
-            f"{workdir} is of another sweep: {'; '.join(different)}. Name a new --out, or the "
-            "settings of that sweep, or remove that folder"
-        )
-    if remark := _other_data(workdir, asked["data_dir"]):
-        raise UserError(f"{remark}. Name a new --out, or remove that folder")
-    return True
+    result, best = _read_result(workdir), _best_epoch(workdir)
+    return all(result[name] == best[name] for name in ("best_epoch", "val_loss"))
 
 
-def _difference(name: str, there: object, here: object) -> str:
-    if name == _CHECKSUM:
-        return "the config file has been edited since"
-    return f"{name} is {there!r} there and {here!r} here"
-
-
-def _other_data(workdir: Path, data_dir: str) -> str | None:
-    """Returns a remark where the dataset of a run was prepared again, from other lists, since.
-
-    What TFDS keeps with the dataset is read without it, which would take seconds. A dataset that
-    is missing counts as unchanged.
-    """
-    from jaxcxr.runs.workdir import trained_on_other_data  # lazy: it loads JAX, for a second
-
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        run = json.loads((workdir / "run.json").read_text(encoding="utf-8"))
-        metadata = Path(data_dir) / run["data"]["dataset"] / "metadata.json"
-        return trained_on_other_data(workdir, json.loads(metadata.read_text(encoding="utf-8")))
-    return None
-
-
-def record_result(workdir: Path, asked: Mapping[str, str]) -> None:
+def record_result(workdir: Path) -> None:
     """Gathers the scores of a trained and evaluated run into the file that marks it finished."""
-    history = pd.read_csv(workdir / "history.csv").replace([np.inf, -np.inf], np.nan)
-    best = history.loc[history["val_loss"].idxmin()]
     config = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
     auc = pd.read_csv(workdir / "evaluation" / "auc.csv")
     boxes = pd.read_csv(workdir / "evaluation" / "localization.csv")
-    mean = boxes.loc[boxes["finding"] == "Mean"]
-    scores = {
-        f"{row.metric} > {row.threshold:g}": row.accuracy
-        for row in mean.itertuples()
-        if row.metric in ("IoU", "IoBB")
-    }
+    mean = boxes.loc[(boxes["finding"] == "Mean") & boxes["metric"].isin(["IoU", "IoBB"])]
     result = {
-        "asked": dict(asked),
         "loss_settings": {name: config.get(name) for name in _LOSS_SETTINGS},
+        **_best_epoch(workdir),
+        "AUC": auc.loc[auc["finding"] == "Mean", "auc"].item(),
+        **{f"{row.metric} > {row.threshold:g}": row.accuracy for row in mean.itertuples()},
+    }
+    write_text(workdir / RESULT, json.dumps(result, indent=2) + "\n")
+
+
+def _best_epoch(workdir: Path) -> dict[str, float]:
+    history = pd.read_csv(workdir / "history.csv").replace([np.inf, -np.inf], np.nan)
+    best = history.loc[history["val_loss"].idxmin()]
+    return {
         "val_loss": float(best["val_loss"]),
         "val_auc": float(best.get("val_auc", np.nan)),
         "best_epoch": int(best["epoch"]),
-        "AUC": auc.loc[auc["finding"] == "Mean", "auc"].item(),
-        **scores,
     }
-    write_text(workdir / RESULT, json.dumps(result, indent=2) + "\n")
 
 
 def summarize(sweep: Path, trials: Sequence[Trial]) -> pd.DataFrame:
@@ -258,54 +181,33 @@ def summarize(sweep: Path, trials: Sequence[Trial]) -> pd.DataFrame:
     trials have different losses, label smoothings or batch sizes, the greatest mean validation AUC.
     Where no trial is finished there are the first three columns alone.
     """
-    setting = next((trial.key for trial in trials if trial.key), "setting")
-    by = ["config", setting]
+    by = ["config", next((trial.key for trial in trials if trial.key), "setting")]
     finished = [trial for trial in trials if (sweep / trial.folder / RESULT).exists()]
-    rows = [
-        {"config": Path(trial.config).stem, setting: trial.value} | _scores(sweep / trial.folder)
-        for trial in finished
-    ]
-    if not rows:
+    if not finished:
         return pd.DataFrame(columns=[*by, "seeds"])
-    table = pd.DataFrame(rows)
+    results = [_read_result(sweep / trial.folder) for trial in finished]
+    table = pd.DataFrame(results).drop(columns="loss_settings")
+    table.insert(0, by[0], [Path(trial.config).stem for trial in finished])
+    table.insert(1, by[1], [trial.value for trial in finished])
     groups = table.groupby(by, sort=False)
     summary = groups.size().to_frame("seeds")
     for score in table.columns[2:]:
         summary[score] = groups[score].mean()
         summary[f"{score} sd"] = groups[score].std()
-    same = len({json.dumps(_loss_settings(sweep / t.folder)) for t in finished}) == 1
-    by_loss = same or bool(np.isnan(summary["val_auc"]).all())
+    same_loss = all(r["loss_settings"] == results[0]["loss_settings"] for r in results)
+    by_loss = same_loss or bool(np.isnan(summary["val_auc"]).all())
     return summary.reset_index().sort_values(
         "val_loss" if by_loss else "val_auc", ascending=by_loss, ignore_index=True
     )
 
 
-def _loss_settings(workdir: Path) -> Any:
-    return _read_result(workdir).get("loss_settings")
-
-
-def _scores(workdir: Path) -> dict[str, float]:
-    result = _read_result(workdir)
-    return {"val_auc": np.nan} | {k: v for k, v in result.items() if k not in _NOT_SCORES}
-
-
 def _read_result(workdir: Path) -> dict[str, Any]:
     path = workdir / RESULT
-    with contextlib.suppress(ValueError, RecursionError):
-        result = json.loads(path.read_text(encoding="utf-8"), parse_int=float)
-        if _is_whole(result):
-            return result
+    with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        scores = {score: float(result[score]) for score in (*_SHOWN, "best_epoch")}
+        return {**result, **scores, "loss_settings": result["loss_settings"]}
     raise UserError(f"{path} is damaged; remove it, and the sweep writes it again")
-
-
-def _is_whole(result: Any) -> bool:
-    """Returns whether a result has what `record_result` writes; early versions had no AUC."""
-    if not isinstance(result, dict) or not isinstance(result.get("asked"), dict):
-        return False
-    scores = {name: value for name, value in result.items() if name not in _NOT_SCORES}
-    return scores.keys() >= set(_SHOWN) - {"val_auc"} and all(
-        isinstance(v, float) for v in scores.values()
-    )
 
 
 def summary_text(summary: pd.DataFrame) -> str:

@@ -24,7 +24,6 @@ from jaxcxr.data.chest_xray14.beam_pipeline import options_of
 from jaxcxr.data.chest_xray14.chest_xray14_dataset_builder import (
     Builder,
     ChestXray14Config,
-    Plan,
     refuse_damaged,
 )
 from jaxcxr.data.quiet_tensorflow import open_dataset, silence, tf, tfds
@@ -100,13 +99,31 @@ def prepare(
             f"on_bad_image is {on_bad_image!r}; use error or skip", argument="on_bad_image"
         )
     skip = on_bad_image == "skip"
-    plan = _plan(release, variant, skip, with_beam=beam_runner is not None)
     engine = _beam_settings(beam_runner, beam_options, skip)
-    reused = folder.exists()
-    if reused:
-        _refuse_other(folder, plan)
+    parts = _split(release, variant)
+    fingerprint = _fingerprint(release, parts)
+    if reused := folder.exists():
+        _refuse_other(folder, release, fingerprint)
     else:
-        _generate(folder, data_dir, variant, plan, engine)
+        builder = Builder(
+            data_dir=os.fspath(folder.parents[2]),
+            config=ChestXray14Config(name=variant.name, image_size=image_size, square=square),
+            release=release,
+            split=parts,
+            skip_damaged=skip,
+            with_beam=bool(engine),
+            metadata={
+                "release": release.root.resolve().name,
+                "synthetic": (release.root / phantom.MARKER).is_file(),
+                "fingerprint": fingerprint,
+                "split": split,
+                "split_seed": split_seed,
+                "square": square,
+                "skipped": [],
+                "notes": [],
+            },
+        )
+        _generate(builder, folder, engine)
     info, metadata = open_dataset(folder)
     left_out = dict.fromkeys(release.missing, "no file") | dict(metadata["skipped"])
     if left_out:
@@ -116,7 +133,8 @@ def prepare(
     return Preparation(folder, images, left_out, notes, reused)
 
 
-def _plan(release: Release, variant: Variant, skip_damaged: bool, with_beam: bool) -> Plan:
+def _split(release: Release, variant: Variant) -> pd.Series:
+    """Returns the split of each radiograph that has a file, by image name."""
     if variant.split == "authors":
         split = authors_split(release.images)
     else:
@@ -124,17 +142,7 @@ def _plan(release: Release, variant: Variant, skip_damaged: bool, with_beam: boo
     split.index = pd.Index(release.images["image_name"])
     split = split.drop(list(release.missing))
     refuse_empty(split.value_counts())
-    metadata = {
-        "release": release.root.resolve().name,
-        "synthetic": (release.root / phantom.MARKER).is_file(),
-        "fingerprint": _fingerprint(release, split),
-        "split": variant.split,
-        "split_seed": variant.split_seed,
-        "square": variant.square,
-        "skipped": [],
-        "notes": [],
-    }
-    return Plan(release, split, skip_damaged, with_beam, metadata)
+    return split
 
 
 def _beam_settings(
@@ -162,10 +170,10 @@ def _fingerprint(release: Release, split: pd.Series) -> str:
     return digest.hexdigest()
 
 
-def _refuse_other(folder: Path, plan: Plan) -> None:
+def _refuse_other(folder: Path, release: Release, fingerprint: str) -> None:
     try:
         _, metadata = open_dataset(folder)
-        same = metadata["fingerprint"] == plan.metadata["fingerprint"]
+        same = metadata["fingerprint"] == fingerprint
     except Exception as error:
         raise UserError(
             f"{folder}: not a readable dataset; remove this folder ({error})"
@@ -173,30 +181,19 @@ def _refuse_other(folder: Path, plan: Plan) -> None:
     if not same:
         raise UserError(
             f"{folder} was prepared from other lists or files (release {metadata['release']!r}) "
-            f"than {plan.release.root} has; remove it or choose another folder",
+            f"than {release.root} has; remove it or choose another folder",
             argument="data_dir",
         )
 
 
-def _generate(
-    folder: Path,
-    data_dir: str | os.PathLike[str],
-    variant: Variant,
-    plan: Plan,
-    engine: Mapping[str, Any],
-) -> None:
+def _generate(builder: Builder, folder: Path, engine: Mapping[str, Any]) -> None:
     tfds.disable_progress_bar()  # the builder shows one per split
-    config = ChestXray14Config(
-        name=variant.name, image_size=variant.image_size, square=variant.square
-    )
     make_folder(folder.parent)
     lock = filelock.FileLock(folder.parent / ".lock", blocking=False)
     try:
         with lock, silence(), tempfile.TemporaryDirectory() as downloads:
             for abandoned in folder.parent.glob("incomplete.*"):
                 shutil.rmtree(abandoned)
-            root = os.fspath(Path(data_dir).expanduser())
-            builder = Builder(plan=plan, data_dir=root, config=config)
             builder.download_and_prepare(
                 download_dir=downloads,
                 download_config=tfds.download.DownloadConfig(try_download_gcs=False, **engine),
@@ -206,7 +203,7 @@ def _generate(
     except filelock.Timeout as error:
         raise UserError(f"{folder.parent}: another process is preparing this dataset") from error
     except Exception as error:
-        if plan.with_beam:  # workers' errors arrive as text
+        if engine:  # workers' errors arrive as text
             refuse_damaged(re.findall(r"DamagedImageError: (.*?)(?: \[while|\n|$)", str(error))[:1])
         reason = _storage_failure(error)
         if reason is None:

@@ -202,39 +202,25 @@ def _check_compression(dataset: Dataset) -> None:
 def _decode(dataset: Dataset) -> np.ndarray:
     """Returns the stored values of the first frame, without the unused bits of integers.
 
-    A padding value in the unused bits stays: without them it would equal a gray value.
+    A padding value in the unused bits stays: without them it would equal a gray value. pydicom
+    looks for values in the lowest bits alone. Writers have got High Bit wrong; that of values that
+    fill the lowest bits only does no harm.
     """
     from pydicom.pixels import pixel_array
 
-    _check_high_bit(dataset)
-    padding = padding_range(dataset)
-    unused = dataset.BitsAllocated - dataset.get("BitsStored", dataset.BitsAllocated)
-    signed = dataset.get("PixelRepresentation", 0)
-    limit = 2 ** (dataset.BitsAllocated - unused - signed)
-    if padding is None or unused <= 0 or -limit * signed <= min(padding) <= max(padding) < limit:
-        return pixel_array(dataset, index=0)
     raw = pixel_array(dataset, index=0, correct_unused_bits=False)
-    is_padding = (raw >= padding[0]) & (raw <= padding[1])
-    return np.where(is_padding, raw, (raw << unused) >> unused)
-
-
-def _check_high_bit(dataset: Dataset) -> None:
-    """Refuses values that do not lie in the lowest bits, where alone pydicom looks for them.
-
-    Writers have got High Bit wrong; that of values that fill the lowest bits only does no harm.
-    """
-    from pydicom.pixels import pixel_array
-
     stored = dataset.get("BitsStored", dataset.BitsAllocated)
+    unused = dataset.BitsAllocated - stored
+    if unused <= 0:
+        return raw
     high = dataset.get("HighBit", stored - 1)
-    if high < stored or dataset.BitsAllocated > 32:
-        return
-    raw = pixel_array(dataset, index=0, correct_unused_bits=False)
-    if raw.max() >= 2**stored or raw.min() < -(2 ** (stored - 1)):
+    if high >= stored and (raw.max() >= 2**stored or raw.min() < -(2 ** (stored - 1))):
         raise UserError(
             f"HighBit (0028,0102) is {high} for {stored} bits stored; only values in the lowest "
             "bits are read: export it again"
         )
+    low, high = padding_range(dataset) or (np.inf, -np.inf)
+    return np.where((raw >= low) & (raw <= high), raw, (raw << unused) >> unused)
 
 
 def _luma(colors: np.ndarray, bits: int) -> np.ndarray:

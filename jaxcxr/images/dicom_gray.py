@@ -134,7 +134,7 @@ def _through_voi(
         is_small = "BitsStored" not in dataset or width <= 1
         if function == "LINEAR" and is_small and (values != np.rint(values)).any():
             function = "LINEAR_EXACT"  # LINEAR is defined for integers
-        brightness = window(values, center, width, function)
+        brightness = _window(values, center, width, function)
         name = f"the window of center {center:g} and width {width:g}"
     else:
         is_plain = dataset.get("PixelRepresentation") == 0 and "ModalityLUTSequence" not in dataset
@@ -148,17 +148,10 @@ def _through_voi(
     return brightness, ()
 
 
-def window(values: np.ndarray, center: float, width: float, function: str) -> np.ndarray | None:
-    """Returns the brightness, 0..1, of values (N,) in a window (PS3.3, C.11.2.1.2 and C.11.2.1.3).
+def _window(values: np.ndarray, center: float, width: float, function: str) -> np.ndarray | None:
+    """Returns the brightness, 0..1, of values in a window; None if the window is not valid.
 
-    Args:
-        values: (N,) float64.
-        center: Window Center.
-        width: Window Width.
-        function: VOI LUT Function: "LINEAR", "LINEAR_EXACT" or "SIGMOID"; others count as LINEAR.
-
-    Returns:
-        (N,), or None if the window is not valid.
+    PS3.3, C.11.2.1.2 and C.11.2.1.3; functions other than those of the standard count as LINEAR.
     """
     is_exact = function in ("LINEAR_EXACT", "SIGMOID")
     if not np.isfinite([center, width]).all() or not (width > 0 if is_exact else width >= 1):
@@ -203,16 +196,9 @@ def _can_be_negative(dataset: Dataset, shown: np.ndarray) -> bool:
 def _read_lut(
     item: Dataset, dataset: Dataset, values: np.ndarray, can_be_negative: bool
 ) -> tuple[int, np.ndarray, int]:
-    """Reads a lookup table.
+    """Returns a lookup table: the value of its first entry; the entries; the bits of an entry.
 
-    Args:
-        item: The item of its sequence.
-        dataset: The file's elements.
-        values: The values that are looked up, which settle the sign of the first one mapped.
-        can_be_negative: Whether such values can be negative.
-
-    Returns:
-        The value that the first entry is for; the entries (N,), not negative; the bits of an entry.
+    The values that are looked up, and whether they can be negative, settle the sign of the first.
     """
     count, first, bits = (int(number) for number in item.LUTDescriptor)
     count = count % 2**16 or 2**16

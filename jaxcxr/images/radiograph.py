@@ -15,10 +15,12 @@ import os
 import textwrap
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageOps
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -48,7 +50,7 @@ _GZIP = b"\x1f\x8b"
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _WHITE_IS_ZERO, _BITS_PER_SAMPLE, _PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH = 0, 258, 262, 322, 323
 
-_warning_filters = threading.RLock()  # they belong to the process, and pictures are read in threads
+_warning_filters = threading.RLock()
 
 
 class DamagedImageError(UserError):
@@ -106,23 +108,17 @@ def read_radiograph(path: str | os.PathLike[str], content: bytes | None = None) 
             several pictures, shows only one gray value, or has a size beyond `MIN_SIDE`,
             `MAX_ASPECT` and `MAX_PIXELS`; the size is checked before the pixels are decompressed.
     """
-    try:
+    with _damage_named(path):
         data = _inflate(_read_bytes(Path(path)) if content is None else content)
         format_ = _format_of(data)
-        if format_ == "DICOM":
-            with _warning_filters, warnings.catch_warnings(action="ignore"):
+        with _without_warnings() if format_ in ("DICOM", "TIFF") else nullcontext():
+            if format_ == "DICOM":
                 pixels, notes = dicom.read_pixels(data, _check_size)
-            orientation = 1
-        else:
-            pixels, notes, orientation = _decode(data, format_)
-        _check_contrast(pixels)
-    except UserError as error:
-        raise DamagedImageError(path, str(error)) from error
-    except Exception as error:  # decoders meet damaged bytes with exceptions of any class
-        reason = textwrap.shorten(str(error) or type(error).__name__, 300)
-        raise DamagedImageError(
-            path, f"damaged or not supported ({reason}); export it again"
-        ) from error
+                orientation = 1
+            else:
+                pixels, notes, orientation = _decode(data, format_)
+        if (gray := pixels.min()) == pixels.max():
+            raise UserError(f"all its pixels have one gray value ({gray}); it shows nothing")
     return Radiograph(Path(path), format_, pixels, notes, orientation)
 
 
@@ -136,31 +132,46 @@ def picture_size(path: str | os.PathLike[str], content: bytes | None = None) -> 
     Raises:
         DamagedImageError: It has no header of a picture, or cannot be read.
     """
-    try:
+    with _damage_named(path):
         data = _read_bytes(Path(path)) if content is None else content
         if (format_ := _format_of(data)) in _DECODERS:
             return _DECODERS[format_](io.BytesIO(data)).size
-    except UserError as error:
-        raise DamagedImageError(path, str(error)) from error
-    except Exception as error:
-        raise DamagedImageError(path, f"damaged ({error or type(error).__name__})") from error
-    radiograph = read_radiograph(path, content)
+    radiograph = read_radiograph(path, data)
     return radiograph.width, radiograph.height
 
 
-def _read_bytes(path: Path) -> bytes:
-    _check_file(path)
+@contextmanager
+def _damage_named(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
+        yield
+    except UserError as error:
+        raise DamagedImageError(path, str(error)) from error
+    except Exception as error:  # decoders meet damaged bytes with exceptions of any class
+        reason = textwrap.shorten(str(error) or type(error).__name__, 300)
+        raise DamagedImageError(
+            path, f"damaged or not supported ({reason}); export it again"
+        ) from error
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Ignores the warnings of readers about much that does not matter.
+
+    The filters belong to the process, and pictures are read in threads.
+    """
+    with _warning_filters, warnings.catch_warnings(action="ignore"):
+        yield
+
+
+def _read_bytes(path: Path) -> bytes:
+    if not os.path.isfile(path):  # a pipe or a device would never end
+        raise UserError("not a regular file" if os.path.exists(path) else "no such file")
+    try:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise UserError(f"{size:,} bytes; files of at most {MAX_BYTES:,} bytes are read")
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot be read ({error.strerror})") from error
-
-
-def _check_file(path: Path) -> None:
-    if not os.path.isfile(path):  # a pipe or a device would never end
-        raise UserError("not a regular file" if os.path.exists(path) else "no such file")
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise UserError(f"{size:,} bytes; files of at most {MAX_BYTES:,} bytes are read")
 
 
 def _inflate(data: bytes) -> bytes:
@@ -200,13 +211,6 @@ _DECODERS = {
 
 def _decode(data: bytes, format_: str) -> tuple[np.ndarray, tuple[str, ...], int]:
     """Returns pixels (H, W) uint8, notes and the EXIF orientation that was applied."""
-    if format_ == "TIFF":  # its reader warns about much that does not matter
-        with _warning_filters, warnings.catch_warnings(action="ignore"):
-            return _decode_picture(data, format_)
-    return _decode_picture(data, format_)
-
-
-def _decode_picture(data: bytes, format_: str) -> tuple[np.ndarray, tuple[str, ...], int]:
     with _DECODERS[format_](io.BytesIO(data)) as image:
         _check_size(*image.size)
         several = getattr(image, "is_animated", False)
@@ -222,29 +226,17 @@ def _decode_picture(data: bytes, format_: str) -> tuple[np.ndarray, tuple[str, .
         gray, notes = _to_gray(image, data)
         orientation = _orientation(image)  # PNG files may have it behind the pixels
     notes += ("holds several pages; the first one is used",) if several else ()
-    turn = _TURNS.get(orientation)
-    upright = gray if turn is None else np.array(Image.fromarray(gray).transpose(turn))
-    return upright, notes, orientation
-
-
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What each EXIF orientation asks for."""
+    picture = Image.fromarray(gray)
+    picture.getexif()[ExifTags.Base.Orientation] = orientation
+    return np.array(ImageOps.exif_transpose(picture)), notes, orientation
 
 
 def _orientation(image: Image.Image) -> int:
     if not isinstance(image, TiffImageFile) and "exif" not in image.info:
         return 1
-    with _warning_filters, warnings.catch_warnings(action="ignore"):
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    return orientation if orientation in _TURNS else 1
+    with _without_warnings():
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
 def _to_gray(image: Image.Image, data: bytes) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -287,8 +279,3 @@ def _check_size(width: int, height: int) -> None:
         raise UserError(f"{size}; a radiograph is at most {MAX_ASPECT} times as long as wide")
     if width * height > MAX_PIXELS:
         raise UserError(f"{size}; at most {MAX_PIXELS:,} pixels are read: make it smaller")
-
-
-def _check_contrast(pixels: np.ndarray) -> None:
-    if (gray := pixels.min()) == pixels.max():
-        raise UserError(f"all its pixels have one gray value ({gray}); it shows nothing")

@@ -59,20 +59,15 @@ def prediction_table(findings: pd.DataFrame) -> pd.DataFrame:
 def summary_text(findings: pd.DataFrame, limit: int = 20) -> str:
     """Returns the findings shown as lines for the terminal, at most `limit` of them."""
     shown = findings.loc[findings["overlay"].notna()]
-    width = max(len(name) for name in shown[IMAGE].head(limit))
-    lines = [
-        f"{'image':<{width}}  {'finding':<18}  probability  operating point  calibrated".rstrip()
-    ]
-    for row in shown.head(limit).to_dict("records"):
-        numbers = "  ".join(
-            f"{row[column]:>{cells}.3f}" if pd.notna(row[column]) else f"{'–':>{cells}}"
-            for column, cells in (
-                ("probability", 11),
-                ("operating_point", 15),
-                ("calibrated_probability", 10),
-            )
-        )
-        lines.append(f"{row[IMAGE]:<{width}}  {row[_FINDING]:<18}  {numbers}")
-    if len(shown) > limit:
-        lines.append(f"… and {len(shown) - limit} more in findings.csv")
-    return "\n".join(lines)
+    columns = {
+        IMAGE: "image",
+        _FINDING: "finding",
+        "probability": "probability",
+        "operating_point": "operating point",
+        "calibrated_probability": "calibrated",
+    }
+    table = shown.head(limit)[list(columns)].rename(columns=columns)
+    text = table.to_string(index=False, float_format="%.3f", na_rep="–")
+    return (
+        text if len(shown) <= limit else f"{text}\n… and {len(shown) - limit} more in findings.csv"
+    )

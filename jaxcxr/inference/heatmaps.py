@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxcxr.images.grid import PIXELS, Grid, interpolation_matrix
+from jaxcxr.images.grid import Grid, interpolation_matrix
+
+_MOST_POINTS = 256
 
 
 class HeatMaps(NamedTuple):
@@ -33,25 +36,40 @@ A `jaxcxr.Predictor` is one.
 def flip_averaged(predict: PredictFn) -> PredictFn:
     """Returns `predict` averaged over each radiograph and its mirror image.
 
-    The probabilities' mean is that of the two logits' sigmoids. The cells of the mirror image's
-    heat maps lie elsewhere: both maps are interpolated to the square's pixels and then averaged,
-    (B, S, S, 14). Where cells are centered on pixels, this loses nothing.
+    The probabilities' mean is that of the two logits' sigmoids. Heat maps are averaged in their own
+    cells where those lie symmetrically in the image. Otherwise the cells of the two maps lie apart,
+    and both are interpolated to at most 256 × 256 points, one a pixel in images of that size.
     """
 
     def predict_twice(images: np.ndarray) -> tuple[np.ndarray, HeatMaps]:
-        size = images.shape[1]
-        probabilities, heatmaps = predict(images)
+        probabilities, own = predict(images)
         mirrored_probabilities, mirrored = predict(images[:, :, ::-1])
-        mean = (_on_pixels(heatmaps, size) + _on_pixels(mirrored, size)[:, :, ::-1]) / 2
-        return (probabilities + mirrored_probabilities) / 2, HeatMaps(mean, PIXELS)
+        turned = mirrored.values[:, :, ::-1]
+        last = own.grid.centers(turned.shape[2])[-1]
+        grid = Grid(images.shape[2] - 1 - last, own.grid.stride)
+        mean = _mean_of_maps(own, HeatMaps(turned, grid))
+        return (probabilities + mirrored_probabilities) / 2, mean
 
     return predict_twice
 
 
-def _on_pixels(heatmaps: HeatMaps, size: int) -> np.ndarray:
-    positions = heatmaps.grid.positions(np.arange(size))
-    rows, columns = (
-        interpolation_matrix(positions, cells).astype(np.float32)
-        for cells in heatmaps.values.shape[1:3]
-    )
-    return np.einsum("bhwk,Hh,Ww->bHWk", heatmaps.values, rows, columns, optimize=True)
+def _mean_of_maps(own: HeatMaps, turned: HeatMaps) -> HeatMaps:
+    """Averages maps of which only the columns lie in different places."""
+    if own.grid == turned.grid:
+        return HeatMaps((own.values + turned.values) / 2, own.grid)
+    height, width = own.values.shape[1:3]
+    start = min(own.grid.first_center, turned.grid.first_center)
+    span = max(own.grid.centers(width)[-1], turned.grid.centers(width)[-1]) - start
+    steps = min(math.ceil(span), _MOST_POINTS - 1)
+    fine = Grid(start, span / steps)
+
+    def weights(grid: Grid, cells: int) -> np.ndarray:
+        positions = grid.positions(fine.centers(steps + 1))
+        return interpolation_matrix(positions, cells).astype(np.float32)
+
+    rows = weights(own.grid, height)
+    on_fine = [
+        np.einsum("bhwk,Hh,Ww->bHWk", maps.values, rows, weights(maps.grid, width), optimize=True)
+        for maps in (own, turned)
+    ]
+    return HeatMaps((on_fine[0] + on_fine[1]) / 2, fine)

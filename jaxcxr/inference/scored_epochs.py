@@ -8,8 +8,6 @@ from pathlib import Path
 from jaxcxr.errors import UserError
 from jaxcxr.files import write_text
 
-_AGAIN = "run evaluate_auc and evaluate_boxes again"
-
 
 def record_epoch(workdir: Path, scores: str, epoch: int | None) -> None:
     """Notes the epoch of the run's scores ("auc" or "boxes"), for the report to compare.
@@ -20,7 +18,8 @@ def record_epoch(workdir: Path, scores: str, epoch: int | None) -> None:
         known = scored_epochs(workdir)
     except UserError:
         known = {}
-    write_text(_path(workdir), json.dumps({**known, scores: epoch}) + "\n")
+    path = workdir / "evaluation" / "epochs.json"
+    write_text(path, json.dumps({**known, scores: epoch}) + "\n")
 
 
 def scored_epochs(workdir: Path) -> dict[str, int | None]:
@@ -29,21 +28,13 @@ def scored_epochs(workdir: Path) -> dict[str, int | None]:
     Raises:
         UserError: The file is damaged.
     """
-    path = _path(workdir)
-    if not path.exists():
-        return {}
+    path = workdir / "evaluation" / "epochs.json"
     try:
         epochs = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read ({error}); {_AGAIN}") from error
-    if not isinstance(epochs, dict) or not all(map(_is_epoch, epochs.values())):
-        raise UserError(f"{path} is {epochs!r:.60}; expected numbers of epochs; {_AGAIN}")
-    return epochs
-
-
-def _path(workdir: Path) -> Path:
-    return workdir / "evaluation" / "epochs.json"
-
-
-def _is_epoch(value: object) -> bool:
-    return value is None or type(value) is int
+        return {scores: None if epoch is None else int(epoch) for scores, epoch in epochs.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}); run evaluate_auc and evaluate_boxes again"
+        ) from error

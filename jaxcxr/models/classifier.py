@@ -38,7 +38,8 @@ class Classifier(nn.Module):
     def __post_init__(self) -> None:
         check_fields(self.backbone)
         check_fields(self.head)
-        _check_stages(self.backbone, self.head)
+        _check_blocks(self.backbone)
+        self.head.check_stages(self._grids)
         super().__post_init__()
 
     def __call__(self, images: jax.Array, mode: Mode = INFERENCE) -> Prediction:
@@ -68,8 +69,7 @@ class Classifier(nn.Module):
         return cast(Backbone, self.backbone).grids
 
 
-def _check_stages(backbone: nn.Module, head: Head) -> None:
-    """Refuses invalid numbers of blocks, and stages with which the head cannot work."""
+def _check_blocks(backbone: nn.Module) -> None:
     blocks = getattr(backbone, "blocks", None)
     counts = blocks if isinstance(blocks, tuple) else ()
     are_counts = [isinstance(count, int) and 1 <= count <= _MAX_BLOCKS for count in counts]
@@ -78,10 +78,3 @@ def _check_stages(backbone: nn.Module, head: Head) -> None:
             f"{type(backbone).__name__}.blocks is {blocks!r}; expected 1 to {NUM_STAGES} stages of "
             f"1 to {_MAX_BLOCKS} blocks"
         )
-    stages = len(cast(Backbone, backbone).grids)
-    if stages < head.min_stages:
-        raise UserError(
-            f"{type(head).__name__} reads {head.min_stages} stages, but {type(backbone).__name__} "
-            f"has {stages}; add stages"
-        )
-    head.heatmap_grid(cast(Backbone, backbone).grids)  # may need a stage that is not there

@@ -25,9 +25,8 @@ class Above:
     low: float = 0
     high: float = 4096
 
-    def holds(self, value: float) -> bool:
-        """Returns whether a value lies within the bounds."""
-        return self.low < value <= self.high
+    def __str__(self) -> str:
+        return f" above {self.low:g}, at most {self.high:g}"
 
 
 PositiveInt = Annotated[int, Above(0)]
@@ -92,9 +91,9 @@ def fits(value: Any, annotation: Any) -> bool:
     arguments = typing.get_args(annotation)
     match typing.get_origin(annotation) or annotation:
         case typing.Annotated:
-            kind, *bounds = arguments
-            limits = [bound for bound in bounds if isinstance(bound, Above)]
-            return fits(value, kind) and all(limit.holds(value) for limit in limits)
+            limits = [bound for bound in arguments if isinstance(bound, Above)]
+            within = (limit.low < value <= limit.high for limit in limits)
+            return fits(value, arguments[0]) and all(within)
         case typing.Literal:
             return value in arguments
         case typing.Union | types.UnionType:
@@ -119,11 +118,8 @@ def _describe(annotation: Any) -> str:
     arguments = typing.get_args(annotation)
     match typing.get_origin(annotation):
         case typing.Annotated:
-            kind, *bounds = arguments
-            limits = [bound for bound in bounds if isinstance(bound, Above)]
-            return _describe(kind) + "".join(
-                f" above {b.low:g}, at most {b.high:g}" for b in limits
-            )
+            limits = [str(bound) for bound in arguments if isinstance(bound, Above)]
+            return _describe(arguments[0]) + "".join(limits)
         case typing.Literal:
             return " or ".join(map(repr, arguments))
         case typing.Union | types.UnionType:

@@ -69,7 +69,8 @@ def restore_network(workdir: str | Path) -> tuple[Classifier, Variables, int, Va
         images = jax.ShapeDtypeStruct((1, variant.image_size, variant.image_size, 3), jnp.float32)
         shapes = jax.eval_shape(model.init, jax.random.key(0), images)
     except UserError as error:
-        raise UserError(f"{Path(workdir) / 'config.json'}: {error}") from error
+        path = Path(workdir) / "config.json"
+        raise UserError(f"{path}: {error}", argument=error.argument) from error
     except (AttributeError, TypeError, ValueError) as error:
         raise UserError(
             f"{Path(workdir) / 'config.json'} is damaged ({error}); restore it or train again"

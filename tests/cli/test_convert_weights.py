@@ -1,7 +1,4 @@
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,13 +7,11 @@ import pytest
 from jaxcxr.models import ResNet18
 from jaxcxr.models.weights.pretrained import to_torch
 from jaxcxr.models.weights.torch_files import read_torch_file, write_torch_file
+from tests.programs import launch
 
-ROOT = Path(__file__).parents[2]
 
-
-def convert(*arguments):
-    command = [sys.executable, ROOT / "launch" / "convert_weights.py", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+def convert(*words):
+    return launch("convert_weights", *words)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +50,7 @@ def test_to_a_folder_and_back(resnet18, tmp_path):
         (["--model=baseline", "--head=pooling=sum"], "'max_average'"),
     ],
 )
-def test_a_wrong_call_tells_what_to_do_and_leaves_nothing(arguments, message, resnet18, tmp_path):
+def test_wrong_call_is_refused_and_leaves_nothing(arguments, message, resnet18, tmp_path):
     done = convert("--source", resnet18, "--out", tmp_path / "out", *arguments)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")

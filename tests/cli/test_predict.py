@@ -1,12 +1,10 @@
-"""launch/predict.py as a user runs it."""
+"""The program predict as a user runs it."""
 
 import csv
+import functools
 import json
 import shutil
-import subprocess
-import sys
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import optax
@@ -21,15 +19,17 @@ from jaxcxr.runs.workdir import claim_workdir
 from jaxcxr.training.callbacks import Progress
 from jaxcxr.training.history import History
 from jaxcxr.training.state import create_state, initial_variables
+from tests.programs import REPOSITORY, forked
 
-REPOSITORY = Path(__file__).parents[2]
 NIH_SAMPLE = REPOSITORY / "../shared/nih_sample/images"
 SIZE = 64
 
 
-def predict(*arguments, cwd=REPOSITORY):
-    command = [sys.executable, str(REPOSITORY / "launch/predict.py"), *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def predict():
+    modules = ("inference.prediction", "inference.gradcam", "runs.trained", "reporting.figures")
+    with forked(*modules) as launch:
+        yield functools.partial(launch, "predict")
 
 
 def rows(path):
@@ -76,7 +76,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_mixed_files(workdir, folder, write_dicom):
+def test_mixed_files(predict, workdir, folder, write_dicom):
     pytest.importorskip("pydicom")
     stored = np.random.default_rng(1).integers(0, 4096, (90, 90), np.uint16)
     write_dicom(stored, 12, "MONOCHROME1", name="IM1", WindowCenter=2000, WindowWidth=900)
@@ -143,22 +143,20 @@ def test_mixed_files(workdir, folder, write_dicom):
     assert "synthetic" not in done.stdout + done.stderr
 
 
-def test_run_on_synthetic_radiographs_says_so_everywhere(workdir, folder, write_dicom, tmp_path):
-    pytest.importorskip("pydicom")
-    synthetic = tmp_path / "synthetic"
+def test_run_on_synthetic_radiographs_is_marked(predict, workdir, folder):
+    synthetic = folder / "synthetic"
     shutil.copytree(workdir, synthetic)
     (synthetic / "run.json").write_text('{"data": {"synthetic": true}}')
-    stored = np.random.default_rng(1).integers(0, 4096, (90, 90), np.uint16)
-    write_dicom(stored, 12, "MONOCHROME2", name="IM1")
+    image = folder / "scans/wide.jpg"
     for run, out in ((workdir, "plain"), (synthetic, "marked")):
-        done = predict(f"--workdir={run}", f"--out={out}", "--findings=Mass", "IM1", cwd=folder)
+        done = predict(f"--workdir={run}", f"--out={out}", "--findings=Mass", image, cwd=folder)
         assert done.returncode == 0, done.stderr
     assert "warning: Trained on synthetic radiographs" in done.stdout
     about = json.loads((folder / "marked/about.json").read_text())
     assert about["synthetic"]
     assert about["warnings"][0].startswith("Trained on synthetic radiographs")
     plain, marked = (
-        np.asarray(Image.open(folder / place / "overlays/IM1.Mass.png"), int)
+        np.asarray(Image.open(folder / place / "overlays/wide.jpg.Mass.png"), int)
         for place in ("plain", "marked")
     )
     changed = (plain != marked).any(axis=(1, 2))
@@ -166,33 +164,29 @@ def test_run_on_synthetic_radiographs_says_so_everywhere(workdir, folder, write_
     assert not changed[: len(changed) * 9 // 10].any()
 
 
-def test_no_radiograph_among_the_files(workdir, folder):
-    done = predict(f"--workdir={workdir}", f"--out={folder / 'out'}", folder / "scans/text.png")
-    assert done.returncode == 1
-    assert "error: none of 1 files could be read" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert [path.name for path in (folder / "out").iterdir()] == ["skipped.csv"]
-
-
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("words", "message"),
     [
         ([], "no radiographs are named"),
         (["nothing/*.png"], "no PNG, JPEG, TIFF, BMP or DICOM file there"),
-        (["a.png", "--findings=Cough"], "--findings has 'Cough'; use all, or some of Atelectasis"),
-        (["a.png"], "is not the folder of a run"),
+        (["scans", "--findings=Cough"], "--findings has 'Cough'; use all, or some of Atelectasis"),
+        (["scans", "--stage=2"], "--heatmap=grad_cam"),
+        (["scans", "--heatmap=grad_cam", "--stage=9"], "stages 1 to 2"),
+        (["scans", "--workdir=scans"], "is not the folder of a run"),
+        (["scans/text.png"], "error: none of 1 files could be read"),
     ],
 )
-def test_mistakes_get_one_line(tmp_path, arguments, message):
-    done = predict(f"--workdir={tmp_path}", f"--out={tmp_path / 'out'}", *arguments)
+def test_mistakes_get_one_line(predict, workdir, folder, words, message):
+    done = predict(f"--workdir={workdir}", "--out=out", *words, cwd=folder)
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (tmp_path / "out").exists()
+    written = {path.name for path in (folder / "out").glob("*")}
+    assert written == ({"skipped.csv"} if words == ["scans/text.png"] else set())
 
 
 @pytest.mark.skipif(not NIH_SAMPLE.exists(), reason="NIH radiographs are not beside the checkout")
-def test_real_radiographs(workdir, tmp_path):
+def test_real_radiographs(predict, workdir, tmp_path):
     paths = sorted(NIH_SAMPLE.glob("*.png"))[:3]
     options = ["--heatmap=grad_cam++", "--stage=1", "--flip", "--findings=Mass,Infiltrate"]
     done = predict(f"--workdir={workdir}", f"--out={tmp_path}", *options, *paths)
@@ -203,8 +197,7 @@ def test_real_radiographs(workdir, tmp_path):
     assert len(list((tmp_path / "overlays").iterdir())) == 6
 
 
-def test_again_into_the_searched_folder(workdir, folder):
-    """Overlays are no radiographs, and what an earlier call left does not mix with the new."""
+def test_second_call_replaces_the_files_of_the_first(predict, workdir, folder):
     scans = folder / "scans"
     words = [f"--workdir={workdir}", f"--out={scans / 'out'}", "--findings=mass"]
     assert "3 radiographs predicted" in predict(*words, scans, cwd=folder).stdout
@@ -212,23 +205,20 @@ def test_again_into_the_searched_folder(workdir, folder):
     assert "1 radiographs predicted" in predict(*words, scans / "wide.jpg", cwd=folder).stdout
     left = [path.name for path in (scans / "out/overlays").rglob("*.png")]
     assert left == ["wide.jpg.Mass.png"]
-    wrong = "--heatmap=grad_cam", "--stage=9"
-    assert "stages 1 to 2" in predict(*words, *wrong, scans / "wide.jpg", cwd=folder).stderr
     assert len(rows(scans / "out/predictions.csv")) == 1
-    assert (scans / "out/overlays/wide.jpg.Mass.png").exists()
 
 
-def test_tables_of_others_are_not_touched(workdir, folder):
+def test_tables_of_others_are_not_touched(predict, workdir, folder):
     theirs = folder / "out" / "predictions.csv"
     theirs.parent.mkdir()
     theirs.write_text("theirs")
     done = predict(f"--workdir={workdir}", "--out=out", "scans/wide.jpg", cwd=folder)
     assert done.returncode == 1
-    assert "predictions.csv was not written by launch/predict.py; name another" in done.stderr
+    assert "predictions.csv was not written by jaxcxr predict; name another" in done.stderr
     assert theirs.read_text() == "theirs"
 
 
-def test_a_name_too_long_for_its_overlay(workdir, folder):
+def test_a_name_too_long_for_its_overlay(predict, workdir, folder):
     path = folder / ("n" * 225 + ".png")
     (folder / "scans/a/same.png").rename(path)
     done = predict(f"--workdir={workdir}", "--out=out", "--findings=Mass", path, cwd=folder)
@@ -238,13 +228,7 @@ def test_a_name_too_long_for_its_overlay(workdir, folder):
     assert (folder / "out" / row["overlay"]).is_file()
 
 
-def test_stage_is_of_grad_cam(workdir, folder):
-    done = predict(f"--workdir={workdir}", "--out=out", "--stage=2", "scans", cwd=folder)
-    assert done.returncode == 1
-    assert "--heatmap=grad_cam" in done.stderr
-
-
-def test_a_network_of_other_findings_is_refused(tmp_path, folder):
+def test_a_network_of_other_findings_is_refused(predict, tmp_path, folder):
     model = cxr.Classifier(cxr.ResNet18(blocks=(1, 1), width=4), cxr.Baseline(num_classes=5))
     claim_workdir(tmp_path, {"model": classifier_config(model), "data": {"image_size": SIZE}})
     state = create_state(initial_variables(model, SIZE, seed=0), optax.identity())

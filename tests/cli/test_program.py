@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jaxcxr.cli import program
-from tests.command_lines import REPOSITORY, Ended, run_each
+from tests.programs import REPOSITORY, Ended, forked
 
 LAUNCH = REPOSITORY / "launch"
 PLACES = ["--data_dir=no/data", "--workdir=no/run"]
@@ -39,28 +39,35 @@ def assert_one_clear_line(ended: Ended, status: int, message: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def wrong_words() -> dict[str, Ended]:
-    ended = run_each("train", [["--config=baseline", *PLACES, word] for word in WRONG_WORDS])
-    return dict(zip(WRONG_WORDS, ended, strict=True))
+def launch():
+    with forked("runs.experiment", "evaluation.comparison") as launch:
+        yield launch
 
 
 @pytest.mark.parametrize("word", WRONG_WORDS)
-def test_wrong_word_is_answered_by_one_line(wrong_words, word):
-    assert_one_clear_line(wrong_words[word], *WRONG_WORDS[word])
+def test_wrong_word_is_answered_by_one_line(launch, word):
+    assert_one_clear_line(launch("train", "--config=baseline", *PLACES, word), *WRONG_WORDS[word])
 
 
-def test_missing_flags_and_invalid_values_are_named():
-    bare, empty, great = run_each(
-        "compare", [[], ["--release="], ["--release=a", "--bootstraps=10000000000"]]
-    )
-    assert_one_clear_line(bare, 2, "--release is required")
-    assert_one_clear_line(empty, 2, "--release is empty")
-    assert_one_clear_line(great, 2, "not an integer in the range [2, 1000")
-    (not_finite,) = run_each("evaluate_boxes", [["--workdir=a", "--data_dir=b", "--min_area=nan"]])
-    assert_one_clear_line(not_finite, 2, "--min_area=nan: expected a finite number")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["compare"], "--release is required"),
+        (["compare", "--release="], "--release is empty"),
+        (["compare", "--release=a", "--bootstraps=10000000000"], "not an integer in the range [2,"),
+        (
+            ["evaluate_boxes", "--workdir=a", "--data_dir=b", "--min_area=nan"],
+            "--min_area=nan: expected a finite number",
+        ),
+        (["predict", "--import=nosuch.py"], "--import=nosuch.py: no such file"),
+        (["predict", "--import", "nosuch"], "No module named 'nosuch'"),
+    ],
+)
+def test_missing_flags_and_invalid_values_are_named(launch, words, message):
+    assert_one_clear_line(launch(*words), 2, message)
 
 
-WRONG_CONFIGS = {
+WRONG_FILES = {
     "def get_config(:\n": (2, "line 1: not valid Python: invalid syntax"),
     "def get_config():\n    return rate\n": (2, "line 2: NameError: name 'rate'"),
     "import nosuch\n": (2, "line 1: ModuleNotFoundError: No module named 'nosuch'"),
@@ -73,15 +80,21 @@ WRONG_CONFIGS = {
 }
 
 
-def test_mistake_in_a_config_file_is_named_with_its_line(tmp_path):
-    for number, text in enumerate(WRONG_CONFIGS):
-        (tmp_path / f"{number}.py").write_text(text)
-    lines = [[*PLACES, f"--config={number}.py"] for number in range(len(WRONG_CONFIGS))]
-    ended = run_each("train", lines, cwd=tmp_path)
-    for number, (each, expected) in enumerate(zip(ended, WRONG_CONFIGS.values(), strict=True)):
-        assert_one_clear_line(each, *expected)
-        if expected[1].startswith("line"):
-            assert f"{number}.py, {expected[1]}" in each.stderr
+@pytest.mark.parametrize("text", WRONG_FILES)
+def test_mistake_in_a_config_file_is_named_with_its_line(launch, tmp_path, text):
+    (tmp_path / "mine.py").write_text(text)
+    status, message = WRONG_FILES[text]
+    ended = launch("train", *PLACES, "--config=mine.py", cwd=tmp_path)
+    place = "mine.py, " if message.startswith("line") else ""
+    assert_one_clear_line(ended, status, place + message)
+
+
+def test_mistake_in_an_imported_file_is_named_with_its_line(launch, tmp_path):
+    (tmp_path / "fine.py").write_text("import jaxcxr\n")
+    (tmp_path / "heads.py").write_text("\nimport nosuch\n")
+    words = ["--config", "baseline", "--import", "fine.py", "--import=heads.py"]
+    ended = launch("train", *PLACES, *words, cwd=tmp_path)
+    assert_one_clear_line(ended, 2, "heads.py, line 2: ModuleNotFoundError: No module named")
 
 
 def test_config_file_that_may_not_be_read_is_named(tmp_path):
@@ -99,9 +112,9 @@ def test_config_file_that_may_not_be_read_is_named(tmp_path):
     assert done.stderr == f"error: {words[0]} cannot be read: Permission denied\n"
 
 
-def test_help_ends_with_status_0():
-    complete, short = run_each("compare", [["--help"], ["--helpshort"]])
-    for ended in (complete, short):
+def test_help_ends_with_status_0(launch):
+    for flag in ("--help", "--helpshort"):
+        ended = launch("compare", flag)
         assert ended.returncode == 0
         assert ended.stdout.startswith("usage: ")
         assert "launch/compare.py [--flag=value …] FILES\n" in ended.stdout

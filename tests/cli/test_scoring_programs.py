@@ -1,16 +1,12 @@
 """The programs that score files of any system, run as a user runs them, on metadata alone."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from jaxcxr.findings import FINDINGS
+from tests.programs import forked
 
-REPOSITORY = Path(__file__).parents[2]
 COUNT, TRAIN_VAL = 60, 20
 NAMES = [f"{number // 2:08}_{number % 2:03}.png" for number in range(COUNT)]
 METADATA_HEADER = (
@@ -18,29 +14,13 @@ METADATA_HEADER = (
     "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
 )
 
-# Scoring a file must work where neither JAX nor TensorFlow is installed.
-WITHOUT_FRAMEWORKS = """
-import runpy, sys
 
-class Absent:
-    def find_spec(self, name, *_):
-        if name.split(".")[0] in ("jax", "flax", "tensorflow", "tensorflow_datasets", "torch"):
-            raise ModuleNotFoundError(name)
-
-sys.meta_path.insert(0, Absent())
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
-def launch(program, *arguments):
-    return subprocess.run(
-        [sys.executable, "-c", WITHOUT_FRAMEWORKS, f"launch/{program}.py", *map(str, arguments)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture(scope="module")
+def launch():
+    """Starts programs where neither JAX nor TensorFlow is installed: scoring a file needs none."""
+    absent = ["jax", "flax", "tensorflow", "tensorflow_datasets", "torch"]
+    with forked("evaluation.comparison", "reporting.figures", absent=absent) as launch:
+        yield launch
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +62,7 @@ def refused(done, *words):
         assert word in done.stderr
 
 
-def test_a_file_of_probabilities_is_scored(release, predictions, tmp_path):
+def test_a_file_of_probabilities_is_scored(launch, release, predictions, tmp_path):
     out = tmp_path / "scores"
     pd.read_csv(predictions).drop(columns="prob_Edema").to_csv(predictions, index=False)
     flags = [f"--predictions={predictions}", f"--release={release}", f"--out={out}"]
@@ -102,7 +82,7 @@ def test_a_file_of_probabilities_is_scored(release, predictions, tmp_path):
     assert {"PA", "AP", "F", "M", "18-39"} <= set(groups["value"])
 
 
-def test_the_official_test_list_alone(release, predictions, tmp_path):
+def test_the_official_test_list_alone(launch, release, predictions, tmp_path):
     flags = [f"--predictions={predictions}", f"--release={release}", "--bootstraps=20"]
     done = launch("evaluate_auc", *flags, f"--out={tmp_path / 'test'}", "--split=test")
     assert done.returncode == 0, done.stderr
@@ -116,7 +96,7 @@ def test_the_official_test_list_alone(release, predictions, tmp_path):
     )
 
 
-def test_a_wrong_file_is_refused_and_nothing_written(release, predictions, tmp_path):
+def test_a_wrong_file_is_refused_and_nothing_written(launch, release, predictions, tmp_path):
     lines = predictions.read_text().splitlines()
     lines[5] = lines[5].replace(NAMES[4], "stranger.png")
     lines[8] = lines[7]
@@ -128,7 +108,7 @@ def test_a_wrong_file_is_refused_and_nothing_written(release, predictions, tmp_p
     assert not (tmp_path / "scores").exists()
 
 
-def test_no_program_writes_over_what_it_scores(release, predictions, tmp_path):
+def test_no_program_writes_over_what_it_scores(launch, release, predictions, tmp_path):
     boxes = tmp_path / "boxes.csv"
     boxes.write_text(f"Image Index,Finding Label,x,y,w,h\n{NAMES[20]},Mass,1,2,3,4\n")
     here = predictions.rename(tmp_path / "predictions.csv")
@@ -166,11 +146,11 @@ def test_no_program_writes_over_what_it_scores(release, predictions, tmp_path):
         ("compare", ["a.csv", "--release=r"], "expected two: A.csv B.csv"),
     ],
 )
-def test_wrong_flags_are_refused(program, flags, words):
+def test_wrong_flags_are_refused(launch, program, flags, words):
     refused(launch(program, *flags), words)
 
 
-def test_a_file_of_boxes_is_scored(release, tmp_path):
+def test_a_file_of_boxes_is_scored(launch, release, tmp_path):
     boxes = tmp_path / "theirs.csv"
     boxes.write_text(
         "Image Index,Finding Label,x,y,w,h,score\n"
@@ -217,7 +197,7 @@ def boxes_in(tmp_path, width, height, columns=""):
         ((512, 256), ",0.5,512,256", "--seed=0"),
     ],
 )
-def test_boxes_in_pixels_of_another_size_are_scaled(release, tmp_path, size, columns, flag):
+def test_boxes_in_pixels_of_another_size_are_scaled(launch, release, tmp_path, size, columns, flag):
     boxes = boxes_in(tmp_path, *size, columns)
     out = tmp_path / "scores"
     flags = [f"--boxes={boxes}", f"--release={release}", f"--out={out}", "--bootstraps=9", flag]
@@ -239,7 +219,9 @@ def test_boxes_in_pixels_of_another_size_are_scaled(release, tmp_path, size, col
         (1024, ",0.5,256,256", [], "the columns width and height, boxes end at 2.344 times"),
     ],
 )
-def test_boxes_in_unlikely_pixels_give_a_warning(release, tmp_path, size, columns, flags, words):
+def test_boxes_in_unlikely_pixels_give_a_warning(
+    launch, release, tmp_path, size, columns, flags, words
+):
     boxes = boxes_in(tmp_path, size, size, columns)
     flags = [f"--boxes={boxes}", f"--release={release}", f"--out={tmp_path}/o", *flags]
     done = launch("evaluate_boxes", *flags, "--bootstraps=9")
@@ -248,7 +230,7 @@ def test_boxes_in_unlikely_pixels_give_a_warning(release, tmp_path, size, column
     assert done.stderr.rstrip().endswith("that size of their images seems to be wrong")
 
 
-def test_a_wrong_file_of_boxes_is_refused_and_nothing_written(release, tmp_path):
+def test_a_wrong_file_of_boxes_is_refused_and_nothing_written(launch, release, tmp_path):
     boxes = tmp_path / "theirs.csv"
     boxes.write_text(
         f"Image Index,Finding Label,x,y,w,h\n{NAMES[20]},Mass,1,2,3,4\n{NAMES[20]},Mass,1,2,,4\n"
@@ -258,7 +240,7 @@ def test_a_wrong_file_of_boxes_is_refused_and_nothing_written(release, tmp_path)
     assert not (tmp_path / "scores").exists()
 
 
-def test_two_systems_are_compared(release, predictions, tmp_path):
+def test_two_systems_are_compared(launch, release, predictions, tmp_path):
     other = pd.read_csv(predictions)
     other["prob_Mass"] = np.random.default_rng(2).random(COUNT)
     other.iloc[5:].to_csv(tmp_path / "other.csv", index=False)

@@ -1,4 +1,4 @@
-"""Sweeps: which runs they hold, how machines share them, and what their table says."""
+"""Sweeps: which runs they hold, how machines share them, and what their table contains."""
 
 import json
 
@@ -8,8 +8,7 @@ import pytest
 from jaxcxr.cli.trials import (
     LEARNING_RATES,
     RESULT,
-    asked_of,
-    is_finished,
+    is_scored,
     make_trials,
     read_shard,
     record_result,
@@ -21,6 +20,16 @@ from jaxcxr.cli.trials import (
 from jaxcxr.errors import UserError
 
 SCORES = dict.fromkeys(("val_loss", "val_auc", "AUC", "IoU > 0.1", "IoU > 0.3", "IoBB > 0.25"), 0.5)
+
+WITHOUT_EPOCH = {"loss_settings": {}} | SCORES
+
+
+def write_result(sweep, trial, loss_settings=None, **scores):
+    path = sweep / trial.folder / RESULT
+    path.parent.mkdir(parents=True, exist_ok=True)
+    result = {"loss_settings": loss_settings, "best_epoch": 1} | SCORES | scores
+    path.write_text(json.dumps(result))
+    return path
 
 
 def test_the_papers_grid():
@@ -39,12 +48,6 @@ def test_every_combination_has_a_folder_of_its_own():
     assert make_trials(["a.py"], "", [], 1)[0].overrides == ["--config.seed=0"]
 
 
-def test_plain_values_name_their_folders():
-    for value in ("0.0001", "1e-4", "focal_loss", "(2, 2)", "a,b+c-d"):
-        (trial,) = make_trials(["a.py"], "data.x", [value], 1)
-        assert trial.folder == f"a/data.x={value}/seed_0"
-
-
 def test_no_value_leads_out_of_the_sweep_or_into_the_folder_of_another():
     values = ["../../../x", "..%2F..%2F..%2Fx", "/x", "x", "x/", "é", "a\0b", "\udcff", "[2, 2]"]
     values += ["v" * 400, "v" * 399 + "w", "v" * 399 + "/", "é" * 100]
@@ -54,6 +57,8 @@ def test_no_value_leads_out_of_the_sweep_or_into_the_folder_of_another():
     assert not any(set(name) & set("/\0[*?") or name in (".", "..") for name in names)
     assert max(len(name.encode()) for name in names) <= 150
     assert trials[0].overrides[0] == "--config.initial_weights=../../../x"
+    (plain,) = make_trials(["a.py"], "data.x", ["(2, 2)"], 1)
+    assert plain.folder == "a/data.x=(2, 2)/seed_0"
     (trial,) = make_trials(["a.py"], "../../x", ["1"], 1)
     assert trial.folder == "a/..%2F..%2Fx=1/seed_0"
 
@@ -66,47 +71,39 @@ def test_shards_are_a_partition():
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1/0", "-1/-1", "1", "a/b", "1/2/3"])
-def test_senseless_shard_is_refused(shard):
+def test_shard_that_is_not_a_part_is_refused(shard):
     with pytest.raises(UserError, match="shard is"):
         read_shard(shard)
 
 
-def test_key_without_values_is_refused():
-    with pytest.raises(UserError, match="--key and --values"):
-        make_trials(["a.py"], "batch_size", [], 1)
-
-
-def test_the_seed_is_no_setting_to_search_over():
-    with pytest.raises(UserError, match=r"--key is seed.*give --seeds=N"):
-        make_trials(["a.py"], "seed", ["1", "2"], 1)
+@pytest.mark.parametrize(
+    ("configs", "key", "values", "message"),
+    [
+        (["a.py"], "batch_size", [], "--key and --values"),
+        (["a.py"], "batch_size", ["1", "2", "1"], "2 runs would share the folder a/batch_size=1/"),
+        (["a.py", "c.py", "a.py"], "", [], "2 runs would share the folder a/"),
+        (["a.py", "b/a.py"], "", [], "2 runs would share the folder a/"),
+    ],
+)
+def test_runs_of_one_folder_and_half_a_search_are_refused(configs, key, values, message):
+    with pytest.raises(UserError, match=message):
+        make_trials(configs, key, values, 1)
 
 
 def test_settings_of_every_run_leave_alone_what_varies():
     refuse_varied("batch_size", ["epochs=3", "optimizer.batch_size=3", "data.split_seed=1"])
     refuse_varied("", ["epochs=3"])
-    with pytest.raises(UserError, match="--set=batch_size=8: --key searches over batch_size"):
+    with pytest.raises(UserError, match="sets batch_size, which --key searches over"):
         refuse_varied("batch_size", ["epochs=3", "batch_size=8"])
-    with pytest.raises(UserError, match=r"--set=seed=3: .*give --seeds=N"):
-        refuse_varied("", ["seed=3"])
-
-
-def test_two_runs_of_one_folder_are_refused():
-    with pytest.raises(UserError, match="--values has 1 2 times"):
-        make_trials(["a.py"], "batch_size", ["1", "2", "1"], 1)
-    for first, second in (("a.py", "a.py"), ("a.py", "b/a.py")):
-        with pytest.raises(UserError, match=f"--configs has {first} and {second}, .* folder a;"):
-            make_trials([first, "c.py", second], "", [], 1)
+    for key, settings in (("", ["seed=3"]), ("seed", [])):
+        with pytest.raises(UserError, match="a sweep sets the seed itself; give --seeds=N"):
+            refuse_varied(key, settings)
 
 
 def test_table_has_mean_and_deviation_over_seeds_best_first(tmp_path):
     trials = make_trials(["a.py"], "batch_size", ["8", "16", "32"], 2)
     for trial in trials[:4]:  # the last value is not finished
-        loss = {"8": 3.0, "16": 2.0}[trial.value] + trial.seed
-        folder = tmp_path / trial.folder
-        folder.mkdir(parents=True)
-        (folder / RESULT).write_text(
-            json.dumps({"asked": {}, "best_epoch": 1} | SCORES | {"val_loss": loss})
-        )
+        write_result(tmp_path, trial, val_loss={"8": 3.0, "16": 2.0}[trial.value] + trial.seed)
     table = summarize(tmp_path, trials)
     assert list(table["batch_size"]) == ["16", "8"]
     assert list(table["seeds"]) == [2, 2]
@@ -117,16 +114,13 @@ def test_table_has_mean_and_deviation_over_seeds_best_first(tmp_path):
 
 def test_runs_of_different_losses_are_ranked_by_validation_auc(tmp_path):
     trials = make_trials(["a.py"], "loss", ["x", "y", "z"], 1)
-    for trial, loss, auc in zip(trials, (1.0, 2.0, 3.0), (0.7, 0.9, 0.8), strict=True):
-        folder = tmp_path / trial.folder
-        folder.mkdir(parents=True)
-        result = {"asked": {}, "loss_settings": {"loss": trial.value}} | SCORES
-        (folder / RESULT).write_text(json.dumps(result | {"val_loss": loss, "val_auc": auc}))
+    scores = [{"val_loss": 1.0, "val_auc": 0.7}, {"val_loss": 2.0, "val_auc": 0.9}]
+    scores.append({"val_loss": 3.0, "val_auc": 0.8})
+    for trial, of_trial in zip(trials, scores, strict=True):
+        write_result(tmp_path, trial, {"loss": trial.value}, **of_trial)
     assert list(summarize(tmp_path, trials)["loss"]) == ["y", "z", "x"]
-    assert list(summarize(tmp_path, trials[:1])["loss"]) == ["x"]
-    for trial in trials:  # the same loss: by validation loss
-        path = tmp_path / trial.folder / RESULT
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"loss_settings": {"loss": "x"}}))
+    for trial, of_trial in zip(trials, scores, strict=True):
+        write_result(tmp_path, trial, {"loss": "x"}, **of_trial)
     assert list(summarize(tmp_path, trials)["loss"]) == ["x", "y", "z"]
 
 
@@ -137,19 +131,20 @@ def test_table_without_a_finished_trial_has_its_columns(tmp_path):
         assert summary_text(table) == "no trial is finished"
 
 
-def test_result_is_that_of_the_best_epoch(tmp_path):
+def test_result_is_that_of_the_best_epoch_and_outdated_by_a_better_one(tmp_path):
+    assert not is_scored(tmp_path)
     (tmp_path / "evaluation").mkdir()
-    (tmp_path / "history.csv").write_text(
-        "epoch,loss,val_loss,val_auc\n1,5,4,0.5\n2,4,3,0.75\n3,3,inf,0.5\n4,3,,0.5\n"
-    )
+    history = "epoch,loss,val_loss,val_auc\n1,5,4,0.5\n2,4,3,0.75\n3,3,inf,0.5\n4,3,,0.5\n"
+    (tmp_path / "history.csv").write_text(history)
     (tmp_path / "config.json").write_text('{"loss": "focal_loss", "batch_size": 8, "seed": 0}')
     (tmp_path / "evaluation/auc.csv").write_text("finding,auc\nMass,0.6\nMean,0.7\n")
+    boxes = [f"Mean,{score.replace(' > ', ',')},0.2" for score in ("IoU > 0.1", "IoU > 0.3")]
+    boxes += ["Mean,IoBB,0.25,0.3", "Mass,IoU,0.1,0.1", "Mean,IoGT,0.1,0.9"]
     (tmp_path / "evaluation/localization.csv").write_text(
-        "finding,metric,threshold,accuracy\nMass,IoU,0.1,0.1\nMean,IoU,0.1,0.2\nMean,IoGT,0.1,0.9\n"
+        "\n".join(["finding,metric,threshold,accuracy", *boxes, ""])
     )
-    record_result(tmp_path, {"data_dir": "/d"})
+    record_result(tmp_path)
     assert json.loads((tmp_path / RESULT).read_text()) == {
-        "asked": {"data_dir": "/d"},
         "loss_settings": {
             "loss": "focal_loss",
             "label_smoothing": None,
@@ -161,97 +156,36 @@ def test_result_is_that_of_the_best_epoch(tmp_path):
         "best_epoch": 2,
         "AUC": 0.7,
         "IoU > 0.1": 0.2,
+        "IoU > 0.3": 0.2,
+        "IoBB > 0.25": 0.3,
     }
-
-
-@pytest.fixture
-def finished(tmp_path):
-    """A trial with its result and what it depends on, and a function that asks for it again."""
-    config, workdir = tmp_path / "a.py", tmp_path / "run"
-    prepared = tmp_path / "d/chest/64/1.0.0"
-    config.write_text("epochs = 3\n")
-    for folder in (workdir, prepared):
-        folder.mkdir(parents=True)
-    data = {"dataset": "chest/64/1.0.0", "release": "ward", "fingerprint": "f"}
-    (workdir / "run.json").write_text(json.dumps({"data": data}))
-    (prepared / "metadata.json").write_text(json.dumps(data))
-    (trial,) = make_trials([str(config)], "", [], 1)
-
-    def ask(*settings, data_dir=tmp_path / "d"):
-        return asked_of(trial, str(data_dir), settings)
-
-    (workdir / RESULT).write_text(json.dumps({"asked": ask("loss=focal_loss")} | SCORES))
-    return workdir, ask
-
-
-def test_a_result_of_other_settings_or_another_folder_is_refused(tmp_path, finished):
-    workdir, ask = finished
-    assert not is_finished(tmp_path, ask())
-    assert is_finished(workdir, ask("loss=focal_loss"))
-    for other in (
-        ask(),
-        ask("loss=bce"),
-        ask("loss=focal_loss", "epochs=3"),
-        ask("loss=focal_loss", data_dir=tmp_path),
-    ):
-        with pytest.raises(UserError, match=r"is of another sweep.*remove that folder"):
-            is_finished(workdir, other)
-
-
-def test_a_result_of_a_config_file_edited_since_is_refused(tmp_path, finished):
-    workdir, ask = finished
-    (tmp_path / "a.py").write_text("epochs = 4\n")
-    with pytest.raises(UserError, match="the config file has been edited since"):
-        is_finished(workdir, ask("loss=focal_loss"))
-    result = json.loads((workdir / RESULT).read_text())
-    del result["asked"]["config_sha256"]
-    (workdir / RESULT).write_text(json.dumps(result))  # as earlier versions did
-    assert is_finished(workdir, ask("loss=focal_loss"))
-
-
-def test_a_result_of_a_dataset_prepared_again_is_refused(tmp_path, finished):
-    workdir, ask = finished
-    metadata = tmp_path / "d/chest/64/1.0.0/metadata.json"
-    metadata.write_text('{"release": "clinic", "fingerprint": "g"}')
-    with pytest.raises(UserError, match=r"another dataset \(release 'ward'\).*remove that folder"):
-        is_finished(workdir, ask("loss=focal_loss"))
-    metadata.unlink()
-    assert is_finished(workdir, ask("loss=focal_loss"))
-    (workdir / "run.json").unlink()
-    assert is_finished(workdir, ask("loss=focal_loss"))
-
-
-def test_a_config_that_cannot_be_read_is_named(tmp_path):
-    (trial,) = make_trials([str(tmp_path / "a.py")], "", [], 1)
-    with pytest.raises(UserError, match=r"--configs names .*a.py, which cannot be read: No such"):
-        asked_of(trial, str(tmp_path), [])
+    assert is_scored(tmp_path)
+    (tmp_path / "history.csv").write_text(history + "5,3,6,0.5\n")
+    assert is_scored(tmp_path)
+    (tmp_path / "history.csv").write_text(history + "5,3,2,0.5\n")
+    assert not is_scored(tmp_path)
 
 
 @pytest.mark.parametrize(
     "content",
     [
         "",
-        "{",
         "[]",
         pytest.param("[" * 100_000, id="deep"),
-        "{}",
-        '{"asked": 3}',
-        '{"asked": {}}',
-        json.dumps({"asked": 3} | SCORES),
-        *(json.dumps({"asked": {}} | SCORES | {"AUC": bad}) for bad in ("low", None, True, [1.0])),
+        json.dumps(WITHOUT_EPOCH),
+        json.dumps({"best_epoch": 1} | SCORES),
+        '{"loss_settings": {}}',
         *(
-            json.dumps({"asked": {}} | {name: SCORES[name] for name in SCORES if name != lacking})
-            for lacking in SCORES
-            if lacking != "val_auc"  # early versions had none
+            json.dumps({"loss_settings": {}} | SCORES | {"best_epoch": bad})
+            for bad in ("low", None, [1])
         ),
     ],
 )
 def test_a_damaged_result_is_named(tmp_path, content):
     trials = make_trials(["a.py"], "", [], 1)
-    path = tmp_path / trials[0].folder / RESULT
-    path.parent.mkdir(parents=True)
+    path = write_result(tmp_path, trials[0])
     path.write_text(content)
-    for read in (lambda: is_finished(path.parent, {}), lambda: summarize(tmp_path, trials)):
+    for read in (lambda: is_scored(path.parent), lambda: summarize(tmp_path, trials)):
         with pytest.raises(UserError, match=f"{RESULT} is damaged; remove it"):
             read()
 

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +48,9 @@ def test_release_reads_as_one_of_nih(release):
     assert set(read.boxes["image_name"]) <= test
     patients = read.images.groupby("patient")["official_split"].nunique()
     assert (patients == 1).all()
+    assert json.loads((release / "phantom.json").read_text())["synthetic"] is True
+    with Image.open(next((release / "images").iterdir())) as image:
+        assert (image.format, image.mode, image.size) == ("PNG", "L", (64, 64))
 
 
 def test_every_boxed_finding_of_the_test_list_has_its_box(release):
@@ -84,12 +85,9 @@ def test_each_sign_changes_the_image_and_lies_in_its_box(finding, size):
     assert not np.array_equal(sick.image, healthy.image)
     assert set(sick.boxes) == ({finding} & set(BOXED_FINDINGS))
     for x, y, w, h in sick.boxes.values():
-        assert x >= 0
-        assert y >= 0
-        assert w >= 2
-        assert h >= 2
-        assert x + w <= size
-        assert y + h <= size
+        assert min(x, y) >= 0
+        assert min(w, h) >= 2
+        assert max(x + w, y + h) <= size
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -116,19 +114,16 @@ def test_frequencies_are_as_documented():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("numbers", "message"),
     [
-        (["--image_size=63"], "image_size is 63; phantoms have 64 to 1024 pixels"),
-        (["--images=0"], "images is 0"),
-        (["--seed=-1"], "seed is -1"),
+        ((8, 63, 0), "image_size is 63; phantoms have 64 to 1024 pixels"),
+        ((0, 64, 0), "images is 0"),
+        ((8, 64, -1), "seed is -1"),
     ],
 )
-def test_program_refuses_bad_numbers(tmp_path, arguments, message):
-    command = [sys.executable, "launch/make_phantom.py", f"--out={tmp_path / 'out'}", *arguments]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+def test_numbers_out_of_range_are_refused(tmp_path, numbers, message):
+    with pytest.raises(UserError, match=message):
+        write_release(tmp_path / "out", *numbers)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -141,17 +136,6 @@ def test_finished_release_is_reused_and_anything_else_refused(release, tmp_path)
         write_release(tmp_path / "mine", 60, 64, seed=5)
 
 
-def test_release_says_that_it_is_synthetic(release):
-    assert json.loads((release / "phantom.json").read_text())["synthetic"] is True
-
-
 def test_unknown_finding_is_named():
     with pytest.raises(UserError, match="'Flu' is not a finding"):
         draw_radiograph(["Flu"], image_size=64, seed=0)
-
-
-def test_images_are_gray_pngs(release):
-    with Image.open(next((release / "images").iterdir())) as image:
-        assert image.format == "PNG"
-        assert image.mode == "L"
-        assert image.size == (64, 64)

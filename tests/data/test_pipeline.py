@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from jaxcxr.data import load, read_release
 from jaxcxr.data.pipeline import Split
 from jaxcxr.data.quiet_tensorflow import tf
-from jaxcxr.data.record_files import RecordFiles
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
 from tests.data.pictures import small_pixels
@@ -26,7 +25,7 @@ def data(prepared):
 @pytest.fixture(scope="module")
 def cut_up(data, tmp_path_factory) -> Split:
     """Returns the training split in 23 record files."""
-    (path,) = data.train.files.paths
+    (path,) = data.train.paths
     records = [record.numpy() for record in tf.data.TFRecordDataset(path)]
     parts = np.array_split(np.arange(len(records)), 23)
     paths = []
@@ -35,7 +34,7 @@ def cut_up(data, tmp_path_factory) -> Split:
         with tf.io.TFRecordWriter(paths[-1]) as writer:
             for record in part:
                 writer.write(records[record])
-    return Split("train", RecordFiles(tuple(paths), tuple(map(len, parts)), 32))
+    return Split(tuple(paths), tuple(map(len, parts)), 32)
 
 
 def joined(batches) -> dict[str, np.ndarray]:
@@ -105,7 +104,7 @@ for batch in load({os.fspath(prepared[1])!r}, image_size=32).test.batches(5, see
 @given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=40), seed=st.integers(0, 99))
 @settings(max_examples=20, deadline=None)
 def test_an_epoch_has_every_image_once(lengths, seed):
-    files = RecordFiles(("",) * len(lengths), tuple(lengths), 32)
+    files = Split(("",) * len(lengths), tuple(lengths), 32)
     for epoch in range(2):
         assert sorted(files.epoch_rows(seed, epoch)) == list(range(sum(lengths)))
 
@@ -113,7 +112,7 @@ def test_an_epoch_has_every_image_once(lengths, seed):
 @pytest.mark.parametrize("files", [1, 64])
 def test_neighbors_rarely_share_a_batch_and_rarely_again(files):
     """A release of the size of NIH's, in batches of 128; by chance two images share 0.0017."""
-    split = RecordFiles(("",) * files, (75_312 // files,) * files, 256)
+    split = Split(("",) * files, (75_312 // files,) * files, 256)
     count = sum(split.lengths)
     first, second = (np.argsort(split.epoch_rows(seed=0, epoch=epoch)) // 128 for epoch in range(2))
     for apart in (1, 2, 16):
@@ -185,74 +184,10 @@ def test_a_dataset_that_is_not_there(prepared, tmp_path):
 RECORD_FILE = "chest_xray14-train.tfrecord-00000-of-00001"
 
 
-class TestDamage:
-    @pytest.fixture
-    def copy(self, prepared, tmp_path) -> Path:
-        shutil.copytree(prepared[1], tmp_path / "copy")
-        return tmp_path / "copy"
-
-    @pytest.fixture
-    def record_file(self, copy) -> Path:
-        return copy / "chest_xray14/32/1.0.0" / RECORD_FILE
-
-    def assert_named(self, copy: Path) -> None:
-        train = load(copy, 32).train
-        for read in (lambda: list(train.batches(8)), train.boxes):
-            with pytest.raises(UserError, match=rf"{RECORD_FILE}: .*; remove the folder"):
-                read()
-
-    def test_a_flipped_bit(self, copy, record_file):
-        content = bytearray(record_file.read_bytes())
-        content[len(content) // 2] ^= 1
-        record_file.write_bytes(content)
-        self.assert_named(copy)
-
-    def test_a_cut_file(self, copy, record_file):
-        record_file.write_bytes(record_file.read_bytes()[:-100])
-        self.assert_named(copy)
-
-    def test_a_file_that_is_gone(self, copy, record_file):
-        record_file.unlink()
-        self.assert_named(copy)
-
-    def test_a_file_that_ends_early_between_records(self, copy, record_file):
-        keep_records(record_file, 67)
-        with pytest.raises(UserError, match="holds 67 of 70 records"):
-            list(load(copy, 32).train.batches(8))
-
-    @pytest.mark.parametrize("kept", [0, 1, 40, 65])
-    def test_a_file_cut_between_records(self, copy, record_file, kept):
-        """Where complete windows or batches are gone, and TensorFlow sees nothing wrong."""
-        keep_records(record_file, kept)
-        train = load(copy, 32).train
-        reads = {
-            "training": lambda: list(train.batches(5, seed=0)),
-            "evaluation": lambda: list(train.batches(64)),
-            "a shared batch": lambda: list(train.batches(10, process_index=1, process_count=2)),
-            "in memory": train.in_memory,
-            "boxes": train.boxes,
-        }
-        for read in reads.values():
-            with pytest.raises(UserError, match=rf"{RECORD_FILE}: holds {kept} of 70 records"):
-                read()
-
-    def test_every_flipped_byte_of_a_record_file_is_reported(self, copy, record_file):
-        keep_records(record_file, 3)
-        files = RecordFiles((os.fspath(record_file),), (3,), 32)
-        complete = record_file.read_bytes()
-        lengths = range(16)  # of a record: 8 bytes, their checksum, then data and its checksum
-        somewhere = np.random.default_rng(0).integers(0, len(complete), 20)
-        for position in (*lengths, *somewhere, len(complete) - 1):
-            damaged = bytearray(complete)
-            damaged[position] ^= 0x10
-            record_file.write_bytes(damaged)
-            with pytest.raises(UserError, match=rf"{RECORD_FILE}: damaged record file"):
-                list(Split("train", files).batches(2))
-
-    def test_a_folder_without_description(self, copy):
-        next(copy.rglob("features.json")).unlink()
-        with pytest.raises(UserError, match=r"not a readable dataset .*again with image_size=32$"):
-            load(copy, 32)
+@pytest.fixture
+def copy(prepared, tmp_path) -> Path:
+    shutil.copytree(prepared[1], tmp_path / "copy")
+    return tmp_path / "copy"
 
 
 def keep_records(path: Path, count: int) -> None:
@@ -262,19 +197,80 @@ def keep_records(path: Path, count: int) -> None:
             writer.write(record)
 
 
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "flipped bit": (flip_a_bit, "damaged record file"),
+    "cut within a record": (
+        lambda path: path.write_bytes(path.read_bytes()[:-100]),
+        "damaged record file",
+    ),
+    "missing": (lambda path: path.unlink(), "the record file is missing"),
+    # Where complete batches are missing, TensorFlow sees nothing wrong.
+    **{
+        f"{kept} records": (
+            lambda path, kept=kept: keep_records(path, kept),
+            f"holds {kept} of 70 records",
+        )
+        for kept in (0, 1, 40, 65)
+    },
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_record_file_is_named_whatever_is_read(copy, damage):
+    change, message = DAMAGES[damage]
+    change(copy / "chest_xray14/32/1.0.0" / RECORD_FILE)
+    train = load(copy, 32).train
+    reads = {
+        "training": lambda: list(train.batches(5, seed=0)),
+        "evaluation": lambda: list(train.batches(64)),
+        "a shared batch": lambda: list(train.batches(10, process_index=1, process_count=2)),
+        "in memory": train.in_memory,
+        "boxes": train.boxes,
+    }
+    for read in reads.values():
+        with pytest.raises(UserError, match=rf"{RECORD_FILE}: {message}; remove the folder"):
+            read()
+
+
+def test_every_flipped_byte_of_a_record_file_is_reported(copy):
+    record_file = copy / "chest_xray14/32/1.0.0" / RECORD_FILE
+    keep_records(record_file, 3)
+    split = Split((os.fspath(record_file),), (3,), 32)
+    complete = record_file.read_bytes()
+    lengths = range(16)  # of a record: 8 bytes, their checksum, then data and its checksum
+    somewhere = np.random.default_rng(0).integers(0, len(complete), 20)
+    for position in (*lengths, *somewhere, len(complete) - 1):
+        damaged = bytearray(complete)
+        damaged[position] ^= 0x10
+        record_file.write_bytes(damaged)
+        with pytest.raises(UserError, match=rf"{RECORD_FILE}: damaged record file"):
+            list(split.batches(2))
+
+
+@pytest.mark.parametrize("name", ["features.json", "dataset_info.json"])
+def test_a_folder_without_description(copy, name):
+    next(copy.rglob(name)).unlink()
+    with pytest.raises(UserError, match=r"not a readable dataset .*again with image_size=32$"):
+        load(copy, 32)
+
+
 def test_reading_a_release_needs_no_tensorflow(prepared):
     program = f"""
 import sys
 import jaxcxr.data
 jaxcxr.data.read_release({os.fspath(prepared[0].root)!r})
-assert "tensorflow" not in sys.modules
+assert "tensorflow" not in sys.modules  # it takes seconds
+from jaxcxr.data.quiet_tensorflow import tf
+assert tf.config.get_visible_devices("GPU") == []
 assert {{"load", "prepare", "read_release"}} <= set(dir(jaxcxr.data))
 """
     subprocess.run([sys.executable, "-c", program], check=True)
-
-
-def test_tensorflow_keeps_off_the_gpu():
-    assert tf.config.get_visible_devices("GPU") == []
 
 
 @pytest.mark.parametrize(

@@ -6,21 +6,19 @@ import pytest
 from jaxcxr.data import load, prepare, read_release
 from jaxcxr.data.chest_xray14 import beam_pipeline
 from jaxcxr.errors import UserError
+from tests.data.conftest import spoil
 
 
-def test_a_wrong_pair_of_flags(prepared, tmp_path):
-    release = read_release(prepared[0].root)
+def test_settings_of_beam_that_cannot_work(prepared, tmp_path, monkeypatch):
+    release, runner = read_release(prepared[0].root), {"beam_runner": "DirectRunner"}
     with pytest.raises(UserError, match="beam_options need a runner"):
-        prepare(release, tmp_path, image_size=32, beam_options=["--direct_num_workers=2"])
+        prepare(release, tmp_path, beam_options=["--direct_num_workers=2"])
     with pytest.raises(UserError, match="Beam cannot leave out damaged files"):
-        prepare(release, tmp_path, image_size=32, beam_runner="DirectRunner", on_bad_image="skip")
-    assert not list(tmp_path.iterdir())
-
-
-def test_without_the_package(prepared, tmp_path, monkeypatch):
+        prepare(release, tmp_path, on_bad_image="skip", **runner)
     monkeypatch.setattr(beam_pipeline, "PipelineOptions", None)
     with pytest.raises(UserError, match="pip install"):
-        prepare(read_release(prepared[0].root), tmp_path, image_size=32, beam_runner="DirectRunner")
+        prepare(release, tmp_path, **runner)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.filterwarnings("ignore")  # of Beam's own
@@ -38,15 +36,9 @@ def test_the_same_records(prepared, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_damaged_file_is_named(prepared, tmp_path):
-    release = read_release(prepared[0].root)
-    path = next(iter(release.image_paths.values()))
-    complete = path.read_bytes()
-    middle = len(complete) // 2
-    try:
-        path.write_bytes(complete[:middle] + bytes(8) + complete[middle + 8 :])
-        with pytest.raises(UserError, match=path.name):
-            prepare(release, tmp_path, image_size=32, beam_runner="DirectRunner")
-    finally:
-        path.write_bytes(complete)
+def test_a_damaged_file_is_named(make_release, tmp_path):
+    folder = make_release(patients=10)
+    spoil(folder.image("00000003_001.png"))
+    with pytest.raises(UserError, match=r"damaged radiographs: 1; .*\n.*/00000003_001.png: dam"):
+        prepare(read_release(folder.root), tmp_path, image_size=32, beam_runner="DirectRunner")
     assert not list(tmp_path.rglob("*.tfrecord*"))

@@ -327,37 +327,29 @@ def test_padding_is_black_and_does_not_count(photometric, windowed, signed, valu
 
 
 @pytest.mark.parametrize(
-    "elements",
+    ("elements", "name"),
     [
-        {"WindowCenter": 20000, "WindowWidth": 400},
-        {"WindowCenter": -20000, "WindowWidth": 400, "VOILUTFunction": "SIGMOID"},
-        {"WindowCenter": 1, "WindowWidth": 0},
-        {"WindowCenter": 1, "WindowWidth": -9},
-        {"WindowCenter": 2000, "WindowWidth": 1e6},
-        {"VOILUTSequence": "far"},
-        {"VOILUTSequence": "constant"},
+        ({"WindowCenter": 20000, "WindowWidth": 400}, "20000"),
+        ({"WindowCenter": -20000, "WindowWidth": 400, "VOILUTFunction": "SIGMOID"}, "-20000"),
+        ({"WindowCenter": 1, "WindowWidth": 0}, "width 0"),
+        ({"WindowCenter": 1, "WindowWidth": -9}, "width -9"),
+        ({"WindowCenter": 2000, "WindowWidth": 1e6}, "2000"),
+        ({"VOILUTSequence": [lut_item(60000, np.arange(4096), 12)]}, "VOI LUT"),
+        ({"VOILUTSequence": [lut_item(0, np.full(9, 7), 12)]}, "VOI LUT"),
     ],
 )
-@pytest.mark.parametrize("marker", [None, 65535])
-def test_window_or_lut_that_leaves_nothing_is_ignored_with_a_note(elements, marker):
-    if "VOILUTSequence" in elements:
-        first, entries = (
-            (60000, np.arange(4096)) if elements["VOILUTSequence"] == "far" else (0, np.full(9, 7))
-        )
-        elements = {"VOILUTSequence": [lut_item(first, entries, 12)]}
-    stored = ramp(12)
-    if marker:
-        stored[0, 0] = marker
-        if elements.get("WindowCenter") != 20000:
-            return
-    content = dicom_bytes(stored, 16, **elements)
-    radiograph = read_radiograph("a.dcm", content)
-    note = radiograph.notes[0]
+def test_window_or_lut_that_leaves_nothing_is_ignored_with_a_note(elements, name):
+    stored, expected = ramp(12), eight_bit(ramp(12) / 4095)
+    radiograph = read_radiograph("a.dcm", dicom_bytes(stored, 16, **elements))
+    (note,) = radiograph.notes
     assert "leaves nothing" in note
-    assert str(elements.get("WindowCenter", "VOI LUT")) in note
-    assert len(radiograph.notes) == (2 if marker else 1)
-    expected = eight_bit(ramp(12) / 4095)
-    assert abs(radiograph.pixels.astype(int) - expected).ravel()[1:].max() <= 1
+    assert name in note
+    assert_close(radiograph.pixels, expected)
+    if name == "20000":
+        stored[0, 0] = 65535  # a marker
+        radiograph = read_radiograph("a.dcm", dicom_bytes(stored, 16, **elements))
+        assert len(radiograph.notes) == 2
+        assert_close(radiograph.pixels[1:], expected[1:])
 
 
 @pytest.mark.parametrize(
@@ -399,55 +391,42 @@ def test_values_that_are_not_finite_are_refused(value):
 @pytest.mark.parametrize("syntax", ["Explicit", "Implicit", "BigEndian"])
 @pytest.mark.parametrize("start", ["", "DICM", "zeros", "meta", "preamble and meta"])
 def test_incomplete_file_heads(tmp_path, syntax, start):
-    stored = ramp(12)
+    stored, is_little = ramp(12), syntax != "BigEndian"
     dataset = pydicom.dcmread(BytesIO(dicom_bytes(stored, 12, WindowCenter=9, WindowWidth=0)))
-    is_big = syntax == "BigEndian"
-    if is_big:
-        dataset.PixelData = stored.byteswap().tobytes()
+    dataset.PixelData = (stored if is_little else stored.byteswap()).tobytes()
     del dataset.file_meta
     dataset.preamble = None
-    buffer = BytesIO()
-    dcmwrite(
-        buffer,
-        dataset,
-        implicit_vr=syntax == "Implicit",
-        little_endian=not is_big,
-        enforce_file_format=False,
-        force_encoding=True,
-    )
-    meta = BytesIO()
+    body, meta = BytesIO(), BytesIO()
+    encoding = {"implicit_vr": syntax == "Implicit", "little_endian": is_little}
+    dcmwrite(body, dataset, force_encoding=True, **encoding)
     head = pydicom.dataset.FileMetaDataset()
     head.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
     write_file_meta_info(meta, head, enforce_standard=False)
-    before = {
-        "": b"",
+    parts = {
         "DICM": b"DICM",
         "zeros": bytes(128),
+        "preamble": bytes(128) + b"DICM",
         "meta": meta.getvalue(),
-        "preamble and meta": bytes(128) + b"DICM" + meta.getvalue(),
-    }[start]
+    }
+    content = b"".join(parts[part] for part in start.split(" and ") if part) + body.getvalue()
     path = tmp_path / "IM0001"
-    path.write_bytes(before + buffer.getvalue())
+    path.write_bytes(content)
     assert find_radiographs([tmp_path]) == [path]
-    radiograph = read_radiograph(path)
-    np.testing.assert_array_equal(radiograph.pixels, eight_bit(stored / 4095))
-    path.write_bytes(gzip.compress(path.read_bytes()))
-    np.testing.assert_array_equal(read_radiograph(path).pixels, radiograph.pixels)
+    for packed in (content, gzip.compress(content)):
+        pixels = read_radiograph("a", packed).pixels
+        np.testing.assert_array_equal(pixels, eight_bit(stored / 4095))
 
 
 @pytest.mark.parametrize(
     ("elements", "named"),
     [
         ({"ViewPosition": "LL"}, ["ViewPosition (0018,5101) is LL"]),
-        ({"ViewPosition": "RL"}, ["ViewPosition (0018,5101) is RL"]),
         ({"ViewPosition": "LATERAL"}, ["ViewPosition (0018,5101) is LATERAL"]),
         ({"ViewPosition": "PA"}, []),
         ({"ViewPosition": "AP SUPINE"}, []),
         ({"BodyPartExamined": "HAND"}, ["BodyPartExamined (0018,0015) is HAND"]),
-        ({"BodyPartExamined": "THORAX"}, []),
         ({"BodyPartExamined": "PORT CHEST"}, []),
         ({"Modality": "CT"}, ["Modality (0008,0060) is CT"]),
-        ({"Modality": "CR"}, []),
         ({"PresentationIntentType": "FOR PRESENTATION"}, []),
         ({"PresentationIntentType": "FOR PROCESSING"}, ["(0008,0068) is FOR PROCESSING"]),
         ({"Modality": "MG", "ViewPosition": "RLD"}, ["is MG", "is RLD"]),
@@ -461,7 +440,6 @@ def test_header_of_another_picture_gives_a_note(elements, named):
         code.CodeMeaning = meaning
         elements = {"ViewCodeSequence": [code]}
     notes = read_radiograph("a.dcm", dicom_bytes(ramp(12), 12, **elements)).notes
-    assert len(notes) == len(named)
     assert all(name in note for name, note in zip(named, notes, strict=True))
 
 

@@ -9,6 +9,7 @@ import pytest
 from flax import linen as nn
 
 from jaxcxr.errors import UserError
+from jaxcxr.images.grid import tiles
 from jaxcxr.inference.gradcam import grad_cam, grad_cam_plus_plus, layer_cam
 from jaxcxr.inference.heatmaps import HeatMaps, flip_averaged
 from jaxcxr.inference.predictor import Predictor
@@ -185,17 +186,22 @@ def test_flip_averaging(images):
     )
 
 
-def test_flip_averaging_puts_both_maps_where_their_cells_lie():
-    """The mirror image of a cell on column 16 of 32 lies on column 31 - 16."""
+@pytest.mark.parametrize(
+    ("size", "grid", "points"),
+    [(32, Grid(0, 16), 32), (32, tiles(32, 2), 2), (1024, Grid(0, 512), 256)],
+)
+def test_flip_averaging_puts_both_maps_where_their_cells_lie(size, grid, points):
+    """The mirror image of a cell on column c of S lies on column S - 1 - c."""
 
     def network(images):
         maps = np.zeros((len(images), 2, 2, 14), np.float32)
         maps[:, 1, 1] = 1
-        return np.zeros((len(images), 14)), HeatMaps(maps, Grid(0, 16))
+        return np.zeros((len(images), 14)), HeatMaps(maps, grid)
 
-    _, heatmaps = flip_averaged(network)(np.zeros((1, SIZE, SIZE, 1), np.uint8))
-    assert heatmaps.grid == Grid(0, 1)
-    columns = np.arange(SIZE)
-    own = np.interp(columns, [0, 16], [0, 1])
-    mirrored = np.interp(columns, [15, 31], [1, 0])
-    np.testing.assert_allclose(heatmaps.values[0, 20, :, 0], (own + mirrored) / 2, atol=1e-6)
+    _, heatmaps = flip_averaged(network)(np.zeros((1, size, size, 1), np.uint8))
+    assert heatmaps.values.shape == (1, points, points, 14)
+    columns = heatmaps.grid.centers(points)
+    own = np.interp(columns, grid.centers(2), [0, 1])
+    mirrored = np.interp(columns, size - 1 - grid.centers(2)[::-1], [1, 0])
+    np.testing.assert_allclose(heatmaps.values[0, -1, :, 0], (own + mirrored) / 2, atol=1e-6)
+    assert heatmaps.values.dtype == np.float32

@@ -1,5 +1,7 @@
 """What each head says of itself, checked against its definition."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,13 +11,12 @@ from scipy.special import expit, logsumexp
 from jaxcxr.models import (
     PCAM,
     AttentionGated,
-    Baseline,
     LogSumExp,
     Pylon,
     SpaceAttention,
     SqueezeExcitation,
 )
-from jaxcxr.models.heads.attention_gated import AttentionGate
+from jaxcxr.models.geometry import Grid
 from jaxcxr.models.heads.head import mean_probability
 from jaxcxr.models.ops.pooling import log_sum_exp
 from tests.torch.cases import COMPILE_QUICKLY
@@ -25,11 +26,13 @@ STAGES = [
     RANDOM.normal(size=(2, size, size, channels)).astype(np.float32)
     for size, channels in ((16, 4), (8, 4), (4, 6), (2, 8))
 ]
+GRIDS = [Grid(0.0, 4.0 * 2**stage) for stage in range(4)]
 
 
 def drawn(head, stages=STAGES):
     """Returns random variables of a head, drawn without compiling it, and what it predicts."""
-    shapes = jax.eval_shape(head.init, jax.random.key(0), stages)
+    init = functools.partial(head.init, method="read")
+    shapes = jax.eval_shape(lambda key: init(key, stages, GRIDS), jax.random.key(0))
     variables = jax.tree.map(
         lambda leaf: RANDOM.uniform(-0.5, 0.5, leaf.shape).astype(np.float32), dict(shapes)
     )
@@ -39,37 +42,20 @@ def drawn(head, stages=STAGES):
 
 
 def applied(head, variables, stages=STAGES):
-    return jax.jit(head.apply, compiler_options=COMPILE_QUICKLY)(variables, stages)
+    @functools.partial(jax.jit, compiler_options=COMPILE_QUICKLY)
+    def apply(variables, stages):
+        return head.apply(variables, stages, GRIDS, method="read")
+
+    return apply(variables, stages)
+
+
+def side_logits(head, variables):
+    sown = head.apply(variables, STAGES, GRIDS, method="read", mutable=["side_logits"])[1]
+    return sown["side_logits"]["logits"]
 
 
 def close(a, b, tolerance=1e-4):
     np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
-
-
-def test_average_pooled_logits_are_the_heat_maps_averages_and_the_bias():
-    for transition in ("none", "conv", "deconvolution"):
-        variables, (logits, heatmaps) = drawn(Baseline(pooling="average", transition=transition))
-        bias = variables["params"]["classifier"]["bias"]
-        close(logits, heatmaps.mean((1, 2)) + bias)
-
-
-def test_baseline_pools_the_transitions_maps():
-    variables, _ = drawn(Baseline())
-    params = variables["params"]
-    x = STAGES[-1] @ params["transition"]["kernel"][0, 0] + params["transition"]["bias"]
-    classifier = params["classifier"]
-    pooled = {
-        "max": x.max((1, 2)),
-        "average": x.mean((1, 2)),
-        "max_average": (x.max((1, 2)) + x.mean((1, 2))) / 2,
-        "lse": np.log(np.exp(3 * x).mean((1, 2))) / 3,
-        "lse of the side": np.log(np.exp(3 * x).sum((1, 2)) / x.shape[1]) / 3,
-    }
-    for name, expected in pooled.items():
-        pooling, _, side = name.partition(" of the ")
-        head = Baseline(pooling=pooling, lse_r=3.0, lse_positions=side or "all")
-        logits, _ = applied(head, variables)
-        close(logits, expected @ classifier["kernel"] + classifier["bias"])
 
 
 def test_log_sum_exp_goes_from_average_to_maximum_and_never_overflows():
@@ -118,7 +104,9 @@ def test_pooling_of_extreme_logits_is_finite_and_so_are_its_gradients(head):
 
     @jax.value_and_grad
     def total(arguments):
-        return head.apply({"params": arguments[0]}, [arguments[1]]).logits.sum()
+        return head.apply(
+            {"params": arguments[0]}, [arguments[1]], GRIDS, method="read"
+        ).logits.sum()
 
     for part in (maps, maps[:, :1], maps[:, :2], maps[:, 3:]):
         value, gradients = total((params, part))
@@ -157,51 +145,6 @@ def test_a_window_larger_than_the_map_is_the_whole_map():
     close(applied(SpaceAttention(window=7), variables).heatmaps, whole.heatmaps)
 
 
-def test_attention_gate_follows_equation_2():
-    x, coarse = STAGES[1], STAGES[3]
-    gate = AttentionGate()
-    variables = jax.jit(gate.init)(jax.random.key(1), x, coarse)
-    variables = jax.tree.map(np.asarray, variables)
-    p = variables["params"]
-    fine = x @ p["theta"]["kernel"][0, 0]
-    at_corner = coarse[:, 0, 0] @ p["phi"]["kernel"][0, 0] + p["phi"]["bias"]
-    score = np.maximum(fine[:, 0, 0] + at_corner, 0) @ p["psi"]["kernel"][0, 0] + p["psi"]["bias"]
-    gated, attention = map(np.asarray, jax.jit(gate.apply)(variables, x, coarse))
-    close(attention[:, 0, 0], 1 / (1 + np.exp(-score)))
-    linear = (attention * x) @ p["conv"]["kernel"][0, 0] + p["conv"]["bias"]
-    close(gated, linear / np.sqrt(1 + 1e-5))
-
-
-@pytest.mark.parametrize("aggregation", ["concat", "mean", "deep_sup", "ft"])
-def test_attention_gated_heat_maps_follow_the_weights_that_reach_the_logits(aggregation):
-    head = AttentionGated(aggregation=aggregation)
-    variables, (_, heatmaps) = drawn(head)
-    assert heatmaps.shape == (2, 8, 8, 14)
-    assert heatmaps.min() >= 0
-    assert heatmaps.max() <= 1
-    # With both attentions flat, what is left is a third of the scaled class activation map.
-    params = dict(variables["params"])
-    for gate in ("gate2", "gate3"):
-        params[gate] = params[gate] | {"psi": jax.tree.map(np.zeros_like, params[gate]["psi"])}
-    flat = variables | {"params": params}
-    maps = 3 * np.asarray(applied(head, flat).heatmaps)[:, ::7, ::7]
-
-    @jax.jit
-    @jax.grad
-    def gradient_of_logit(x4, finding):
-        return head.apply(flat, [*STAGES[:3], x4]).logits[:, finding].sum()
-
-    # A position's share: the gradient of the logit by that position, times what is there.
-    coarse = params["coarse"]
-    x4 = STAGES[3] @ coarse["kernel"][0, 0] + coarse["bias"]
-    for finding in (0, 13):
-        gradient = np.asarray(gradient_of_logit(STAGES[3], finding))
-        by_x4 = np.linalg.solve(coarse["kernel"][0, 0], np.moveaxis(gradient, -1, 0).reshape(8, -1))
-        activation = (x4 * by_x4.T.reshape(2, 2, 2, 8)).sum(-1)
-        low, high = activation.min((1, 2), keepdims=True), activation.max((1, 2), keepdims=True)
-        close(maps[..., finding], (activation - low) / (high - low), 5e-3)
-
-
 @pytest.mark.parametrize("aggregation", ["mean", "deep_sup", "ft"])
 def test_attention_gated_averages_probabilities_as_the_authors_do(aggregation):
     head = AttentionGated(aggregation=aggregation, average="probabilities")
@@ -212,7 +155,7 @@ def test_attention_gated_averages_probabilities_as_the_authors_do(aggregation):
     if aggregation != "deep_sup":  # whose side logits are those of the scales' classifiers
         classifier, _ = drawn(supervised)
         joint = variables | {"params": params | {"classifier": classifier["params"]["classifier"]}}
-    sown = supervised.apply(joint, STAGES, mutable=["side_logits"])[1]["side_logits"]["logits"]
+    sown = side_logits(supervised, joint)
     together, *apart = (expit(np.asarray(each, np.float64)) for each in sown)
     if aggregation == "ft":
         last = params["classifier"]
@@ -248,24 +191,6 @@ def test_logits_of_bfloat16_features_have_the_digits_of_float32(head):
 def test_deep_supervision_hands_out_the_logits_of_all_four_classifiers():
     head = AttentionGated(aggregation="deep_sup")
     variables, prediction = drawn(head)
-    sow = jax.jit(lambda v: head.apply(v, STAGES, mutable=["side_logits"])[1])
-    side = sow(variables)["side_logits"]["logits"]
+    side = side_logits(head, variables)
     assert len(side) == 4
     close(np.mean(side, axis=0), prediction.logits)
-
-
-def test_squeeze_excitation_weighs_channels_and_adds_the_stages_input():
-    head = SqueezeExcitation()
-    grids = [(0.0, 4.0)] * 4
-    before = RANDOM.normal(size=(2, 4, 4, 6)).astype(np.float32)
-
-    def both(module, after):
-        return module.link(0, before, after, None, grids), module(STAGES)
-
-    variables = jax.jit(lambda key: head.init(key, before, method=both))(jax.random.key(0))
-    recalibrated, _ = jax.jit(lambda v: head.apply(v, before, method=both))(variables)
-    part = jax.tree.map(np.asarray, variables["params"]["stages_0"])
-    squeezed = before.mean((1, 2)) @ part["squeeze"]["kernel"][0, 0]
-    weights = np.maximum(squeezed, 0) @ part["excite"]["kernel"][0, 0]
-    weights = 1 / (1 + np.exp(-weights))
-    close(recalibrated, before * weights[:, None, None] + before)

@@ -355,7 +355,7 @@ class Sum(nn.Module):
             lateral = getattr(self, f"lateral{stage}")(stages[stage - 1])
             merged = lateral + sampled(merged, self.offset, 2, lateral.shape[2:])
             if self.refined:
-                merged = getattr(self, f"refine{stage}")(merged)
+                merged = getattr(self, f"refine{stage}")(F.relu(merged))
         return F.relu(merged)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxcxr.errors import UserError
-from tests.command_lines import REPOSITORY
+from tests.programs import REPOSITORY
 from tests.torture import limits
 from tests.torture.limits import read_or_refuse
 

@@ -9,7 +9,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from tests.command_lines import REPOSITORY
+from tests.programs import REPOSITORY
 from tests.torture.damage import with_long_line
 from tests.torture.limits import campaign
 from tests.torture.test_runs import write_run

@@ -56,32 +56,6 @@ class ChestXray14Config(tfds.core.BuilderConfig):
     square: SquareRule = "squash"
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Plan:
-    """What to prepare.
-
-    Attributes:
-        release: The release to read from.
-        split: "train", "validation" or "test" for each row of `release.images` that has a file,
-            by image name.
-        skip_damaged: Whether to leave out damaged files rather than to refuse them.
-        with_beam: Whether an Apache Beam pipeline does the work.
-        metadata: Kept with the dataset, readable as `builder.info.metadata`.
-    """
-
-    release: Release
-    split: pd.Series
-    skip_damaged: bool = False
-    with_beam: bool = False
-    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    def sources(self, split: str) -> tuple[int, Iterator[Source]]:
-        """Returns the number of radiographs of a split, and where they are."""
-        names = self.split.index[self.split == split]
-        images = self.release.images
-        return len(names), sources(images[images["image_name"].isin(names)], self.release)
-
-
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Prepares ChestX-ray14 from a folder on disk; see `jaxcxr.data.prepare`.
 
@@ -92,15 +66,32 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version(VERSION)
     RELEASE_NOTES = {"1.0.0": "First version."}  # noqa: RUF012 (TFDS declares it)
 
-    def __init__(self, *, plan: Plan | None = None, **kwargs: Any) -> None:
-        """Creates the builder.
+    def __init__(
+        self,
+        *,
+        release: Release | None = None,
+        split: pd.Series | None = None,
+        skip_damaged: bool = False,
+        with_beam: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Creates the builder; to read what is prepared, `kwargs` are enough.
 
         Args:
-            plan: What to prepare; not needed to read what is prepared.
+            release: The release to read from.
+            split: "train", "validation" or "test" for each of its radiographs that has a file, by
+                image name.
+            skip_damaged: Whether to leave out damaged files rather than to refuse them.
+            with_beam: Whether an Apache Beam pipeline does the work.
+            metadata: Kept with the dataset, readable as `builder.info.metadata`.
             **kwargs: `data_dir` and `config`, as every TFDS builder takes them.
         """
-        self._plan = plan
-        self._metadata = tfds.core.MetadataDict(plan.metadata if plan else {})
+        self._release = release
+        self._split = pd.Series(dtype=str) if split is None else split
+        self._skip_damaged = skip_damaged
+        self._with_beam = with_beam
+        self._metadata = tfds.core.MetadataDict(metadata or {})
         self._damaged: list[DamagedImageError] = []
         self._notes: dict[str, list[str]] = {}
         super().__init__(**kwargs)
@@ -144,19 +135,23 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         del dl_manager  # nothing is downloaded: NIH asks to be visited in person
-        if self._plan is None:
+        if self._release is None:
             raise UserError("nothing to prepare from; call jaxcxr.data.prepare")
         config = self._config
         read = functools.partial(read_record, image_size=config.image_size, square=config.square)
-        if self._plan.with_beam:
-            parts = {split: self._plan.sources(split)[1] for split in SPLITS}
-            return {split: beam_pipeline.examples(part, read) for split, part in parts.items()}
+        if self._with_beam:
+            return {split: beam_pipeline.examples(self._sources(split), read) for split in SPLITS}
         return {split: self._generate_examples(split, read) for split in SPLITS}
 
+    def _sources(self, split: str) -> Iterator[Source]:
+        assert self._release is not None
+        images = self._release.images
+        names = self._split.index[self._split == split]
+        return sources(images[images["image_name"].isin(names)], self._release)
+
     def _generate_examples(self, split: str, read: _Read) -> Iterator[tuple[str, Record]]:
-        assert self._plan is not None
-        count, todo = self._plan.sources(split)
-        made = 0
+        todo, made = self._sources(split), 0
+        count = int((self._split == split).sum())
         with tqdm(total=count, desc=f"{split:>10}", unit=" images", disable=None) as bar:
             for name, future in _in_parallel(read, todo):
                 bar.update()
@@ -173,13 +168,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _judge(self, split: str, made: int) -> None:
         """Refuses damaged files after the last split, so that all of them are named at once."""
-        assert self._plan is not None
-        if not self._plan.skip_damaged and (split == SPLITS[-1] or not made):
+        if not self._skip_damaged and (split == SPLITS[-1] or not made):
             refuse_damaged(self._damaged)
         if not made:
             raise UserError(
-                f"{self._plan.release.root} has no usable radiograph for the {split} split: all "
-                f"{len(self._damaged)} that were tried are damaged"
+                f"no usable radiograph for the {split} split: all {len(self._damaged)} that were "
+                "tried are damaged"
             )
         self._metadata["skipped"] = [[error.path.name, error.reason] for error in self._damaged]
         self._metadata["notes"] = [

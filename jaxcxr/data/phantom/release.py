@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-import multiprocessing
 import os
 import shutil
-import signal
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +111,7 @@ def write_release(
         images: Number of radiographs.
         image_size: Their height and width in pixels.
         seed: Decides about everything.
-        jobs: Worker processes; as many as there are cores where not given.
+        jobs: Worker threads; as many as there are cores where not given.
 
     Returns:
         False where `out` already holds this very release and nothing was drawn.
@@ -169,9 +168,14 @@ def _write_files(
     folder: Path, plans: list[Plan], image_size: int, seed: int, jobs: int | None
 ) -> None:
     boxes: list[str] = []
-    drawn = _draw_all(folder / "images", plans, image_size, seed, jobs)
-    for plan, rows in tqdm(drawn, "phantoms", total=len(plans), unit="image", disable=None):
-        boxes += rows if plan.in_test else []
+    draw = functools.partial(_draw, folder / "images", image_size, seed)
+    pool = ThreadPoolExecutor(jobs or os.cpu_count())
+    try:
+        drawn = zip(plans, pool.map(draw, plans), strict=True)
+        for plan, rows in tqdm(drawn, "phantoms", total=len(plans), unit="image", disable=None):
+            boxes += rows if plan.in_test else []
+    finally:
+        pool.shutdown(cancel_futures=True)
     _write(folder / "Data_Entry_2017_v2020.csv", [DATA_ENTRY_HEADER, *map(_entry, plans)])
     _write(folder / "BBox_List_2017.csv", [BOX_HEADER, *boxes])
     _write(folder / "train_val_list.txt", [plan.name for plan in plans if not plan.in_test])
@@ -191,21 +195,8 @@ def _write(path: Path, lines: list[str]) -> None:
     path.write_text("\n".join(lines) + ("\n" if path.suffix == ".csv" else ""), encoding="utf-8")
 
 
-def _draw_all(
-    folder: Path, plans: list[Plan], image_size: int, seed: int, jobs: int | None
-) -> Iterator[tuple[Plan, list[str]]]:
-    """Writes the images; yields each plan with the rows that its boxes give the box list."""
-    tasks = [(folder, plan, image_size, seed) for plan in plans]
-    if jobs == 1:
-        yield from map(_draw_one, tasks)
-        return
-    ignore_sigint = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
-    with multiprocessing.get_context("spawn").Pool(jobs, **ignore_sigint) as pool:
-        yield from pool.imap(_draw_one, tasks, chunksize=8)
-
-
-def _draw_one(task: tuple[Path, Plan, int, int]) -> tuple[Plan, list[str]]:
-    folder, plan, image_size, seed = task
+def _draw(folder: Path, image_size: int, seed: int, plan: Plan) -> list[str]:
+    """Writes an image; returns the rows that its boxes give the box list."""
     phantom = draw_radiograph(
         plan.findings,
         image_size=image_size,
@@ -214,8 +205,7 @@ def _draw_one(task: tuple[Path, Plan, int, int]) -> tuple[Plan, list[str]]:
         view=plan.view,
     )
     Image.fromarray(phantom.image).save(folder / plan.name, compress_level=1)
-    rows = [
+    return [
         f"{plan.name},{'Infiltrate' if finding == 'Infiltration' else finding},{x},{y},{w},{h}"
         for finding, (x, y, w, h) in phantom.boxes.items()
     ]
-    return plan, rows

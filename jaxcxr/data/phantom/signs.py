@@ -79,8 +79,7 @@ def alter_thorax(findings: frozenset[str], side: int, thorax: Thorax) -> Thorax:
     return thorax
 
 
-def atelectasis(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
-    """Draws a linear band."""
+def _atelectasis(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     x, y = _place_in_lung(chest, side, rng, depth=(0.45, 0.85))
     angle = math.radians(rng.uniform(-35, 35))
     along, across = _turned(chest, x, y, angle)
@@ -89,14 +88,13 @@ def atelectasis(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     return _in_lung(chest, side, 0.30 * band, band)
 
 
-def cardiomegaly(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
-    """Marks the heart, which `alter_thorax` enlarged."""
+def _cardiomegaly(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
+    # `alter_thorax` has enlarged it
     heart = heart_shape(chest.grid, chest.thorax, max(0.02, chest.grid.pixel))
     return Sign(np.zeros_like(heart), heart)
 
 
-def effusion(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
-    """Draws fluid over the base."""
+def _effusion(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     x, y = chest.grid.x * side, chest.grid.y
     level = chest.thorax.base[0 if side < 0 else 1] - rng.uniform(0.14, 0.34)
     surface = level - 0.30 * smooth_step(0.13 - chest.wall, 0.07) * rng.uniform(0.6, 1.1)
@@ -106,8 +104,7 @@ def effusion(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     return Sign(0.36 * fluid * air, fluid * air)
 
 
-def infiltration(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
-    """Draws faint patches."""
+def _infiltration(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     x, y = _place_in_lung(chest, side, rng, depth=(0.2, 0.85))
     size = rng.uniform(0.15, 0.22)
     radius = np.hypot(chest.grid.x - x, chest.grid.y - y)
@@ -116,18 +113,15 @@ def infiltration(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     return _in_lung(chest, side, 0.24 * zone * patches, zone)
 
 
-def mass(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
-    """Draws a round opacity over 3 cm."""
+def _mass(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     return _round_opacity(chest, side, rng, CENTIMETRE * rng.uniform(3.4, 6.5), 0.30)
 
 
-def nodule(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
-    """Draws a round opacity under 3 cm."""
+def _nodule(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     return _round_opacity(chest, side, rng, CENTIMETRE * rng.uniform(1.7, 2.6), 0.36)
 
 
-def pneumonia(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
-    """Draws a wedge with air bronchograms."""
+def _pneumonia(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     x, y = _place_in_lung(chest, side, rng, depth=(0.3, 0.75))
     angle = math.radians(rng.uniform(-20, 20)) + (math.pi if rng.random() < 0.5 else 0.0)
     along, across = _turned(chest, x, y, angle)
@@ -138,8 +132,7 @@ def pneumonia(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     return _in_lung(chest, side, wedge * (0.30 - 0.28 * tubes), wedge)
 
 
-def pneumothorax(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
-    """Draws a lucent rim behind a pleural line."""
+def _pneumothorax(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     y, air = chest.grid.y, chest.lungs[0 if side < 0 else 1]
     apex = chest.thorax.apex
     width = rng.uniform(0.10, 0.20)
@@ -151,8 +144,7 @@ def pneumothorax(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     return Sign(air * (0.20 * line - 0.15 * rim), air * rim)
 
 
-def consolidation(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
-    """Draws a dense opacity of ragged outline."""
+def _consolidation(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     x, y = _place_in_lung(chest, side, rng, depth=(0.25, 0.8))
     radius = np.hypot(chest.grid.x - x, 0.8 * (chest.grid.y - y))
     ragged = rng.uniform(0.13, 0.2) + 0.05 * smooth_noise(rng, chest.grid.size, 18)
@@ -160,8 +152,7 @@ def consolidation(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     return _in_lung(chest, side, 0.32 * dense, dense)
 
 
-def edema(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
-    """Draws perihilar haze on both sides and septal lines at the walls."""
+def _edema(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     x, y = chest.grid.x, chest.grid.y
     air = chest.lungs[0] + chest.lungs[1]
     size = rng.uniform(0.22, 0.30)
@@ -173,16 +164,15 @@ def edema(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     return Sign(air * (0.17 * haze * mottled + 0.10 * septa), air * haze)
 
 
-def emphysema(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
-    """Draws lucency and thin-walled bullae; `alter_thorax` flattened the diaphragms."""
+def _emphysema(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
+    # `alter_thorax` has flattened the diaphragms
     air = chest.lungs[0] + chest.lungs[1]
     bullae = smooth_noise(rng, chest.grid.size, 12)
     walls = np.exp(-((bullae / 0.10) ** 2)) * smooth_step(-chest.grid.y, 0.2)
     return Sign(air * (0.055 * walls - 0.06), air)
 
 
-def fibrosis(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
-    """Draws a net of lines in the outer lower lungs."""
+def _fibrosis(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     air = chest.lungs[0] + chest.lungs[1]
     outer = smooth_step(0.30 - chest.wall, 0.08) * smooth_step(chest.grid.y + 0.1, 0.12)
     cells = smooth_noise(rng, chest.grid.size, 24)
@@ -190,8 +180,7 @@ def fibrosis(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     return Sign(0.32 * air * outer * net, air * outer)
 
 
-def pleural_thickening(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
-    """Draws a band along the wall."""
+def _pleural_thickening(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     x, y = chest.grid.x * side, chest.grid.y
     middle, length = rng.uniform(-0.35, 0.15), rng.uniform(0.18, 0.32)
     width = rng.uniform(0.11, 0.15) + 0.012 * smooth_noise(rng, chest.grid.size, 14)
@@ -200,8 +189,7 @@ def pleural_thickening(chest: Chest, side: int, rng: np.random.Generator) -> Sig
     return Sign(0.34 * band * smooth_step(chest.wall - 0.02, 0.02), band)
 
 
-def hernia(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
-    """Draws a stomach behind the heart."""
+def _hernia(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
     x = rng.uniform(-0.06, 0.18)
     y = min(chest.thorax.base) - rng.uniform(0.14, 0.26)
     size = rng.uniform(0.10, 0.15)
@@ -213,20 +201,20 @@ def hernia(chest: Chest, side: int, rng: np.random.Generator) -> Sign:
 
 
 SIGNS: dict[str, Callable[[Chest, int, np.random.Generator], Sign]] = {
-    "Atelectasis": atelectasis,
-    "Cardiomegaly": cardiomegaly,
-    "Effusion": effusion,
-    "Infiltration": infiltration,
-    "Mass": mass,
-    "Nodule": nodule,
-    "Pneumonia": pneumonia,
-    "Pneumothorax": pneumothorax,
-    "Consolidation": consolidation,
-    "Edema": edema,
-    "Emphysema": emphysema,
-    "Fibrosis": fibrosis,
-    "Pleural_Thickening": pleural_thickening,
-    "Hernia": hernia,
+    "Atelectasis": _atelectasis,
+    "Cardiomegaly": _cardiomegaly,
+    "Effusion": _effusion,
+    "Infiltration": _infiltration,
+    "Mass": _mass,
+    "Nodule": _nodule,
+    "Pneumonia": _pneumonia,
+    "Pneumothorax": _pneumothorax,
+    "Consolidation": _consolidation,
+    "Edema": _edema,
+    "Emphysema": _emphysema,
+    "Fibrosis": _fibrosis,
+    "Pleural_Thickening": _pleural_thickening,
+    "Hernia": _hernia,
 }
 
 

@@ -70,7 +70,7 @@ def read_release(
 ) -> Release:
     """Reads and validates a release in the official layout (images/) or Kaggle's (images_001/…).
 
-    The archives images_001.tar.gz … are read as they are where radiographs are missing in the
+    Archives (.tar.gz, .zip) are read without extracting them where radiographs are missing in the
     folders; a file in a folder takes precedence over one in an archive.
 
     Args:

@@ -32,7 +32,7 @@ _BOX_COLUMNS = ["image_name", "finding", "x", "y", "w", "h"]
 _LONGEST_LINE = 10_000
 """Longest line that is read, in characters; the release's own lines have some 100."""
 
-_FILE_NAME = r"(?!\.)[^/\\:\x00-\x1f\x7f]{1,200}"
+_FILE_NAME = r"[^./\\:\x00-\x1f\x7f][^/\\:\x00-\x1f\x7f]{0,199}"
 
 
 def read_metadata(path: Path, problems: Problems) -> pd.DataFrame:
@@ -61,7 +61,7 @@ def read_metadata(path: Path, problems: Problems) -> pd.DataFrame:
         _add_wrong_values(path, rows, column, wrong, "a whole number", problems)
         if column != "patient":
             rows[column] = rows[column].mask(wrong, "0").astype(np.int64)
-    rows["patient"] = rows["patient"].str.replace(r"^0+(?=[0-9])", "", regex=True)
+    rows["patient"] = rows["patient"].str.lstrip("0").replace("", "0")
     for column, choices in _CHOICES.items():
         wrong = ~rows[column].isin(choices)
         _add_wrong_values(path, rows, column, wrong, " or ".join(choices), problems)

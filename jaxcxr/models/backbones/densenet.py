@@ -14,25 +14,11 @@ from flax import linen as nn
 from jaxcxr.models.backbones.backbone import StageLink, no_link
 from jaxcxr.models.fields import PositiveInt
 from jaxcxr.models.geometry import Grid
-from jaxcxr.models.ops.convolution import Conv
-from jaxcxr.models.ops.initializers import he_fan_in
+from jaxcxr.models.ops.convolution import conv
 from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
 from jaxcxr.models.ops.pooling import max_pool
 
 _BOTTLENECK = 4
-
-
-def _conv(x: jax.Array, features: int, kernel: int, name: str, stride: int = 1) -> jax.Array:
-    return Conv(
-        features,
-        (kernel, kernel),
-        stride,
-        padding=kernel // 2,
-        use_bias=False,
-        dtype=x.dtype,
-        kernel_init=he_fan_in,
-        name=name,
-    )(x)
 
 
 class DenseLayer(nn.Module):
@@ -44,9 +30,9 @@ class DenseLayer(nn.Module):
     def __call__(self, x: jax.Array, mode: Mode) -> jax.Array:
         """Maps (B, H, W, C) to (B, H, W, C + growth)."""
         y = nn.relu(BatchNorm(name="norm1")(x, mode))
-        y = _conv(y, _BOTTLENECK * self.growth, 1, "conv1")
+        y = conv(y, _BOTTLENECK * self.growth, 1, "conv1")
         y = nn.relu(BatchNorm(name="norm2")(y, mode))
-        y = _conv(y, self.growth, 3, "conv2")
+        y = conv(y, self.growth, 3, "conv2")
         return jnp.concatenate([x, y], -1)
 
 
@@ -57,7 +43,7 @@ class Transition(nn.Module):
     def __call__(self, x: jax.Array, mode: Mode) -> jax.Array:
         """Maps (B, H, W, C) to (B, H/2, W/2, C/2)."""
         x = nn.relu(BatchNorm(name="norm")(x, mode))
-        x = _conv(x, x.shape[-1] // 2, 1, "conv")
+        x = conv(x, x.shape[-1] // 2, 1, "conv")
         return nn.avg_pool(x, (2, 2), (2, 2))
 
 
@@ -101,7 +87,7 @@ class DenseNet121(nn.Module):
             Per stage (B, H/4, W/4, C₁), (B, H/8, W/8, C₂), …: for the defaults 256, 512, 1024 and
             1024 channels. The last has passed the final batch norm and ReLU.
         """
-        x = _conv(x, self.width, 7, "conv0", stride=2)
+        x = conv(x, self.width, 7, "conv0", stride=2)
         x = nn.relu(BatchNorm(name="norm0")(x, mode))
         x = max_pool(x)
         stages = []

@@ -8,6 +8,7 @@ v1.5: a bottleneck strides in its 3×3 convolution. Parameters carry torchvision
 
 from __future__ import annotations
 
+import functools
 from typing import ClassVar, Literal
 
 import jax
@@ -16,34 +17,19 @@ from flax import linen as nn
 from jaxcxr.models.backbones.backbone import StageLink, no_link
 from jaxcxr.models.fields import PositiveInt
 from jaxcxr.models.geometry import Grid
-from jaxcxr.models.ops.convolution import Conv
+from jaxcxr.models.ops.convolution import conv
 from jaxcxr.models.ops.initializers import he_fan_out
 from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
 from jaxcxr.models.ops.pooling import max_pool
 
-
-def _conv(
-    x: jax.Array, features: int, kernel: int, name: str, stride: int = 1, dilation: int = 1
-) -> jax.Array:
-    """Convolves as PyTorch does: symmetric padding that keeps the size at stride 1, no bias."""
-    return Conv(
-        features,
-        (kernel, kernel),
-        stride,
-        padding=dilation * (kernel // 2),
-        kernel_dilation=dilation,
-        use_bias=False,
-        dtype=x.dtype,
-        kernel_init=he_fan_out,
-        name=name,
-    )(x)
+_conv = functools.partial(conv, init=he_fan_out)
 
 
 def _shortcut(x: jax.Array, features: int, stride: int, mode: Mode) -> jax.Array:
     """Returns the block's input, projected where the block changes its shape."""
     if stride == 1 and x.shape[-1] == features:
         return x
-    x = _conv(x, features, 1, "downsample_conv", stride)
+    x = _conv(x, features, 1, "downsample_conv", stride=stride)
     return BatchNorm(name="downsample_bn")(x, mode)
 
 
@@ -65,7 +51,7 @@ class BasicBlock(nn.Module):
     def __call__(self, x: jax.Array, mode: Mode) -> jax.Array:
         """Maps (B, H, W, C) to (B, H/stride, W/stride, width)."""
         before, after = self.dilations
-        y = _conv(x, self.width, 3, "conv1", self.stride, before)
+        y = _conv(x, self.width, 3, "conv1", stride=self.stride, dilation=before)
         y = nn.relu(BatchNorm(name="bn1")(y, mode))
         y = _conv(y, self.width, 3, "conv2", dilation=after)
         y = BatchNorm(name="bn2")(y, mode)
@@ -92,7 +78,7 @@ class Bottleneck(nn.Module):
         features = self.expansion * self.width
         y = _conv(x, self.width, 1, "conv1")
         y = nn.relu(BatchNorm(name="bn1")(y, mode))
-        y = _conv(y, self.width, 3, "conv2", self.stride, self.dilations[0])
+        y = _conv(y, self.width, 3, "conv2", stride=self.stride, dilation=self.dilations[0])
         y = nn.relu(BatchNorm(name="bn2")(y, mode))
         y = _conv(y, features, 1, "conv3")
         y = BatchNorm(name="bn3")(y, mode)

@@ -16,7 +16,6 @@ from jaxcxr.images.grid import tiles
 from jaxcxr.models.fields import PositiveInt
 from jaxcxr.models.geometry import Grid, resample
 from jaxcxr.models.heads.head import (
-    RESNET_GRIDS,
     Head,
     Prediction,
     class_activation_maps,
@@ -86,18 +85,9 @@ class AttentionGated(Head):
         """Returns the second stage's grid."""
         return stages[-3]
 
+    @nn.compact
     def read(
         self, stages: Sequence[jax.Array], grids: Sequence[Grid], mode: Mode = INFERENCE
-    ) -> Prediction:
-        """Reads the second, third and fourth stage; see `Head.read`."""
-        return self(stages, mode, grids)
-
-    @nn.compact
-    def __call__(
-        self,
-        stages: Sequence[jax.Array],
-        mode: Mode = INFERENCE,
-        grids: Sequence[Grid] = RESNET_GRIDS,
     ) -> Prediction:
         """Reads the second, third and fourth stage; see `Head.read`."""
         x2, x3, x4 = stages[-3:]

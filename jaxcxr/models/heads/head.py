@@ -10,14 +10,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxcxr.errors import UserError
 from jaxcxr.models.fields import PositiveInt
 from jaxcxr.models.geometry import Grid
-from jaxcxr.models.ops.convolution import Conv
+from jaxcxr.models.ops.convolution import conv
 from jaxcxr.models.ops.initializers import uniform_fan_in
 from jaxcxr.models.ops.normalization import INFERENCE, Mode
-
-RESNET_GRIDS = tuple(Grid(0.0, 4.0 * 2**stage) for stage in range(4))
-"""Where the cells of a ResNet's four stages lie."""
 
 
 class Prediction(NamedTuple):
@@ -49,15 +47,6 @@ class Head(nn.Module, abc.ABC):
     """Whether a heat map's values are the probabilities of the finding at each place."""
 
     @abc.abstractmethod
-    def __call__(self, stages: Sequence[jax.Array], mode: Mode = INFERENCE) -> Prediction:
-        """Returns logits and heat maps.
-
-        Args:
-            stages: Per stage (B, h, w, C), each half as high and wide as the one before.
-            mode: Training or inference.
-        """
-
-    @abc.abstractmethod
     def heatmap_grid(self, stages: Sequence[Grid]) -> Grid:
         """Returns where the cells of the heat maps lie.
 
@@ -68,15 +57,27 @@ class Head(nn.Module, abc.ABC):
     def read(
         self, stages: Sequence[jax.Array], grids: Sequence[Grid], mode: Mode = INFERENCE
     ) -> Prediction:
-        """Calls the head; a head that brings several stages together needs their grids, too.
+        """Returns logits and heat maps.
+
+        A head that reads stages one by one defines ``__call__(stages, mode)`` alone; one that
+        brings several together overrides this method.
 
         Args:
-            stages: Per stage (B, h, w, C), each half as high and wide as the one before.
+            stages: Per stage (B, h, w, C), at most as high and wide as the one before.
             grids: Where the cells of each stage lie.
             mode: Training or inference.
         """
         del grids
         return self(stages, mode)
+
+    @nn.nowrap
+    def check_stages(self, grids: Sequence[Grid]) -> None:
+        """Raises a UserError where the stages, whose cells lie on `grids`, do not suffice."""
+        if len(grids) < self.min_stages:
+            raise UserError(
+                f"{type(self).__name__} reads {self.min_stages} stages, but the backbone has "
+                f"{len(grids)}; add stages"
+            )
 
     def link(
         self,
@@ -101,15 +102,7 @@ class Head(nn.Module, abc.ABC):
 
 def conv1x1(x: jax.Array, features: int, name: str, *, use_bias: bool = True) -> jax.Array:
     """Convolves (B, h, w, C) to (B, h, w, features) position by position."""
-    return Conv(
-        features,
-        (1, 1),
-        padding=0,
-        use_bias=use_bias,
-        dtype=x.dtype,
-        kernel_init=uniform_fan_in,
-        name=name,
-    )(x)
+    return conv(x, features, 1, name, use_bias=use_bias, init=uniform_fan_in)
 
 
 def dense(x: jax.Array, features: int, name: str) -> tuple[jax.Array, jax.Array]:

@@ -22,11 +22,7 @@ class LogSumExp(PooledMaps):
     falls towards r0 before the maps mean anything (docs/localization.md), so it is fixed unless
     asked for.
 
-    Attributes:
-        num_classes: Number of findings.
-        stride: See `PooledMaps`.
-        width: See `PooledMaps`.
-        decoder: See `PooledMaps`.
+    Attributes, beside those of `PooledMaps`:
         r0: What r stays above; r is r0 + 1, where a learned one starts.
         learned: Whether r is learned: ``"no"``; ``"shared"``, one for all findings;
             ``"per_finding"``.

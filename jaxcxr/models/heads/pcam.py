@@ -13,21 +13,11 @@ class PCAM(PooledMaps):
     Ye et al. 2020, "Weakly supervised lesion localization with probabilistic-CAM pooling" (arXiv
     2005.14480). Their code (github.com/jfhealthcare/Chexpert) pools features by these weights and
     reads them with the convolution that made the map of logits, which gives the same logit.
-
-    Attributes:
-        num_classes: Number of findings.
-        stride: See `PooledMaps`; None is the paper's.
-        width: See `PooledMaps`.
-        decoder: See `PooledMaps`.
+    The fields are those of `PooledMaps`; ``stride=None`` is the paper's network.
     """
 
     def pool(self, maps: jax.Array) -> jax.Array:
         """Pools maps of logits (B, h, w, classes) to logits (B, classes)."""
-        return pool_by_probability(maps)
-
-
-def pool_by_probability(maps: jax.Array) -> jax.Array:
-    """Averages maps of logits (B, h, w, C), weighted by their probabilities, to (B, C)."""
-    # Probabilities divided by their sum, which never is zero this way.
-    weights = jax.nn.softmax(jax.nn.log_sigmoid(maps), axis=(1, 2))
-    return (weights * maps).sum((1, 2))
+        # Probabilities divided by their sum, which never is zero this way.
+        weights = jax.nn.softmax(jax.nn.log_sigmoid(maps), axis=(1, 2))
+        return (weights * maps).sum((1, 2))

@@ -12,7 +12,7 @@ from flax import linen as nn
 
 from jaxcxr.models.fields import PositiveInt
 from jaxcxr.models.geometry import Grid
-from jaxcxr.models.heads.head import RESNET_GRIDS, Head, Prediction, conv1x1
+from jaxcxr.models.heads.head import Head, Prediction, conv1x1
 from jaxcxr.models.heads.pyramid import FeaturePyramid, PyramidAttention, stage_at
 from jaxcxr.models.ops.normalization import INFERENCE, Mode
 
@@ -27,7 +27,7 @@ class PooledMaps(Head):
             last stage as it is.
         width: Channels of the merged map.
         decoder: How stages are merged. ``"sum"``: 1×1 convolutions, sums from the coarsest down,
-            ReLU; ``"refined"``: with a 3×3 convolution, batch norm and ReLU after each sum;
+            ReLU; ``"refined"``: with ReLU, a 3×3 convolution, batch norm and ReLU after each sum;
             ``"attention"``: PYLON's. See `jaxcxr.models.heads.pyramid`.
     """
 
@@ -46,21 +46,17 @@ class PooledMaps(Head):
         """Returns the grid of the stage at `stride`."""
         return stages[stage_at(stages, self.stride)]
 
+    @nn.nowrap
+    def check_stages(self, grids: Sequence[Grid]) -> None:
+        """Refuses a stride that no stage has; see `Head.check_stages`."""
+        stage_at(grids, self.stride)
+
+    @nn.compact
     def read(
         self, stages: Sequence[jax.Array], grids: Sequence[Grid], mode: Mode = INFERENCE
     ) -> Prediction:
         """Merges the stages and pools the maps of logits; see `Head.read`."""
-        return self(stages, mode, grids)
-
-    @nn.compact
-    def __call__(
-        self,
-        stages: Sequence[jax.Array],
-        mode: Mode = INFERENCE,
-        grids: Sequence[Grid] = RESNET_GRIDS,
-    ) -> Prediction:
-        """Merges the stages and pools the maps of logits; see `Head.read`."""
-        features = self._merged(stages, grids[: len(stages)], mode).astype(jnp.float32)
+        features = self._merged(stages, grids, mode).astype(jnp.float32)
         maps = conv1x1(features, self.num_classes, "conv")
         return Prediction(self.pool(maps), nn.sigmoid(maps))
 

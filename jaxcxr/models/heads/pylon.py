@@ -16,12 +16,7 @@ class Pylon(PooledMaps):
 
     Preechakul et al. 2020, "High resolution weakly supervised localization architectures for
     medical images" (arXiv 2010.11475).
-
-    Attributes:
-        num_classes: Number of findings.
-        stride: See `PooledMaps`; 4 is the paper's.
-        width: See `PooledMaps`; 128 is the paper's.
-        decoder: See `PooledMaps`; ``"attention"`` is the paper's.
+    The fields are those of `PooledMaps`; their defaults are the paper's.
     """
 
     stride: PositiveInt | None = 4

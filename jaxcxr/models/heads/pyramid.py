@@ -11,8 +11,7 @@ from flax import linen as nn
 from jaxcxr.errors import UserError
 from jaxcxr.models.geometry import Grid, resample
 from jaxcxr.models.heads.head import conv1x1
-from jaxcxr.models.ops.convolution import Conv
-from jaxcxr.models.ops.initializers import he_fan_in
+from jaxcxr.models.ops.convolution import conv
 from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
 from jaxcxr.models.ops.pooling import max_pool
 
@@ -51,7 +50,7 @@ class FeaturePyramid(nn.Module):
     Attributes:
         width: Channels of the maps.
         stride: Distance of the result's cells in pixels.
-        refines: Whether a 3×3 convolution, batch norm and ReLU follow each sum.
+        refines: Whether ReLU, a 3×3 convolution, batch norm and ReLU follow each sum.
     """
 
     width: int
@@ -70,7 +69,8 @@ class FeaturePyramid(nn.Module):
             above = resample(merged, grids[stage + 1], grids[stage], lateral.shape[1:3])
             merged = lateral + above
             if self.refines:
-                merged = ConvBatchNormReLU(self.width, 3, name=f"refine{stage + 1}")(merged, mode)
+                refine = ConvBatchNormReLU(self.width, 3, name=f"refine{stage + 1}")
+                merged = refine(nn.relu(merged), mode)
         return nn.relu(merged)
 
 
@@ -131,13 +131,5 @@ class ConvBatchNormReLU(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, mode: Mode) -> jax.Array:
         """Maps (B, h, w, C) to (B, h, w, features)."""
-        x = Conv(
-            self.features,
-            (self.kernel, self.kernel),
-            padding=self.kernel // 2,
-            use_bias=False,
-            dtype=x.dtype,
-            kernel_init=he_fan_in,
-            name="conv",
-        )(x)
+        x = conv(x, self.features, self.kernel, "conv")
         return nn.relu(BatchNorm(name="bn")(x, mode))

@@ -23,8 +23,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
+from jax.nn.initializers import Initializer
 
 from jaxcxr.models.ops.cpu import winograd
+from jaxcxr.models.ops.initializers import he_fan_in
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _SMALL_MAP = 4
@@ -61,8 +63,42 @@ def convolve(
     )
 
 
-Conv = functools.partial(nn.Conv, conv_general_dilated=convolve)
-"""`flax.linen.Conv` by `convolve`."""
+def conv(
+    x: jax.Array,
+    features: int,
+    kernel: int,
+    name: str,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    use_bias: bool = False,
+    init: Initializer = he_fan_in,
+) -> jax.Array:
+    """Adds a convolution to a compact module, with PyTorch's symmetric padding.
+
+    Args:
+        x: (B, H, W, C).
+        features: Channels of the result.
+        kernel: Height and width of the kernel, odd; at stride 1 the result is as large as `x`.
+        name: Name of the layer.
+        stride: Distance of the positions that it is applied at.
+        dilation: Distance of the positions that it sees.
+        use_bias: Whether a bias is added.
+        init: How the kernel is drawn.
+    """
+    layer = nn.Conv(
+        features,
+        (kernel, kernel),
+        stride,
+        padding=dilation * (kernel // 2),
+        kernel_dilation=dilation,
+        use_bias=use_bias,
+        dtype=x.dtype,
+        kernel_init=init,
+        conv_general_dilated=convolve,
+        name=name,
+    )
+    return layer(x)
 
 
 def _plain(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:

@@ -6,7 +6,7 @@ import hashlib
 import importlib.resources
 import os
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import huggingface_hub
@@ -16,42 +16,10 @@ from huggingface_hub.utils import logging
 from jaxcxr.errors import UserError
 
 
-@dataclass(frozen=True)
-class PinnedFile:
-    """One file of the manifest.
-
-    Attributes:
-        repository: Its repository on the Hugging Face hub.
-        revision: The commit of that repository.
-        file: Its name there.
-        size: About how large it is.
-        sha256: What its bytes must hash to.
-        license: SPDX name of its license.
-        origin: Where the repository has it from.
-    """
-
-    repository: str
-    revision: str
-    file: str
-    size: str
-    sha256: str
-    license: str
-    origin: str
-
-    @property
-    def url(self) -> str:
-        """Where the file can be downloaded by hand."""
-        return f"https://huggingface.co/{self.repository}/resolve/{self.revision}/{self.file}"
-
-
-def manifest() -> dict[str, PinnedFile]:
-    """Returns the pinned file of every backbone."""
-    text = (
-        importlib.resources.files("jaxcxr.models.weights")
-        .joinpath("imagenet_weights.toml")
-        .read_text()
-    )
-    return {name: PinnedFile(**fields) for name, fields in tomllib.loads(text).items()}
+def manifest() -> dict[str, dict[str, str]]:
+    """Returns the pinned file of every backbone: where it is, its size, SHA-256 and license."""
+    path = importlib.resources.files("jaxcxr.models.weights") / "imagenet_weights.toml"
+    return tomllib.loads(path.read_text())
 
 
 def local_copy(backbone: str) -> Path:
@@ -73,32 +41,33 @@ def fetch(backbone: str) -> Path:
     pinned = manifest().get(backbone)
     if pinned is None:
         raise UserError(f"no ImageNet weights are known for {backbone}: {', '.join(manifest())}")
+    url = "https://huggingface.co/{repository}/resolve/{revision}/{file}".format_map(pinned)
     path = local_copy(backbone)
     if not path.is_file():
-        path = _download(backbone, pinned)
+        path = _download(backbone, pinned, url)
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != pinned.sha256:
+    if found != pinned["sha256"]:
         raise UserError(
             f"{path} is not the file of ImageNet weights of {backbone}: its SHA-256 is {found}, "
-            f"expected {pinned.sha256}; delete it and fetch {pinned.url}"
+            f"expected {pinned['sha256']}; delete it and fetch {url}"
         )
     return path
 
 
-def _download(backbone: str, pinned: PinnedFile) -> Path:
+def _download(backbone: str, pinned: Mapping[str, str], url: str) -> Path:
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # offline, the hub would tell of each of its attempts
     try:
         return Path(
             huggingface_hub.hf_hub_download(
-                pinned.repository, pinned.file, revision=pinned.revision
+                pinned["repository"], pinned["file"], revision=pinned["revision"]
             )
         )
     except (LocalEntryNotFoundError, HTTPError, OSError) as error:
         raise UserError(
             f"the ImageNet weights of {backbone} cannot be fetched ({type(error).__name__}); "
-            f"download {pinned.url} ({pinned.size}) elsewhere and put it at "
+            f"download {url} ({pinned['size']}) elsewhere and put it at "
             f"{local_copy(backbone)}, or start from random weights"
         ) from error
     finally:

@@ -89,18 +89,10 @@ def load_classifier(path: str | Path, model: Classifier) -> Variables:
         UserError: As for `load_backbone`.
     """
     arrays = torch_names.from_jfhealthcare(read_torch_file(path))
-    if not isinstance(model, MultiSize):
-        return _read_classifier(path, arrays, model)
-    if not any(name.startswith("size_") for name in arrays):
+    if isinstance(model, MultiSize) and not any(name.startswith("size_") for name in arrays):
         member = next(iter(model.members.values()))
         return _for_each_member(model, _read_classifier(path, arrays, member))
-    loaded = {}
-    for name, member in model.members.items():
-        start = f"{name}."
-        own = {key.removeprefix(start): a for key, a in arrays.items() if key.startswith(start)}
-        loaded[name] = _read_classifier(path, own, member)
-    collections = {collection for part in loaded.values() for collection in part}
-    return {c: {name: part[c] for name, part in loaded.items()} for c in collections}
+    return _read_classifier(path, arrays, model)
 
 
 def initialize(
@@ -142,13 +134,6 @@ def to_torch(variables: Variables, backbone: str) -> dict[str, np.ndarray]:
             the head; or those of a `MultiSize`, whose members' names get ``size_128.`` before them.
         backbone: Name of the backbone, "ResNet34".
     """
-    parts = next(iter(variables.values()))
-    if not parts.keys() & {"backbone", "head"}:
-        return {
-            f"{member}.{name}": array
-            for member in parts
-            for name, array in to_torch(_member(variables, member), backbone).items()
-        }
     naming = torch_names.whole(backbone)
     return {
         naming.name(path): torch_names.to_torch_layout(path, np.asarray(array))
@@ -173,10 +158,6 @@ def _for_each_member(model: Classifier, variables: Variables) -> Variables:
     if not isinstance(model, MultiSize) or "backbone" not in variables["params"]:
         return variables
     return {name: dict.fromkeys(model.members, part) for name, part in variables.items()}
-
-
-def _member(variables: Variables, name: str) -> Variables:
-    return {collection: parts[name] for collection, parts in variables.items() if name in parts}
 
 
 def _flatten(tree: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:

@@ -77,15 +77,12 @@ def read_model_config(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))["model"]
+        return dict(json.loads(path.read_text(encoding="utf-8"))["model"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} does not describe a network ({type(error).__name__}: {error}); convert the "
             "weights again"
         ) from error
-    if not isinstance(config, dict):
-        raise UserError(f"{path} does not describe a network; convert the weights again")
-    return config
 
 
 def load_weight_folder(folder: str | Path) -> tuple[Classifier, Variables]:

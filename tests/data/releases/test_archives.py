@@ -88,8 +88,8 @@ def test_archives_give_the_dataset_that_folders_give(prepared, tmp_path, suffix,
 
 
 @pytest.mark.filterwarnings("ignore")  # of Beam's own
-def test_beam_reads_archives(packed, tmp_path):
-    release = read_release(packed[0].root)
+def test_beam_reads_archives(tarred, tmp_path):
+    release = read_release(tarred[0].root)
     for name, engine in (("threads", None), ("beam", "DirectRunner")):
         prepare(release, tmp_path / name, image_size=16, beam_runner=engine)
     ours, theirs = (load(tmp_path / name, 16).train for name in ("beam", "threads"))

@@ -24,7 +24,10 @@ needs_metadata = pytest.mark.skipif(not METADATA.exists(), reason="no real metad
 
 @pytest.fixture(scope="module")
 def real_release():
-    return read_release(METADATA, require_images=False)
+    start = time.process_time()  # the machine may be busy with other work
+    release = read_release(METADATA, require_images=False)
+    assert time.process_time() - start < 3
+    return release
 
 
 @needs_metadata
@@ -57,14 +60,6 @@ class TestRealMetadata:
             first[["x", "y", "w", "h"]].astype(float), [225.0847, 547.0192, 86.7797, 79.1864], 1e-6
         )
 
-    def test_is_read_in_less_than_three_seconds(self):
-        durations = []
-        for _ in range(3):
-            start = time.process_time()  # the machine may be busy with other work
-            read_release(METADATA, require_images=False)
-            durations.append(time.process_time() - start)
-        assert min(durations) < 3
-
 
 @pytest.mark.skipif(not SAMPLE.exists(), reason="the real sample is not here")
 def test_the_real_sample_is_a_release():
@@ -89,30 +84,17 @@ def test_every_field_is_read(make_release):
     assert boxes.loc["00000005_000.png", "finding"] == "Mass"
 
 
-def test_both_layouts_and_both_metadata_versions_say_the_same(make_release):
+def test_layouts_metadata_versions_and_line_ends_do_not_matter(make_release):
     official = read_release(make_release("official").root)
-    for name, settings_ in (("kaggle", {"kaggle": True}), ("older", {"older": True})):
-        other = read_release(make_release(name, **settings_).root)
+    windows = make_release("windows")
+    for path in (windows.metadata, windows.boxes, windows.train_val, windows.test):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    for folder in (make_release("kaggle", kaggle=True), make_release("older", older=True), windows):
+        other = read_release(folder.root)
         pd.testing.assert_frame_equal(official.images, other.images)
         pd.testing.assert_frame_equal(official.boxes, other.boxes)
         assert set(other.image_paths) == set(official.image_paths)
         assert all(path.is_file() for path in other.image_paths.values())
-
-
-def test_byte_order_mark_and_windows_line_ends(make_release):
-    folder = make_release()
-    expected = read_release(folder.root)
-    for path in (folder.metadata, folder.boxes, folder.train_val, folder.test):
-        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
-    release = read_release(folder.root)
-    pd.testing.assert_frame_equal(release.images, expected.images)
-    pd.testing.assert_frame_equal(release.boxes, expected.boxes)
-
-
-def test_impossible_ages_are_kept(make_release):
-    folder = make_release()
-    folder.edit(folder.metadata, ",1,21,M,", ",1,414,M,")
-    assert read_release(folder.root).images["age"].max() == 414
 
 
 def test_radiographs_without_a_file(make_release):
@@ -132,91 +114,77 @@ def test_radiographs_without_a_file(make_release):
             read_release(folder.root, allow_missing=allow_missing)
 
 
-DAMAGES = {
+ONE, BOX = "00000001_000.png", "00000005_000.png"
+DAMAGES = {  # the list, a text in it (or its end), what takes its place, and the message
     "list names an image without metadata": (
-        lambda f: f.test.write_text(f.test.read_text() + "\n99.png"),
+        *("test", "$", "\n99.png"),
         r"test_list.txt names images without metadata in Data_Entry_2017_v2020.csv \(1\): 99.png",
     ),
     "metadata in no list": (
-        lambda f: f.edit(f.train_val, "00000001_000.png\n", ""),
+        *("train_val", ONE + "\n", ""),
         r"has images that neither train_val_list.txt nor test_list.txt names \(1\): 00000001_000",
     ),
-    "unknown finding": (
-        lambda f: f.edit(f.metadata, "Hernia,", "Gout,"),
-        r"values of labels other than findings .*'Gout'",
-    ),
+    "unknown finding": ("metadata", "Hernia,", "Gout,", r"labels other than findings .*'Gout'"),
     "a finding and none": (
-        lambda f: f.edit(f.metadata, "Hernia,", "Hernia|No Finding,"),
+        *("metadata", "Hernia,", "Hernia|No Finding,"),
         r"values of labels other than findings .*'Hernia\|No Finding'",
     ),
     "unknown finding of a box": (
-        lambda f: f.edit(f.boxes, "Infiltrate", "Infiltrat"),
+        *("boxes", "Infiltrate", "Infiltrat"),
         r"BBox_List_2017.csv has values of finding other than .* 00000005_001.png 'Infiltrat'",
     ),
     "box outside": (
-        lambda f: f.edit(f.boxes, "00000005_000.png,Mass,38.4", "00000005_000.png,Mass,800"),
+        *("boxes", f"{BOX},Mass,38.4", f"{BOX},Mass,800"),
         r"boxes outside their image \(1\): 00000005_000.png Mass at \(800, 64, 256, 211\.2\)",
     ),
     "box left of the image": (
-        lambda f: f.edit(f.boxes, "00000005_000.png,Mass,38.4", "00000005_000.png,Mass,-1.5"),
+        *("boxes", f"{BOX},Mass,38.4", f"{BOX},Mass,-1.5"),
         r"boxes outside their image \(1\)",
     ),
     "flat box": (
-        lambda f: f.edit(
-            f.boxes, "00000010_000.png,Mass,38.4,64,256", "00000010_000.png,Mass,1,2,0"
-        ),
+        *("boxes", "00000010_000.png,Mass,38.4,64,256", "00000010_000.png,Mass,1,2,0"),
         r"boxes of zero area \(1\): 00000010_000.png Mass",
     ),
     "box without numbers": (
-        lambda f: f.edit(f.boxes, "00000010_000.png,Mass,38.4", "00000010_000.png,Mass,nan"),
+        *("boxes", "00000010_000.png,Mass,38.4", "00000010_000.png,Mass,nan"),
         r"values of x other than a number \(1\): 00000010_000.png 'nan'",
     ),
     "box on an unknown image": (
-        lambda f: f.edit(f.boxes, "00000010_000.png", "77.png"),
+        *("boxes", "00000010_000.png", "77.png"),
         r"boxes on images without metadata \(1\): 77.png",
     ),
     "image twice in the metadata": (
-        lambda f: f.metadata.write_text(
-            f.metadata.read_text() + f.metadata.read_text().splitlines()[1]
-        ),
+        *("metadata", "$", f"{ONE},Mass,0,1,21,M,PA"),
         r"Data_Entry_2017_v2020.csv lists images more than once \(1\): 00000001_000.png",
     ),
     "image twice in a list": (
-        lambda f: f.test.write_text(f.test.read_text() + "\n00000005_000.png\n"),
+        *("test", "$", f"\n{BOX}"),
         r"test_list.txt lists images more than once \(1\): 00000005_000.png",
     ),
-    "image in both lists": (
-        lambda f: f.train_val.write_text(f.train_val.read_text() + "\n00000005_000.png"),
-        r"train_val_list.txt and test_list.txt share images \(1\): 00000005_000.png",
-    ),
-    "patient in both lists": (
-        lambda f: (
-            f.edit(f.test, "00000005_000.png\n", ""),
-            f.train_val.write_text(f.train_val.read_text() + "\n00000005_000.png"),
-        ),
-        r"share patients \(1\): 5",
-    ),
+    "image in both lists": ("train_val", "$", f"\n{BOX}", r"share images \(1\): 00000005_000.png"),
+    "patient in both lists": ("metadata", ",0,5,25,", ",0,1,25,", r"share patients \(1\): 1$"),
     "wrong age": (
-        lambda f: f.edit(f.metadata, ",1,21,M,", ",1,21Y,M,"),
+        *("metadata", ",1,21,M,", ",1,21Y,M,"),
         r"values of age other than a whole number \(2\): 00000001_000.png '21Y'",
     ),
-    "wrong sex": (
-        lambda f: f.edit(f.metadata, ",1,21,M,PA", ",1,21,X,PA"),
-        r"values of sex other than F or M \(1\): 00000001_000.png 'X'",
-    ),
-    "wrong view": (
-        lambda f: f.edit(f.metadata, ",1,21,M,PA", ",1,21,M,LL"),
-        r"values of view other than PA or AP \(1\): 00000001_000.png 'LL'",
-    ),
+    "wrong sex": ("metadata", ",1,21,M,PA", ",1,21,X,PA", r"other than F or M \(1\): 0.* 'X'"),
+    "wrong view": ("metadata", ",1,21,M,PA", ",1,21,M,LL", r"other than PA or AP \(1\): 0.* 'LL'"),
     "name that leaves the folder": (
-        lambda f: f.edit(f.metadata, "00000001_000.png", "../00000001_000.png"),
+        *("metadata", ONE, f"../{ONE}"),
         r"names that no image file can have \(1\): '../00000001_000.png'",
     ),
-    "missing file": (
-        lambda f: f.image("00000007_000.png").unlink(),
-        r"radiographs without a PNG file in images/ or an archive \(1\): 00000007_000.png",
-    ),
 }
+
+
+def damage(folder, name: str) -> str:
+    """Damages a list; returns the message."""
+    file, old, new, message = DAMAGES[name]
+    path = getattr(folder, file)
+    if old == "$":
+        path.write_text(path.read_text() + new)
+    else:
+        folder.edit(path, old, new)
+    return message
 
 
 def test_unreadable_lists_are_reported_with_all_else(make_release):
@@ -236,23 +204,22 @@ def test_unreadable_lists_are_reported_with_all_else(make_release):
 @pytest.mark.parametrize("name", DAMAGES)
 def test_each_contradiction_is_reported(make_release, name):
     folder = make_release()
-    damage, message = DAMAGES[name]
-    damage(folder)
-    with pytest.raises(UserError, match=message) as caught:
+    with pytest.raises(UserError, match=damage(folder, name)) as caught:
         read_release(folder.root)
     assert str(caught.value).startswith(f"{folder.root}: ")
 
 
 def test_all_contradictions_are_reported_together(make_release):
     folder = make_release()
-    together = ("unknown finding", "flat box", "box outside", "wrong age", "missing file")
-    for name in together:
-        DAMAGES[name][0](folder)
-    with pytest.raises(UserError, match="5 problems in this release") as caught:
+    folder.image("00000007_000.png").unlink()
+    messages = [
+        *(damage(folder, name) for name in ("unknown finding", "flat box", "box outside")),
+        r"radiographs without a PNG file in images/ or an archive \(1\): 00000007_000.png",
+    ]
+    with pytest.raises(UserError, match="4 problems in this release") as caught:
         read_release(folder.root)
-    for name in together:
-        assert re.search(DAMAGES[name][1], str(caught.value))
-    assert len(str(caught.value).splitlines()) == 1 + len(together)
+    assert all(re.search(message, str(caught.value)) for message in messages)
+    assert len(str(caught.value).splitlines()) == 5
 
 
 @pytest.mark.parametrize("kind", ["folder", "suffix"])

@@ -15,9 +15,9 @@ def test_every_backbone_has_pinned_weights():
     manifest = imagenet.manifest()
     assert manifest.keys() == set(backbones())
     for pinned in manifest.values():
-        assert len(bytes.fromhex(pinned.sha256)) == 32
-        assert len(bytes.fromhex(pinned.revision)) == 20
-        assert pinned.license in ("BSD-3-Clause", "Apache-2.0")
+        assert len(bytes.fromhex(pinned["sha256"])) == 32
+        assert len(bytes.fromhex(pinned["revision"])) == 20
+        assert pinned["license"] in ("BSD-3-Clause", "Apache-2.0")
 
 
 def test_third_party_shows_the_manifest_that_is_used():
@@ -30,7 +30,8 @@ def pinned(tmp_path, monkeypatch):
     """Pins a small file as ResNet-34's and looks for weights in a folder of the test's own."""
     monkeypatch.setenv("JAXCXR_WEIGHTS", str(tmp_path))
     sha256 = hashlib.sha256(b"weights").hexdigest()
-    pinned = imagenet.PinnedFile("timm/it", "abc", "it.bin", "7 B", sha256, "MIT", "")
+    pinned = {"repository": "timm/it", "revision": "abc", "file": "it.bin", "size": "7 B"}
+    pinned["sha256"] = sha256
     monkeypatch.setattr(imagenet, "manifest", lambda: {"ResNet34": pinned})
     return tmp_path / "ResNet34.safetensors"
 
