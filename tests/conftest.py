@@ -8,7 +8,7 @@ from tests.dicom_files import write_dicom  # noqa: F401, a fixture
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_SLOW_FOLDERS = ("torture", "tests", "training")
+_SLOW_FOLDERS = ("tests", "training", "runs", "reporting")
 
 
 def pytest_collection_modifyitems(items):

@@ -6,6 +6,7 @@ operating system, which work everywhere.
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -273,45 +274,30 @@ def test_training_stops_when_its_data_fail_and_resumes_after(
     assert_same(train(tiny_model, run, data), run, *undisturbed)
 
 
-def launch(program: str, *arguments: object, **settings) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(REPOSITORY / f"launch/{program}.py"), *map(str, arguments)]
-    return subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, **settings)
-
-
-def test_what_a_program_prints_may_fill_the_disk(tmp_path):
-    with open("/dev/full", "w") as full:
-        done = launch(
-            "make_phantom", f"--out={tmp_path}/a", "--images=8", "--image_size=64", "--jobs=1",
-            stdout=full,
-        )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: a file, or what the program prints, can")
-    assert "Traceback" not in done.stderr
-    assert "Exception ignored" not in done.stderr
-
-
 @pytest.mark.parametrize(
     ("shell", "expected"),
     [
         ('"$@" >&-; echo status $? >&2', "status 0"),
         ('{ "$@"; echo status $? >&2; } | :', "Broken pipe; fix that and start again\nstatus 1"),
+        ('"$@" >/dev/full; echo status $? >&2', "error: a file, or what .* prints, .*\nstatus 1"),
     ],
 )
-def test_output_without_a_reader(tmp_path, shell, expected):
+def test_output_without_a_reader_or_without_space(tmp_path, shell, expected):
     """Standard output that is closed is no fault; a pipe whose reader has gone is reported."""
     program = [sys.executable, str(REPOSITORY / "launch/make_phantom.py"), f"--out={tmp_path}/a"]
     command = ["sh", "-c", shell, "sh", *program, "--images=8", "--image_size=64", "--jobs=1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert expected in done.stderr
+    assert re.search(expected, done.stderr)
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
 
 
 def test_a_sweep_without_space_for_its_logs(tmp_path, dataset):
     with small_disk(tmp_path / "disk", 64 * 1024) as disk:
-        arguments = (f"--data_dir={dataset}", f"--out={disk.path}/sweep")
+        program = [sys.executable, "launch/sweep.py", "--configs=configs/demo.py"]
+        command = [*program, f"--data_dir={dataset}", f"--out={disk.path}/sweep"]
         with disk.read_only():
-            done = launch("sweep", "--configs=configs/demo.py", *arguments, cwd=REPOSITORY)
+            done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
         assert "error: " in done.stderr

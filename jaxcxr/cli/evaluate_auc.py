@@ -96,9 +96,8 @@ def write_scores(labels: pd.DataFrame, predictions: pd.DataFrame, out: Path) -> 
     overall = scores.loc[scores["group"] == finding_scores.EVERYONE]
     tables.write(scores, out / "subgroups.csv")
     curves = finding_scores.roc_curves(labels, predictions)
-    aucs = dict(zip(overall["finding"], overall["auc"], strict=True))
     with atomic_write(out / "roc.png") as temporary:
-        roc_figure(curves, {name: aucs[name] for name in curves}).savefig(temporary)
+        roc_figure(curves).savefig(temporary)
     tables.write(overall.loc[:, finding_scores.AUC_COLUMNS], out / "auc.csv")  # last: all is there
     print(auc_text(overall, predictions))
     print(f"written to {out}")

@@ -1,9 +1,5 @@
 """From a release to a prepared dataset, once and in one piece."""
 
-# pandas annotates what indexing and itertuples() give as wide unions:
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
-# pyright: reportCallIssue=false, reportReturnType=false
-
 from __future__ import annotations
 
 import dataclasses

@@ -5,8 +5,7 @@ paper's closing remarks, which ask for one validation set for all models.
 """
 
 # pandas annotates what indexing and itertuples() give as wide unions:
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
-# pyright: reportCallIssue=false, reportReturnType=false
+# pyright: reportArgumentType=false
 
 from __future__ import annotations
 

@@ -83,14 +83,9 @@ _BOX_OPTIONAL: Columns = {
 _BOX_NAMES = {IMAGE: "image_name", "Finding Label": "finding"}
 
 _PREFIX = "prob_"
-_MAX_SHOWN = 10
-"""Problems of a file that are shown one by one; the others are counted."""
-
+_UNKNOWN_IMAGE = "image {} is not in the release's metadata"
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?inf"
 """What is read as a number; Python would read 1_0 as ten."""
-
-Problem = tuple[int, str]
-"""The number of a line, and what is wrong in it."""
 
 
 def read_table(
@@ -114,7 +109,7 @@ def read_table(
     table = _read_fields(path, remedy)
     if missing := [name for name in columns if name not in table and name not in optional]:
         raise UserError(f"{path} has no column {', '.join(missing)}; {remedy}")
-    _raise_problems(path, _parse(table, columns), remedy)
+    _parse(path, table, columns, remedy)
     return table.reset_index(drop=True)
 
 
@@ -160,9 +155,9 @@ def read_predictions(path: str | Path, known_images: Collection[str]) -> pd.Data
         in the file.
 
     Raises:
-        UserError: The file cannot be read or has no rows, or (one line per problem, with its line
-            number) it has an unknown or repeated column, an unknown or repeated image or a value
-            that is not a number from 0 to 1.
+        UserError: The file cannot be read or has no rows, it has an unknown or repeated column, or
+            (with the number of the line) an unknown or repeated image or a value that is not a
+            number from 0 to 1.
     """
     table = _read_fields(path, "expected a CSV file of predictions")
     if table.empty:
@@ -173,10 +168,9 @@ def read_predictions(path: str | Path, known_images: Collection[str]) -> pd.Data
         [IMAGE, *found], axis=1
     )
     images = table[IMAGE]
-    problems = _unknown(images, known_images)
-    problems += _each(images[images.duplicated()], "image {} is also in an earlier line; keep one")
-    problems += _parse(table, dict.fromkeys(found, PROBABILITY))
-    _raise_problems(path, problems)
+    _refuse(path, images[~images.isin(list(known_images))], _UNKNOWN_IMAGE)
+    _refuse(path, images[images.duplicated()], "image {} is also in an earlier line; keep one")
+    _parse(path, table, dict.fromkeys(found, PROBABILITY))
     return table.reset_index(drop=True)
 
 
@@ -195,9 +189,9 @@ def read_boxes(path: str | Path, known_images: Collection[str]) -> pd.DataFrame:
         where the file has them, width and height; the rows as in the file.
 
     Raises:
-        UserError: The file cannot be read, or (one line per problem, with its line number) it has
-            an unknown, repeated or missing column, an unknown image or finding, a position that is
-            not a number, a box without area, a score outside 0..1, or a row twice.
+        UserError: The file cannot be read, it has an unknown, repeated or missing column, or (with
+            the number of the line) an unknown image or finding, a position that is not a number, a
+            box without area, a score outside 0..1, or a row twice.
     """
     table = _read_fields(path, "expected a CSV file of boxes")
     optional = [name for name in _BOX_OPTIONAL if name in table]
@@ -207,14 +201,13 @@ def read_boxes(path: str | Path, known_images: Collection[str]) -> pd.DataFrame:
             f"{','.join((*BOX, *_BOX_OPTIONAL))!r} (score, and width with height, may be missing)"
         )
     table = table[[*BOX, *optional]].rename(columns=_BOX_NAMES)
-    findings = table["finding"].map(_finding_or_empty)
-    problems = _unknown(table["image_name"], known_images)
-    problems += _each(table["finding"][findings == ""], "finding {} is not one of the 14 findings")
-    problems += _parse(table, {**BOX, **_BOX_OPTIONAL})
+    images, findings = table["image_name"], table["finding"].map(_finding_or_empty)
+    _refuse(path, images[~images.isin(list(known_images))], _UNKNOWN_IMAGE)
+    _refuse(path, table["finding"][findings == ""], "finding {} is not one of the 14 findings")
+    _parse(path, table, {**BOX, **_BOX_OPTIONAL})
     table["finding"] = findings
-    repeated = table["image_name"][table[[*_BOX_NAMES.values(), *"xywh"]].duplicated()]
-    problems += _each(repeated, "the same box of image {} is in an earlier line; keep one")
-    _raise_problems(path, problems)
+    repeated = table[[*_BOX_NAMES.values(), *"xywh"]].duplicated()
+    _refuse(path, images[repeated], "the same box of image {} is in an earlier line; keep one")
     if "score" not in table:
         table.insert(6, "score", np.full(len(table), np.nan))
     return table.reset_index(drop=True)
@@ -292,19 +285,18 @@ def _read_fields(path: str | Path, remedy: str) -> pd.DataFrame:
         )
     if repeated := [name for name, count in Counter(header).items() if count > 1]:
         raise UserError(f"{path} has two columns {repeated[0]!r:.60}; {remedy}")
-    problems = [
-        (number, f"{len(row)} values where the header has {len(header)} columns")
-        for number, row in rows
-        if len(row) != len(header)
-    ]
-    _raise_problems(path, problems, remedy)
+    for number, row in rows:
+        if len(row) != len(header):
+            raise UserError(
+                f"{path}, line {number}: {len(row)} values where the header has {len(header)} "
+                f"columns; {remedy}"
+            )
     fields = [[field.strip() for field in row] for _, row in rows]
     return pd.DataFrame(fields, [number for number, _ in rows], header, dtype=str)
 
 
-def _parse(table: pd.DataFrame, columns: Columns) -> list[Problem]:
-    """Makes columns of text numbers, exact to the last digit; returns the invalid fields."""
-    problems = []
+def _parse(path: str | Path, table: pd.DataFrame, columns: Columns, remedy: str = "") -> None:
+    """Makes columns of text numbers, exact to the last digit; refuses invalid fields."""
     for name, numbers in columns.items():
         if numbers is None or name not in table:
             continue
@@ -315,19 +307,16 @@ def _parse(table: pd.DataFrame, columns: Columns) -> list[Problem]:
             valid |= values == math.inf
         if numbers.empty:
             valid |= fields == ""
-        problems += _each(fields[~valid], f"{name} is {{}}; expected {numbers.expected}")
+        _refuse(path, fields[~valid], f"{name} is {{}}; expected {numbers.expected}", remedy)
         table[name] = values
-    return problems
 
 
-def _unknown(images: pd.Series, known: Collection[str]) -> list[Problem]:
-    unknown = images[~images.isin(list(known))]
-    return _each(unknown, "image {} is not in the release's metadata")
-
-
-def _each(fields: pd.Series, text: str) -> list[Problem]:
-    """Returns a problem per field of a column; the text's braces stand for the field."""
-    return [(line, text.format(f"{field!r:.100}")) for line, field in fields.to_dict().items()]
+def _refuse(path: str | Path, fields: pd.Series, text: str, remedy: str = "") -> None:
+    """Raises UserError for invalid fields, if any; the text's braces stand for the first."""
+    if len(fields):
+        text = f"{path}, line {fields.index[0]}: {text.format(f'{fields.iloc[0]!r:.100}')}"
+        text += f" (and {len(fields) - 1} more such lines)" if len(fields) > 1 else ""
+        raise UserError(f"{text}; {remedy}" if remedy else text)
 
 
 def _finding_columns(path: str | Path, header: list[str]) -> dict[str, str]:
@@ -353,15 +342,3 @@ def _finding_or_empty(name: str) -> str:
         return canonical_finding(name)
     except KeyError:
         return ""
-
-
-def _raise_problems(path: str | Path, problems: list[Problem], remedy: str = "") -> None:
-    """Raises UserError with a line per problem, in the order of the file, if there is any."""
-    if not problems:
-        return
-    end = f"; {remedy}" if remedy else ""
-    problems = sorted(problems, key=lambda problem: problem[0])
-    shown = [f"{path}, line {line}: {text}{end}" for line, text in problems[:_MAX_SHOWN]]
-    if len(problems) > _MAX_SHOWN:
-        shown.append(f"{path}: and {len(problems) - _MAX_SHOWN} more such problems{end}")
-    raise UserError("\n".join(shown))

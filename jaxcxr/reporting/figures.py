@@ -40,12 +40,11 @@ def run_color(index: int) -> str:
     return COLORS[index % len(COLORS)]
 
 
-def roc_figure(curves: Mapping[str, Curve], aucs: Mapping[str, float]) -> Figure:
-    """Draws the ROC curve of each finding in a panel of its own.
+def roc_figure(curves: Mapping[str, Curve]) -> Figure:
+    """Draws the ROC curve of each finding, and the area under it, in a panel of its own.
 
     Args:
         curves: Per finding false and true positive rates.
-        aucs: Per finding the area under its curve.
     """
     columns = 5
     rows = max(1, -(-len(curves) // columns))
@@ -53,7 +52,7 @@ def roc_figure(curves: Mapping[str, Curve], aucs: Mapping[str, float]) -> Figure
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for panel, (finding, curve) in zip(panels, curves.items(), strict=False):
         _draw_roc(panel, [curve])
-        panel.text(1, 0.02, f"AUC {aucs[finding]:.3f}", ha="right", fontsize=8)
+        panel.text(1, 0.02, f"AUC {np.trapezoid(*curve[::-1]):.3f}", ha="right", fontsize=8)
         panel.set_title(finding.replace("_", " "), fontsize=9)
     for panel in panels[len(curves) :]:
         panel.set_axis_off()

@@ -21,19 +21,6 @@ _LONGEST_SIDE = 256
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
-    """A radiograph with boxes, drawn for one run.
-
-    Attributes:
-        pixels: (H, W, 3) uint8.
-        iou: Of the annotated box and the predicted box that meets it best; 0 without any.
-    """
-
-    pixels: np.ndarray
-    iou: float
-
-
-@dataclasses.dataclass(frozen=True)
 class ChosenCase:
     """An annotated box with the boxes that every run predicts.
 
@@ -42,14 +29,16 @@ class ChosenCase:
         image_name: Of its radiograph.
         iou: Mean over the runs.
         plain: (H, W, 3) uint8: the radiograph with the annotated boxes alone.
-        pictures: Per run.
+        pictures: Per run (H, W, 3) uint8: with heat map, annotated and predicted boxes.
+        ious: Per run that of the predicted box that meets the annotated one best; 0 without any.
     """
 
     rank: str
     image_name: str
     iou: float
     plain: np.ndarray
-    pictures: Mapping[str, Picture]
+    pictures: Mapping[str, np.ndarray]
+    ious: Mapping[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,12 +112,14 @@ def ranks(count: int) -> dict[int, str]:
 
 
 def _draw(rank: str, score: pd.Series, cases: Mapping[str, Cases]) -> ChosenCase:
-    pictures = {
-        run: Picture(_overlay(some, score), float(score.at[_column(run)]))
-        for run, some in cases.items()
-    }
-    plain = _overlay(next(iter(cases.values())), score, plain=True)
-    return ChosenCase(rank, str(score.at["image_name"]), float(score.at[_MEAN]), plain, pictures)
+    return ChosenCase(
+        rank,
+        str(score.at["image_name"]),
+        iou=float(score.at[_MEAN]),
+        plain=_overlay(next(iter(cases.values())), score, plain=True),
+        pictures={run: _overlay(some, score) for run, some in cases.items()},
+        ious={run: float(score.at[_column(run)]) for run in cases},
+    )
 
 
 def _overlay(cases: Cases, chosen: pd.Series, plain: bool = False) -> np.ndarray:

@@ -99,11 +99,10 @@ def test_the_official_test_list_alone(launch, release, predictions, tmp_path):
 def test_a_wrong_file_is_refused_and_nothing_written(launch, release, predictions, tmp_path):
     lines = predictions.read_text().splitlines()
     lines[5] = lines[5].replace(NAMES[4], "stranger.png")
-    lines[8] = lines[7]
     predictions.write_text("\n".join(lines) + "\n")
     flags = [f"--predictions={predictions}", f"--release={release}", f"--out={tmp_path / 'scores'}"]
     done = launch("evaluate_auc", *flags)
-    refused(done, "line 6: image 'stranger.png'", "line 9: image", "also in line 8")
+    refused(done, "line 6: image 'stranger.png'")
     assert done.returncode == 1
     assert not (tmp_path / "scores").exists()
 

@@ -80,6 +80,12 @@ def write_release(
     return ReleaseFolder(root)
 
 
+def small_pixels(path: Path, side: int) -> np.ndarray:
+    """Returns a gray picture as (side, side) uint8, as Pillow alone reads it."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("L").resize((side, side), Image.Resampling.BILINEAR))
+
+
 def spoil(path: Path) -> None:
     """Changes a byte of the pixels of a PNG file, which only decoding shows."""
     content = bytearray(path.read_bytes())

@@ -14,7 +14,7 @@ from jaxcxr.data.pipeline import Split
 from jaxcxr.data.quiet_tensorflow import tf
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
-from tests.data.pictures import small_pixels
+from tests.data.conftest import small_pixels
 
 
 @pytest.fixture(scope="module")

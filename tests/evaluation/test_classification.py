@@ -103,21 +103,21 @@ def test_fixed_specificity_holds_and_no_lower_threshold_has_it(case, specificity
     assert all(np.mean(single < candidate) < specificity for candidate in lower)
 
 
-@given(labeled_float32())
-@settings(max_examples=50, deadline=None)
-def test_operating_points_hold_for_written_and_read_probabilities(tmp_path_factory, case):
-    labels, scores = case
-    path = tmp_path_factory.mktemp("points") / "points.csv"
-    rules = {
-        "specificity": classification.threshold_at_specificity(labels, scores, 0.9),
-        "youden": classification.youden_threshold(labels, scores),
-    }
-    rates = [classification.rates_at(labels, scores, threshold) for threshold in rules.values()]
-    tables.write(pd.DataFrame({"score": scores}), path)
-    read = pd.read_csv(path, dtype=str)["score"].map(float).to_numpy()
-    tables.write(pd.DataFrame({"threshold": rules.values()}), path)
-    thresholds = pd.read_csv(path, dtype=str)["threshold"].map(float)
-    assert [classification.rates_at(labels, read, threshold) for threshold in thresholds] == rates
+def test_operating_points_hold_for_written_and_read_probabilities(tmp_path):
+    rng = np.random.default_rng(0)
+    labels, scores = rng.integers(2, size=500), rng.random(500, np.float32)
+    points = [
+        classification.threshold_at_specificity(labels, scores, 0.9),
+        classification.youden_threshold(labels, scores),
+    ]
+    rates = [classification.rates_at(labels, scores, threshold) for threshold in points]
+    tables.write(pd.DataFrame({"score": scores}), tmp_path / "scores.csv")
+    tables.write(pd.DataFrame({"score": points}), tmp_path / "points.csv")
+    scores, points = (
+        tables.read_table(tmp_path / name, {"score": tables.ANY}, "")["score"].to_numpy()
+        for name in ("scores.csv", "points.csv")
+    )
+    assert [classification.rates_at(labels, scores, threshold) for threshold in points] == rates
     assert rates[0].specificity >= 0.9
 
 
@@ -132,9 +132,6 @@ def test_one_class_has_no_number(label):
     rates = classification.rates_at(labels, scores, 0.5)
     assert np.isnan(rates.specificity if label else rates.sensitivity)
     assert np.isnan(classification.rates_at(labels, scores, np.nan)).all()
-
-
-def test_no_radiographs_have_no_number():
     assert np.isnan(classification.auc(np.empty(0), np.empty(0)))
 
 

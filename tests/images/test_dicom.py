@@ -1,11 +1,12 @@
-"""DICOM files of the kinds that X-ray departments send, against the standard's formulas."""
+"""DICOM files of the kinds that X-ray departments send, against the standard's formulas.
+
+The fuzz tests, `tests/torture/test_images.py`, read other encodings and damaged files.
+"""
 
 import base64
 import gzip
 import sys
-import time
 import zlib
-from contextlib import suppress
 from io import BytesIO
 
 import numpy as np
@@ -65,11 +66,10 @@ def assert_close(found, expected, atol=1):
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 16])
-@pytest.mark.parametrize("syntax", ["ExplicitVRLittleEndian", "RLELossless"])
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-def test_values_without_a_window_fill_the_range(bits, syntax, photometric):
+def test_values_without_a_window_fill_the_range(bits, photometric):
     stored = ramp(bits)
-    content = dicom_bytes(stored, bits, photometric, syntax=syntax, WindowCenter=None)
+    content = dicom_bytes(stored, bits, photometric, WindowCenter=None)
     radiograph = read_radiograph("IM000001", content)
     assert (radiograph.format, radiograph.width, radiograph.height) == ("DICOM", 50, 40)
     assert radiograph.pixels.dtype == np.uint8
@@ -129,6 +129,13 @@ def test_window_matches_pydicom(
     expected = (expected - black) / (white - black)
     found = read_radiograph("a.dcm", content).pixels
     assert abs(found - 255 * (1 - expected if inverted else expected)).max() <= 1
+
+
+def test_window_of_width_1_is_black_and_white():
+    stored = ramp(12, signed=False)
+    elements = {"WindowCenter": "1500", "WindowWidth": "1"}
+    found = read_radiograph("a.dcm", dicom_bytes(stored, 12, **elements)).pixels
+    np.testing.assert_array_equal(found, np.where(stored > 1499.5, 255, 0))
 
 
 def lut_item(first, entries, depth, *, packed=False, vr="US"):
@@ -202,18 +209,6 @@ def test_voi_lut_comes_before_the_window(depth, packed, photometric):
     expected = eight_bit(looked_up / (2**depth - 1))
     expected = 255 - expected if photometric == "MONOCHROME1" else expected
     np.testing.assert_array_equal(read(stored, 12, photometric, **elements), expected)
-
-
-@pytest.mark.parametrize(
-    "syntax",
-    ["ImplicitVRLittleEndian", "ExplicitVRBigEndian", "DeflatedExplicitVRLittleEndian"],
-)
-def test_other_encodings(syntax):
-    stored = ramp(12)
-    written = stored.byteswap() if "Big" in syntax else stored
-    elements = {"PixelData": written.tobytes(), "WindowCenter": 2000, "WindowWidth": 1000}
-    expected = linear_window(stored.astype(float), 2000, 1000)
-    assert_close(read(stored, 12, syntax=syntax, **elements), expected)
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -475,9 +470,7 @@ def test_first_of_several_frames_is_used_with_a_note():
 
 def damaged_in(fault):
     """Returns a file with a fault."""
-    plain = dicom_bytes(ramp(12), 12)
-    dataset = pydicom.dcmread(BytesIO(plain))
-    end_of_meta = 144 + int.from_bytes(plain[140:144], "little")
+    dataset = pydicom.dcmread(BytesIO(dicom_bytes(ramp(12), 12)))
     if fault == "no image":
         for keyword in ("Rows", "Columns", "PixelData"):
             del dataset[keyword]
@@ -490,21 +483,8 @@ def damaged_in(fault):
         del dataset.file_meta
         dcmwrite(buffer, dataset, implicit_vr=False, little_endian=True, force_encoding=True)
         return buffer.getvalue()
-    elif fault == "zeros in place of elements":  # as a lost disk block leaves them
-        return plain[: plain.index(b"\x28\0\x02\0")] + bytes(8 * 20_000)
-    elif fault == "zeros behind the file meta":  # pydicom alone would read all 2,500,000
-        return plain[:end_of_meta] + bytes(20_000_000)
-    elif fault == "deflated zeros":
-        plain = dicom_bytes(ramp(12), 12, syntax="DeflatedExplicitVRLittleEndian")
-        compress = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
-        end_of_meta = 144 + int.from_bytes(plain[140:144], "little")
-        return plain[:end_of_meta] + compress.compress(bytes(160_000)) + compress.flush()
     elif fault == "bomb":
         frame = encoded(np.zeros((10_000, 10_000), np.uint8), "JPEG")
-        return dicom_bytes(ramp(8), 8, syntax="JPEGBaseline8Bit", frame=frame)
-    elif fault == "scans":
-        frame = encoded(ramp(8), "JPEG", progressive=True)
-        frame = frame[:-2] + 3000 * frame[frame.rindex(b"\xff\xda") : -2] + frame[-2:]
         return dicom_bytes(ramp(8), 8, syntax="JPEGBaseline8Bit", frame=frame)
     buffer = BytesIO()
     dataset.save_as(buffer)
@@ -517,11 +497,7 @@ def damaged_in(fault):
         ("no image", "without an image"),
         ("colors in a file of one sample", r"shape \(40, 50, 3\) in a file of MONOCHROME2"),
         ("no transfer syntax of compressed pixels", r"Transfer Syntax UID \(0002,0010\)"),
-        ("zeros in place of elements", "more than 10,000 elements"),
-        ("zeros behind the file meta", "more than 10,000 elements"),
-        ("deflated zeros", "more than 10,000 elements"),
         ("bomb", "compressed pixels of 10000×10000"),
-        ("scans", "scans; at most 40"),
         ({"Rows": 65535, "Columns": 65535}, "65535×65535 pixels; at most"),
         ({"Rows": 1, "Columns": 1}, "1×1 pixels; a radiograph has at least 32×32"),
         ({"Rows": 400}, "damaged or not supported"),
@@ -534,30 +510,12 @@ def damaged_in(fault):
 def test_refuses(fault, message):
     is_text = isinstance(fault, str)
     content = damaged_in(fault) if is_text else dicom_bytes(ramp(12), 12, **fault)
-    began = time.process_time()
     with pytest.raises(UserError, match=message) as caught:
         read_radiograph("a.dcm", content)
-    assert time.process_time() - began < 1
     assert str(caught.value).startswith("a.dcm: ")
     assert "\n" not in str(caught.value)
 
 
-def test_compressed_files_grow_within_bounds(monkeypatch):
+def test_a_gzip_bomb_is_refused():
     with pytest.raises(UserError, match="decompresses to more than"):
         read_radiograph("a.dcm.gz", gzip.compress(bytes(dicom.MAX_INFLATED + 1), 1))
-    monkeypatch.setattr(dicom, "MAX_INFLATED", 1000)
-    with pytest.raises(UserError, match="damaged"):
-        read(ramp(12), 12, syntax="DeflatedExplicitVRLittleEndian")
-
-
-@pytest.mark.parametrize("syntax", ["ExplicitVRLittleEndian", "RLELossless"])
-def test_damaged_files_are_refused_or_read(syntax):
-    content = dicom_bytes(ramp(12), 12, syntax=syntax, WindowCenter=2000, WindowWidth=1000)
-    generator = np.random.default_rng(0)
-    for trial in range(300):
-        flipped = np.frombuffer(content, np.uint8).copy()
-        places = generator.integers(132, len(flipped) if trial % 3 == 0 else 700, 3)
-        flipped[places] = generator.integers(0, 256, 3)
-        end = generator.integers(132, len(flipped)) if trial % 5 == 0 else None
-        with suppress(UserError):
-            assert read_radiograph("a", flipped[:end].tobytes()).pixels.dtype == np.uint8

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from jaxcxr.errors import UserError
-from jaxcxr.images.grid import PIXELS, Grid
+from jaxcxr.images.grid import PIXELS, Grid, interpolation_matrix
 from jaxcxr.images.square import Square, make_square
 
 SHAPES = [(300, 300), (250, 204), (100, 333)]
@@ -79,3 +79,18 @@ def test_cells_keep_their_place_and_distance():
 def test_unknown_rule_is_refused():
     with pytest.raises(UserError, match="square is 'crop'; use one of squash, pad"):
         make_square(np.zeros((50, 50), np.uint8), 64, "crop")
+
+
+def test_grid_is_indexed_strided_and_scaled_by_the_centers_of_its_cells():
+    grid = Grid(3.5, 8.0)
+    np.testing.assert_allclose(grid.positions(grid.centers(5)), np.arange(5))
+    np.testing.assert_allclose(grid.strided(1, 2).centers(4), grid.centers(8)[1::2])
+    border = Grid(-0.5, 2.0).scaled(3.0)
+    assert border == Grid(-0.5, 6.0)  # the image's border stays where it is
+
+
+def test_interpolation_matches_numpy():
+    rng = np.random.default_rng(0)
+    positions, values = rng.uniform(-2, 7, 50), rng.random(6)
+    expected = np.interp(positions, np.arange(6), values)  # constant beyond the outermost centers
+    np.testing.assert_allclose(interpolation_matrix(positions, 6) @ values, expected)

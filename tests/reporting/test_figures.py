@@ -67,13 +67,13 @@ def test_the_scale_has_the_colors_of_the_overlay():
 def test_every_finding_has_its_roc_curve():
     curve = (np.array([0, 0.2, 1]), np.array([0, 0.7, 1]))
     names = ["Mass", "Nodule", "Edema", "Hernia", "Fibrosis", "Effusion"]
-    figure = figures.roc_figure(dict.fromkeys(names, curve), dict.fromkeys(names, 0.75))
+    figure = figures.roc_figure(dict.fromkeys(names, curve))
     drawn = [panel for panel in figure.axes if panel.axison]
     assert [panel.get_title() for panel in drawn] == names
     for panel in drawn:
         np.testing.assert_array_equal(panel.lines[1].get_xydata(), np.transpose(curve))
         assert panel.texts[0].get_text() == "AUC 0.750"
-    assert figure_uri(figures.roc_figure({}, {}))
+    assert figure_uri(figures.roc_figure({}))
 
 
 def test_runs_keep_their_colors():

@@ -6,56 +6,34 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from jaxcxr.runs.signals import SignalWatch
+from tests.programs import command
+from tests.tiny import tiny_study
 
-REPOSITORY = Path(__file__).parents[2]
-
-CONFIG = """
-from jaxcxr.runs.experiment import Config, default_config
-
-
-def get_config() -> Config:
-    config = default_config()
-    config.model.backbone = {"name": "ResNet18", "width": 4, "blocks": (1, 1, 1)}
-    config.initial_weights = "random"
-    config.data.image_size = 64
-    config.batch_size = 8
-    config.epochs = 2000
-    config.early_stopping.patience = 2000
-    return config
-"""
+SETTINGS = ("epochs=2000", "early_stopping.patience=2000")
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with a prepared phantom and a config that trains for long."""
+    """A folder with a prepared phantom and a config."""
     place = tmp_path_factory.mktemp("signals")
-    (place / "long.py").write_text(CONFIG)
-    for program, *arguments in (
-        ("make_phantom", f"--out={place / 'release'}", "--images=60", "--image_size=64"),
-        ("prepare", f"--release={place / 'release'}", f"--data_dir={place}", "--image_size=64"),
-    ):
-        command = [sys.executable, str(REPOSITORY / f"launch/{program}.py"), *arguments]
-        subprocess.run(command, check=True, capture_output=True)
+    tiny_study(place)
     return place
 
 
 def start(place, workdir, *arguments):
-    config = f"--config={place / 'long.py'}"
-    return launch("train", config, f"--data_dir={place}", f"--workdir={workdir}", *arguments)
+    long = (f"--config.{setting}" for setting in SETTINGS)
+    places = (f"--config={place / 'tiny.py'}", f"--data_dir={place}", f"--workdir={workdir}")
+    return launch("train", *places, *long, *arguments)
 
 
 def launch(program, *arguments):
     return subprocess.Popen(
-        [sys.executable, str(REPOSITORY / f"launch/{program}.py"), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        command(program, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -80,7 +58,6 @@ def wait_for(path, process):
 @pytest.mark.parametrize(
     ("number", "arguments", "status"),
     [
-        (signal.SIGTERM, (), 0),
         (signal.SIGINT, (), 0),
         (signal.SIGTERM, ("--stopped_status=143",), 143),
     ],
@@ -98,10 +75,10 @@ def test_a_signal_saves_and_prints_how_to_resume(place, tmp_path, number, argume
     if status:
         return
     epochs = len(pd.read_csv(tmp_path / "run/history.csv"))
-    command = shlex.split(last.partition("resume with: ")[2])
-    assert command[0] == sys.executable  # as the program was started
+    resume = shlex.split(last.partition("resume with: ")[2])
+    assert resume[0] == sys.executable  # as the program was started
     done = subprocess.run(
-        [*command, f"--config.epochs={epochs + 1}"],
+        [*resume, f"--config.epochs={epochs + 1}"],
         capture_output=True,
         text=True,
         check=False,
@@ -114,9 +91,10 @@ def test_a_signal_saves_and_prints_how_to_resume(place, tmp_path, number, argume
 
 def test_a_signal_stops_a_sweep_and_scores_nothing_half_trained(place, tmp_path):
     sweep = tmp_path / "sweep"
-    words = [f"--configs={place / 'long.py'}", f"--data_dir={place}", f"--out={sweep}"]
+    words = [f"--configs={place / 'tiny.py'}", f"--data_dir={place}", f"--out={sweep}"]
+    words += [f"--set={setting}" for setting in SETTINGS]
     process = launch("sweep", *words, "--seeds=3", "--stopped_status=143")
-    run = sweep / "long/as_configured/seed_0"
+    run = sweep / "tiny/as_configured/seed_0"
     wait_for(run / "history.csv", process)
     process.send_signal(signal.SIGINT)
     output, errors = finish(process)

@@ -28,34 +28,23 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pandas as pd
 from tqdm import tqdm
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.programs import REPOSITORY
+from tests.tiny import TINY_CONFIG
 
-CONFIG = """
-from jaxcxr.runs.experiment import default_config
-
-
-def get_config():
-    config = default_config()
-    config.model.backbone = {"name": "ResNet18", "width": 4, "blocks": (1, 1, 1)}
-    config.initial_weights = "random"
-    config.data.image_size = 64
-    config.batch_size = 8
-    config.ema_decay = 0.9
-    config.checkpoint_every = 2
-    config.early_stopping.update(patience=2, min_delta=0.5)  # ends before epoch 7
-    config.epochs = 7
-    return config
-"""
+SETTINGS = (
+    "--config.ema_decay=0.9 --config.checkpoint_every=2 --config.epochs=7 "
+    "--config.early_stopping.patience=2 --config.early_stopping.min_delta=0.5"
+)
+"""Of a training that stops early, with a checkpoint within each epoch."""
 
 PROGRAMS = {
     "make_phantom": "--out=release --images=60 --image_size=64",
     "prepare": "--release=release --data_dir=datasets --image_size=64",
-    "train": "--config=tiny.py --data_dir=datasets --workdir=run",
+    "train": f"--config=tiny.py --data_dir=datasets --workdir=run {SETTINGS}",
     "evaluate_auc": "--workdir=run --data_dir=datasets --bootstraps=100",
     "evaluate_boxes": "--workdir=run --data_dir=datasets --bootstraps=100",
     "predict": "--workdir=run --out=predicted release/images --save_heatmaps",
@@ -67,17 +56,19 @@ PROGRAMS = {
 CALLS = {"rename": 4, "replace": 4, "fsync": 20, "open": 40, "unlink": 4, "rmdir": 4, "mkdir": 4}
 """Functions of module `os`, and about how many calls of each are survived."""
 
+TIMES = ["seconds", "images_per_second"]
+
 KILLED_AT_CALL = """
 import os, signal, sys
 from jaxcxr.cli.program import run_verb
-call, count, after, verb = sys.argv[1:5]
+when, call, count, verb = sys.argv[1:5]
 sys.argv[:5] = ["jaxcxr"]
 original, left = getattr(os, call), int(count)
 
 def last(*args, **kwargs):
     global left
     left -= 1
-    if left == 0 and after == "before":
+    if left == 0 and when == "before":
         os.kill(os.getpid(), signal.SIGKILL)
     result = original(*args, **kwargs)
     if left == 0:
@@ -88,7 +79,7 @@ setattr(os, call, last)
 run_verb(verb)
 """
 
-UNFINISHED = (".partial", "incomplete.", "lock.json", "checkpoints")
+TEMPORARY = (".partial", "incomplete.", "lock.json")
 """Parts of the names of what has no final name yet, or is there while a program runs."""
 
 OF_ITS_TIME = ("run.json", "log.txt", "tensorboard", "report.html", ".tfrecord")
@@ -96,36 +87,25 @@ OF_ITS_TIME = ("run.json", "log.txt", "tensorboard", "report.html", ".tfrecord")
 records shows in the predictions.
 """
 
-TIMES = ["seconds", "images_per_second"]
+Facts = set[tuple[str, "bytes | str"]]
+"""Names of files, each with its content, or with a row of a table that grows."""
 
 
-class Kill(NamedTuple):
-    """When a program is killed: after so many seconds, or at the `count`-th call."""
-
-    seconds: float | None
-    call: str = ""
-    count: int = 0
-    when: str = "at a time"
-
-
-def draw_kill(rng: random.Random, lasts: float) -> Kill:
-    """Draws when a program that lasts so many seconds is to be killed."""
+def draw_kill(rng: random.Random, lasts: float) -> tuple[float | None, tuple[str, ...]]:
+    """Returns after how many seconds a program is killed, or before or after which call."""
     if rng.random() < 0.4:
-        return Kill(rng.uniform(0, lasts))
+        return rng.uniform(0, lasts), ()
     call = rng.choice(list(CALLS))
     count = 1 + int(rng.expovariate(1 / CALLS[call]))
-    return Kill(None, call, count, rng.choice(("before", "after")))
+    return None, (rng.choice(("before", "after")), call, str(count))
 
 
-def start(study: Path, program: str, kill: Kill | None = None) -> int:
+def start(study: Path, program: str, seconds: float | None = None, at: tuple[str, ...] = ()) -> int:
     """Runs a program of the study; returns its exit status, negative where it was killed."""
-    command = [sys.executable, "-m", "jaxcxr.cli", program]
-    if kill is not None and kill.call:
-        how = [kill.call, str(kill.count), kill.when, program]
-        command = [sys.executable, "-c", KILLED_AT_CALL, *how]
+    command = ["-c", KILLED_AT_CALL, *at, program] if at else ["-m", "jaxcxr.cli", program]
     with open(study.parent / "log.txt", "ab") as log:
         running = subprocess.Popen(
-            [*command, *PROGRAMS[program].split()],
+            [sys.executable, *command, *PROGRAMS[program].split()],
             cwd=study,
             env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
             stdout=log,
@@ -133,7 +113,7 @@ def start(study: Path, program: str, kill: Kill | None = None) -> int:
             start_new_session=True,
         )
         try:
-            return running.wait(None if kill is None else kill.seconds)
+            return running.wait(seconds)
         except subprocess.TimeoutExpired:
             running.kill()
             return running.wait()
@@ -149,127 +129,96 @@ def kill_session(number: int) -> None:
                 os.kill(int(stat.parent.name), signal.SIGKILL)
 
 
-def contents(study: Path) -> dict[str, Any]:
-    """Returns what is in a study under its final name, but for times."""
-    files: dict[str, Any] = {}
+def contents(study: Path) -> Facts:
+    """Returns what is in the files that have their final name, but for times."""
+    facts: Facts = set()
     for path in study.rglob("*"):
         name = str(path.relative_to(study))
-        if path.is_dir() or any(part in name for part in (*UNFINISHED, *OF_ITS_TIME)):
+        if path.is_dir() or any(part in name for part in (*TEMPORARY, *OF_ITS_TIME, "checkpoints")):
             continue
         if path.name == "history.csv":
-            files[name] = pd.read_csv(path, dtype=str).drop(columns=TIMES)
+            table = pd.read_csv(path, dtype=str).drop(columns=TIMES)
+            facts |= {(name, str(row)) for row in table.itertuples()}
         elif path.name == "epochs.json":
-            files[name] = json.loads(path.read_bytes())
+            facts |= {(name, str(item)) for item in json.loads(path.read_bytes()).items()}
         else:
-            files[name] = path.read_bytes()
-    return files
+            facts.add((name, path.read_bytes()))
+    return facts
 
 
-def unlike(study: Path, whole: dict[str, Any]) -> list[str]:
-    """Returns the files that are not as they are, or grow to be, in the undisturbed study."""
-    different = []
-    for name, content in contents(study).items():
-        expected = whole.get(name)
-        if isinstance(content, pd.DataFrame) and isinstance(expected, pd.DataFrame):
-            same = content.equals(expected.iloc[: len(content)])
-        elif isinstance(content, dict) and isinstance(expected, dict):
-            same = content.items() <= expected.items()
-        else:
-            same = content == expected
-        different += [] if same else [name]
-    return different
-
-
-def final_state(study: Path) -> dict[str, bytes]:
-    """Returns the names of all files, and the bits of the arrays of checkpoints."""
+def complete(study: Path) -> Facts:
+    """Returns the contents, the names of all files, and every array of every checkpoint."""
     import jax
     import numpy as np
     import orbax.checkpoint as ocp
 
-    state = {}
+    facts = contents(study)
     for path in study.rglob("*"):
         name = str(path.relative_to(study))
         if "tensorboard/" not in name and "checkpoints/" not in name:
-            state[name] = b""
+            facts.add((name, "is there"))
         if path.name == "_METADATA":
             tree = ocp.PyTreeCheckpointHandler().restore(path.parent)
             for place, leaf in jax.tree.leaves_with_path(tree):
-                array = np.asarray(leaf)
-                state[f"{name}{jax.tree_util.keystr(place)} {array.dtype}"] = array.tobytes()
-    return state
+                facts.add((f"{name}{jax.tree_util.keystr(place)}", np.asarray(leaf).tobytes()))
+    return facts
 
 
-def differences(study: Path, whole: dict[str, Any], final: dict[str, bytes]) -> list[str]:
-    """Returns in what a study differs that should be complete."""
-    ours = final_state(study)
-    names = sorted(name for name in ours | final if ours.get(name) != final.get(name))
-    return [*unlike(study, whole), *names]
-
-
-def torture(program: str, kills: int, rng: random.Random, study: Path, shown: tqdm) -> list[Any]:
-    """Runs a program, and again with so many kills; returns how it was killed, and the failures."""
-    before, how, failures = study.parent / "before", Counter(), []
+def torture(
+    program: str, kills: int, rng: random.Random, study: Path, shown: tqdm
+) -> tuple[Counter[str], list[dict[str, object]]]:
+    """Runs a program, then again with so many kills; returns how it was killed, and failures."""
+    before, log = study.parent / "before", study.parent / "log.txt"
     shutil.rmtree(before, ignore_errors=True)
     shutil.copytree(study, before)
     began = time.monotonic()
-    log = study.parent / "log.txt"
     assert start(study, program) == 0, (program, log.read_text()[-2000:])
-    lasts = time.monotonic() - began
-    whole, final = contents(study), final_state(study)
+    lasts, whole = time.monotonic() - began, complete(study)
+    how: Counter[str] = Counter()
+    failures: list[dict[str, object]] = []
     while how.total() < kills:
         shutil.rmtree(study)
         shutil.copytree(before, study)  # the same paths for the same results
         status = -1
         while status < 0:
-            kill = draw_kill(rng, lasts) if how.total() < kills else None
-            status = start(study, program, kill)
-            if status < 0 and kill is not None:
-                how[f"{kill.when} {kill.call}".strip()] += 1
+            seconds, at = draw_kill(rng, lasts) if how.total() < kills else (None, ())
+            status = start(study, program, seconds, at)
+            if status < 0:
+                how[" ".join(at[:2]) or "at a time"] += 1
                 shown.update()
-            if different := unlike(study, whole):
-                failures.append({program: different, "after": kill})
-        if different := differences(study, whole, final):
-            failures.append({program: different, "log": log.read_text().splitlines()[-3:]})
-        elif status:
-            failures.append({program: status, "log": log.read_text().splitlines()[-3:]})
-    return [how, failures]
+            different = contents(study) - whole if status < 0 else complete(study) ^ whole
+            if different or status > 0:
+                names = sorted({name for name, _ in different})
+                tail = log.read_text().splitlines()[-3:]
+                failures.append(
+                    {program: names, "kill": [seconds, at], "status": status, "log": tail}
+                )
+    return how, failures
 
 
 def main() -> int:
-    """Kills the programs that are named, spread evenly."""
+    """Kills the programs that are named, each as often."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--programs", nargs="+", default=list(PROGRAMS), choices=PROGRAMS)
     flags = parser.parse_args()
     rng, began = random.Random(flags.seed), time.monotonic()
-    needed = list(PROGRAMS)[: max(map(list(PROGRAMS).index, flags.programs)) + 1]
-    results: dict[str, Counter[str]] = {}
-    failures: list[Any] = []
+    due = Counter(flags.programs[number % len(flags.programs)] for number in range(flags.kills))
+    killed, how, failures = {}, Counter(), []
     with tempfile.TemporaryDirectory() as place, tqdm(total=flags.kills, unit="kill") as shown:
         study = Path(place) / "study"
         study.mkdir()
-        (study / "tiny.py").write_text(CONFIG)
-        for program in needed:
-            due = 0
-            if program in flags.programs:
-                index = flags.programs.index(program)
-                due = flags.kills * (index + 1) // len(flags.programs)
-                due -= flags.kills * index // len(flags.programs)
-            results[program], failed = torture(program, due, rng, study, shown)
+        (study / "tiny.py").write_text(TINY_CONFIG)
+        last = max(map(list(PROGRAMS).index, flags.programs))
+        for program in list(PROGRAMS)[: last + 1]:
+            kinds, failed = torture(program, due[program], rng, study, shown)
+            killed[program] = kinds.total()
+            how += kinds
             failures += failed
-    how = sum(results.values(), Counter())
-    print(
-        json.dumps(
-            {
-                "kills": how.total(),
-                "of": {program: count.total() for program, count in results.items()},
-                "how": dict(sorted(how.items())),
-                "failures": failures,
-                "seconds": round(time.monotonic() - began),
-            }
-        )
-    )
+    seconds = round(time.monotonic() - began)
+    result = {"kills": killed, "how": how, "failures": failures, "seconds": seconds}
+    print(json.dumps(result))
     return 1 if failures else 0
 
 

@@ -24,18 +24,6 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEAD = len(SIGNATURE) + 25
 """Bytes of a PNG file to the end of its header."""
 
-STORED = {
-    1: lambda upright: upright,
-    2: lambda upright: upright[:, ::-1],
-    3: lambda upright: upright[::-1, ::-1],
-    4: lambda upright: upright[::-1],
-    5: lambda upright: upright.swapaxes(0, 1),
-    6: lambda upright: np.rot90(upright, 1),
-    7: lambda upright: upright[::-1, ::-1].swapaxes(0, 1),
-    8: lambda upright: np.rot90(upright, -1),
-}
-"""The pixels that an EXIF orientation turns upright (EXIF 2.3, tag 0112)."""
-
 
 @pytest.fixture
 def read(tmp_path):
@@ -51,9 +39,9 @@ def read(tmp_path):
     return read
 
 
-def assert_same(pixels, expected, tolerance=0):
-    assert pixels.shape == expected.shape
-    assert np.abs(pixels.astype(int) - expected).max() <= tolerance
+def same(pixels, expected, tolerance=0):
+    shapes = pixels.shape == expected.shape
+    return shapes and np.abs(pixels.astype(int) - expected).max() <= tolerance
 
 
 def encoded(pixels, format_, **options):
@@ -71,12 +59,6 @@ def chunk(kind, data):
 
 def header(width, height, depth=8, color=0):
     return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))
-
-
-def exif(orientation):
-    data = Image.Exif()
-    data[0x0112] = orientation
-    return data.tobytes()
 
 
 @st.composite
@@ -98,94 +80,95 @@ def smooth(draw):
 
 @st.composite
 def pngs(draw):
-    """A PNG of any color type, depth and orientation, and its gray values, up to rounding."""
-    gray, orientation = draw(noise()), draw(st.sampled_from([1, *STORED]))
-    rng = np.random.default_rng(draw(SEEDS))
-    mode = draw(st.sampled_from(("1", "L", "L", "16", "RGB", "P", "LA", "RGBA", "luma")))
-    if mode == "1":
-        gray = np.where(gray > 127, 255, 0).astype(np.uint8)
-    pixels = gray
-    if mode == "luma":
-        pixels = rng.integers(0, 256, (*gray.shape, 3)).astype(np.uint8)
-        gray = pixels @ [0.299, 0.587, 0.114]  # ITU-R 601
-    pixels = np.ascontiguousarray(STORED[orientation](pixels))
-    if mode == "16":
-        image = Image.fromarray(pixels.astype(np.uint16) * 257)
-    elif mode == "P":
-        order = rng.permutation(256).astype(np.uint8)
-        image = Image.fromarray(np.argsort(order)[pixels].astype(np.uint8))
-        image.putpalette(np.repeat(order, 3).tobytes())
-    elif mode == "luma":
-        image = Image.fromarray(pixels)
-    else:
-        image = Image.fromarray(pixels).convert(mode, dither=Image.Dither.NONE)
-    if mode.endswith("A"):
-        image.putalpha(Image.fromarray(rng.integers(0, 256, pixels.shape).astype(np.uint8)))
+    """A PNG of any color type with texts and other chunks, and its gray values."""
+    gray, rng = draw(noise()), np.random.default_rng(draw(SEEDS))
+    image = Image.fromarray(gray).convert(draw(st.sampled_from(("L", "RGB", "P", "LA", "RGBA"))))
     info = PngInfo()
     info.add_text("Comment", "a radiograph", zip=draw(st.booleans()))
     info.add_itxt("Comment", "Röntgen")
     info.add(b"vpAg", rng.bytes(9))
     options = {"pnginfo": info, "icc_profile": rng.bytes(300)} if draw(st.booleans()) else {}
-    return encoded(image, "PNG", exif=exif(orientation), **options), gray
+    return encoded(image, "PNG", **options), gray
 
 
 @st.composite
 def jpegs(draw):
-    """A JPEG of gray, RGB or CMYK in any orientation, and about what it shows when upright."""
-    upright, orientation = draw(smooth()), draw(st.sampled_from(list(STORED)))
-    image = Image.fromarray(np.ascontiguousarray(STORED[orientation](upright)))
-    image = image.convert("RGB").convert(draw(st.sampled_from(("L", "RGB", "CMYK"))))
+    """A JPEG of gray, RGB or CMYK, and about what it shows."""
+    gray, mode = draw(smooth()), draw(st.sampled_from(("L", "RGB", "CMYK")))
     options = {"quality": draw(st.integers(90, 100)), "progressive": draw(st.booleans())}
-    return encoded(image, "JPEG", exif=exif(orientation), **options), upright
+    return encoded(Image.fromarray(gray).convert("RGB").convert(mode), "JPEG", **options), gray
 
 
-@campaign(0.07)
-@given(pngs(), st.sampled_from(NAMES))
-def test_complete_png_is_read_exactly(read, png, name):
-    content, gray = png
-    pixels = read(content, name)
-    assert_same(pixels, gray, tolerance=0 if gray.dtype == np.uint8 else 1)
+SYNTAXES = (
+    "ExplicitVRLittleEndian",
+    "ImplicitVRLittleEndian",
+    "ExplicitVRBigEndian",
+    "RLELossless",
+    "DeflatedExplicitVRLittleEndian",
+)
 
 
-@campaign(0.03)
-@given(jpegs(), st.sampled_from(NAMES))
-def test_complete_jpeg_is_read(read, jpeg, name):
-    content, upright = jpeg
-    assert_same(read(content, name), upright, tolerance=12)
+@st.composite
+def dicoms(draw):
+    """A DICOM file of some depth, sign, syntax and window, and the pixels to be shown."""
+    gray, bits = draw(noise()), draw(st.sampled_from((8, 10, 12, 16)))
+    signed = bits > 8 and draw(st.booleans())
+    levels = np.rint(gray.astype(float) * (2**bits - 1) / 255) - (2 ** (bits - 1) if signed else 0)
+    stored = levels.astype(f"{'i' if signed else 'u'}{1 if bits == 8 else 2}")
+    slope, intercept = draw(st.sampled_from(((1, 0), (2, -100))))
+    elements = {"RescaleSlope": slope, "RescaleIntercept": intercept, "SOPInstanceUID": "1.2.3"}
+    if draw(st.booleans()):  # a window that shows everything
+        low, high = (slope * float(value) + intercept for value in (stored.min(), stored.max()))
+        elements |= {"WindowCenter": (low + high + 1) / 2, "WindowWidth": high - low + 1}
+    photometric = draw(st.sampled_from(("MONOCHROME1", "MONOCHROME2")))
+    syntax = draw(st.sampled_from(SYNTAXES))
+    if syntax == "ExplicitVRBigEndian" and bits > 8:
+        elements["PixelData"] = stored.astype(stored.dtype.newbyteorder(">")).tobytes()
+    content = dicom_bytes(stored, bits, photometric, syntax=syntax, **elements)
+    return content, 255 - gray if photometric == "MONOCHROME1" else gray
 
 
-@campaign(0.12)
-@given(pngs(), st.data())
-def test_damaged_png_is_refused_or_has_the_same_pixels(read, png, data):
-    """Every chunk of a PNG has a checksum."""
-    content, gray = png
-    pixels = read(data.draw(damaged(content)))
-    if pixels is not None:
-        assert_same(pixels, gray, tolerance=0 if gray.dtype == np.uint8 else 1)
+FORMATS = {"PNG": (pngs(), 0), "JPEG": (jpegs(), 12), "DICOM": (dicoms(), 1)}
+"""Files with the gray values that they show, and the tolerance."""
 
 
+@pytest.mark.parametrize("format_", FORMATS)
 @campaign(0.04)
-@given(jpegs(), st.data())
-def test_cut_jpeg_is_refused_or_shows_everything(read, jpeg, data):
-    content, upright = jpeg
+@given(st.data(), st.sampled_from(NAMES))
+def test_complete_file_is_read_whatever_its_name(read, format_, data, name):
+    files, tolerance = FORMATS[format_]
+    content, gray = data.draw(files)
+    assert same(read(content, name), gray, tolerance)
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+@campaign(0.04)
+@given(st.data())
+def test_cut_file_is_refused_or_shows_everything(read, format_, data):
+    """Padding behind the pixels may be gone."""
+    files, tolerance = FORMATS[format_]
+    content, gray = data.draw(files)
     pixels = read(content[: data.draw(st.integers(0, len(content) - 1))])
-    if pixels is not None:
-        assert_same(pixels, upright, tolerance=12)
+    assert pixels is None or same(pixels, gray, tolerance)
 
 
-@campaign(0.05)
-@given(jpegs(), st.data())
-def test_damaged_jpeg_is_refused_or_read(read, jpeg, data):
-    """JPEG has no checksums: only the form of what is accepted is known."""
-    read(data.draw(damaged(jpeg[0])))
+@pytest.mark.parametrize("format_", FORMATS)
+@campaign(0.07)
+@given(st.data())
+def test_damaged_file_is_refused_or_read(read, format_, data):
+    """JPEG and DICOM have no checksums: only the form of what is accepted is known."""
+    content, gray = data.draw(FORMATS[format_][0])
+    # The first bytes of a DICOM file, but for 132, determine how all others are read.
+    first, end = (132, data.draw(st.sampled_from((732, None)))) if format_ == "DICOM" else (0, None)
+    pixels = read(data.draw(damaged(content[:end], first)) + content[len(content[:end]) :])
+    assert pixels is None or format_ != "PNG" or same(pixels, gray)
 
 
 @campaign(0.02)
 @given(noise(), st.sampled_from(("GIF", "BMP", "TIFF", "PPM", "TGA", "ICO", "JPEG2000")))
 def test_other_image_formats_are_refused_or_read_exactly(read, gray, format_):
     pixels = read(encoded(gray, format_))
-    if pixels is not None:
-        assert_same(pixels, gray)
+    assert pixels is None or same(pixels, gray)
 
 
 @campaign(0.02)
@@ -227,13 +210,6 @@ def png_around(chunks):
     return small[:HEAD] + chunks + small[HEAD:]
 
 
-def many_scans():
-    """Returns a progressive JPEG of 36 million pixels with 1,000 scans more than it needs."""
-    image = encoded(Image.new("L", (6000, 6000)), "JPEG", progressive=True)
-    last = image.rindex(b"\xff\xda")
-    return image[:last] + image[last:-2] * 1000 + image[-2:]
-
-
 def black_png(width, height, depth=8, color=0, megabytes=1):
     """Returns a PNG of so many zeros; color types 0: gray, 2: RGB, 6: RGBA."""
     pixels = chunk(b"IDAT", zeros(megabytes)) + chunk(b"IEND", b"")
@@ -241,12 +217,10 @@ def black_png(width, height, depth=8, color=0, megabytes=1):
 
 
 BOMBS = {
-    "header of 2.5 billion pixels": lambda: black_png(50_000, 50_000),
     "400 MB of pixels too many": lambda: black_png(64, 64, megabytes=400),
     "text of 400 MB": lambda: png_around(chunk(b"zTXt", b"Comment\0\0" + zeros(400))),
     "profile of 400 MB": lambda: png_around(chunk(b"iCCP", b"profile\0\0" + zeros(400))),
     "100,000 texts": lambda: png_around(chunk(b"tEXt", b"a\0b") * 100_000),
-    "scans": many_scans,
     "gray of 40 million pixels": lambda: black_png(5700, 7000, megabytes=41),
     "RGBA of 16 bits and 40 million pixels": lambda: black_png(5700, 7000, 16, 6, 322),
     "progressive CMYK": lambda: encoded(Image.new("CMYK", (5700, 7000)), "JPEG", progressive=True),
@@ -256,61 +230,6 @@ BOMBS = {
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_bombs_and_largest_images_stay_within_the_limits(read, bomb):
     read(BOMBS[bomb]())
-
-
-SYNTAXES = (
-    "ExplicitVRLittleEndian",
-    "ImplicitVRLittleEndian",
-    "ExplicitVRBigEndian",
-    "RLELossless",
-    "DeflatedExplicitVRLittleEndian",
-)
-
-
-@st.composite
-def dicoms(draw):
-    """A DICOM file of some depth, sign, syntax and window, and the pixels to be shown."""
-    gray, bits = draw(noise()), draw(st.sampled_from((8, 10, 12, 16)))
-    signed = bits > 8 and draw(st.booleans())
-    levels = np.rint(gray.astype(float) * (2**bits - 1) / 255) - (2 ** (bits - 1) if signed else 0)
-    stored = levels.astype(f"{'i' if signed else 'u'}{1 if bits == 8 else 2}")
-    slope, intercept = draw(st.sampled_from(((1, 0), (2, -100))))
-    elements = {"RescaleSlope": slope, "RescaleIntercept": intercept, "SOPInstanceUID": "1.2.3"}
-    if draw(st.booleans()):  # a window that shows everything
-        low, high = (slope * float(value) + intercept for value in (stored.min(), stored.max()))
-        elements |= {"WindowCenter": (low + high + 1) / 2, "WindowWidth": high - low + 1}
-    photometric = draw(st.sampled_from(("MONOCHROME1", "MONOCHROME2")))
-    syntax = draw(st.sampled_from(SYNTAXES))
-    if syntax == "ExplicitVRBigEndian" and bits > 8:
-        elements["PixelData"] = stored.astype(stored.dtype.newbyteorder(">")).tobytes()
-    content = dicom_bytes(stored, bits, photometric, syntax=syntax, **elements)
-    return content, 255 - gray if photometric == "MONOCHROME1" else gray
-
-
-@campaign(0.02)
-@given(dicoms())
-def test_complete_dicom_is_read(read, dicom):
-    content, gray = dicom
-    assert_same(read(content, "IM0001"), gray, tolerance=1)
-
-
-@campaign(0.02)
-@given(dicoms(), st.data())
-def test_cut_dicom_is_refused_or_shows_everything(read, dicom, data):
-    """Padding behind the pixels may be gone."""
-    content, gray = dicom
-    pixels = read(content[: data.draw(st.integers(0, len(content) - 1))])
-    if pixels is not None:
-        assert_same(pixels, gray, tolerance=1)
-
-
-@campaign(0.07)
-@given(dicoms(), st.data())
-def test_damaged_dicom_is_refused_or_read(read, dicom, data):
-    """DICOM has no checksums; bytes 132 to 732 say how all else is read."""
-    content = dicom[0]
-    head = data.draw(st.sampled_from((len(content), 732)))
-    read(data.draw(damaged(content[:head], first=132)) + content[head:])
 
 
 VALUES = {
@@ -372,23 +291,17 @@ def test_dicom_of_contradictory_elements_is_refused_or_read(read, dicom, data):
 
 
 def endless_dicoms():
-    """Returns what only begins as a DICOM file, what never ends, and what grows."""
+    """Returns what only begins as a DICOM file, and what never ends."""
     gray = np.tile(np.arange(64, dtype=np.uint8), (64, 1))
     whole = dicom_bytes(gray, 8)
     data = whole.index(b"\x08\x00\x16\x00")
     deep = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
-    deflated = dicom_bytes(gray, 8, syntax="DeflatedExplicitVRLittleEndian")
-    deflate = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
-    grows = deflate.compress(whole[data:-8] + b"\xff\xff\xff\x7f")
-    grows += deflate.compress(bytes(500 * 10**6)) + deflate.flush()
     return {
         "nothing else": bytes(128) + b"DICM",
         "no elements": whole[:data],
         "nesting": whole[:data] + deep * 20_000,
         "zeros": whole[:data] + bytes(2 * 10**7),
         "pixels of 2 GB": whole[:data] + b"\xe0\x7f\x10\x00OW\0\0\xff\xff\xff\x7f" + bytes(500),
-        "deflated zeros": deflated[: 144 + int.from_bytes(deflated[140:144], "little")] + grows,
-        "scans inside": dicom_bytes(gray, 8, syntax="JPEGBaseline8Bit", frame=many_scans()),
     }
 
 

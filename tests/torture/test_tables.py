@@ -149,11 +149,6 @@ def test_harmless_changes_are_accepted(read, name):
         assert read(name, change(text).encode())
 
 
-def test_older_metadata_is_accepted(read):
-    """Its lines end with a comma."""
-    assert read(METADATA, RELEASE[METADATA].replace("\n", ",\n").encode())
-
-
 @campaign(0.2)
 @given(FILES, st.data())
 def test_edited_table_is_refused_or_read_as_it_says(read, file, data):

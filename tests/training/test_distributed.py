@@ -5,60 +5,37 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from jaxcxr.training import distributed
+from tests.programs import command
+from tests.tiny import TINY_CONFIG, tiny_study
 
-REPOSITORY = Path(__file__).parents[2]
-
-CONFIG = """
-from jaxcxr.runs.experiment import Config, default_config
-
-
-def get_config() -> Config:
-    config = default_config()
-    config.model.backbone = {"name": "ResNet18", "width": 4, "blocks": (1, 1, 1)}
-    config.initial_weights = "random"
-    config.data.image_size = 64
-    config.batch_size = 8
-    config.epochs = 2
-    config.augmentation.horizontal_flip = True
-    config.checkpoint_every = 3
-    return config
-"""
+TWO_EPOCHS = [
+    f"--config.{setting}"
+    for setting in ("epochs=2", "augmentation.horizontal_flip=True", "checkpoint_every=3")
+]
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with a prepared phantom, a config and a run of one process, evaluated."""
     place = tmp_path_factory.mktemp("distributed")
-    (place / "tiny.py").write_text(CONFIG)
-    for program, *arguments in (
-        ("make_phantom", f"--out={place / 'release'}", "--images=120", "--image_size=64"),
-        ("prepare", f"--release={place / 'release'}", f"--data_dir={place}", "--image_size=64"),
-    ):
-        subprocess.run(command(program, *arguments), check=True, capture_output=True)
-    train, evaluate = programs(place, "one")
-    for program in (train, evaluate):
+    tiny_study(place, images=120)
+    for program in programs(place, "one"):
         subprocess.run(program, check=True, capture_output=True)
     return place
-
-
-def command(program, *arguments):
-    return [sys.executable, str(REPOSITORY / f"launch/{program}.py"), *arguments]
 
 
 def programs(place, name, *settings):
     """Returns how a run is trained and evaluated."""
     there = f"--data_dir={place}", f"--workdir={place / name}"
     return (
-        command("train", f"--config={place / 'tiny.py'}", *there, *settings),
+        command("train", f"--config={place / 'tiny.py'}", *there, *TWO_EPOCHS, *settings),
         command("evaluate_auc", *there, "--bootstraps=2", "--batch_size=8"),
     )
 
@@ -103,8 +80,9 @@ def _own_lines(output):
     return [line for line in output.splitlines(keepends=True) if not line.startswith("[Gloo]")]
 
 
-@pytest.mark.parametrize("placement", ["streamed", "device"])
+@pytest.mark.parametrize("placement", ["streamed", pytest.param("device", marks=pytest.mark.slow)])
 def test_two_processes_train_as_one(place, placement):
+    """In `make test` test_placement.py compares the placements in one process."""
     train, _ = programs(place, placement, f"--config.data_placement={placement}")
     first, second = finish(start_both(train))
     assert "best epoch" in first
@@ -134,7 +112,7 @@ def test_two_processes_evaluate_as_one(place):
         np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
 
 
-def test_sigterm_to_one_of_two_stops_both_at_the_same_step_and_they_resume(place):
+def test_sigterm_to_one_of_two_stops_both_at_the_same_step_and_one_resumes(place):
     train, _ = programs(place, "stopped", "--config.epochs=100000")
     processes = start_both(train)
     history = place / "stopped/history.csv"
@@ -147,8 +125,8 @@ def test_sigterm_to_one_of_two_stops_both_at_the_same_step_and_they_resume(place
     assert "stopped by SIGTERM" in first
     epochs = len(pd.read_csv(history))
     train, _ = programs(place, "stopped", f"--config.epochs={epochs + 1}")
-    first, _ = finish(start_both(train))
-    assert f"{epochs} of {epochs + 1} epochs" in first
+    done = subprocess.run(train, capture_output=True, text=True, check=True)
+    assert f"{epochs} of {epochs + 1} epochs" in done.stdout
     assert list(pd.read_csv(history)["epoch"]) == list(range(1, epochs + 2))
 
 
@@ -173,7 +151,7 @@ def test_a_mistake_ends_both(place):
     ],
 )
 def test_mistaken_flags_are_named(tmp_path, arguments, message):
-    (tmp_path / "tiny.py").write_text(CONFIG)
+    (tmp_path / "tiny.py").write_text(TINY_CONFIG)
     train, _ = programs(tmp_path, "run", *arguments)
     done = subprocess.run(train, capture_output=True, text=True, check=False)
     assert done.returncode != 0

@@ -1,8 +1,7 @@
 """The TFDS builder of ChestX-ray14."""
 
 # pandas annotates what indexing and itertuples() give as wide unions:
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
-# pyright: reportCallIssue=false, reportReturnType=false
+# pyright: reportArgumentType=false, reportCallIssue=false
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ Source: Wang et al. 2017 (ChestX-ray8), and the files as NIH and Kaggle distribu
 
 # pandas annotates what indexing and itertuples() give as wide unions:
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
-# pyright: reportCallIssue=false, reportReturnType=false
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """The four lists of a release as tables: metadata, boxes, and the two official split lists."""
 
 # pandas annotates what indexing and itertuples() give as wide unions:
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
-# pyright: reportCallIssue=false, reportReturnType=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportReturnType=false
 
 from __future__ import annotations
 

@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from jaxcxr.data import read_release
 from jaxcxr.errors import UserError
@@ -84,12 +82,9 @@ def test_every_field_is_read(make_release):
     assert boxes.loc["00000005_000.png", "finding"] == "Mass"
 
 
-def test_layouts_metadata_versions_and_line_ends_do_not_matter(make_release):
+def test_layouts_and_metadata_versions_do_not_matter(make_release):
     official = read_release(make_release("official").root)
-    windows = make_release("windows")
-    for path in (windows.metadata, windows.boxes, windows.train_val, windows.test):
-        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
-    for folder in (make_release("kaggle", kaggle=True), make_release("older", older=True), windows):
+    for folder in (make_release("kaggle", kaggle=True), make_release("older", older=True)):
         other = read_release(folder.root)
         pd.testing.assert_frame_equal(official.images, other.images)
         pd.testing.assert_frame_equal(official.boxes, other.boxes)
@@ -307,87 +302,17 @@ def test_metadata_that_is_not_a_table(make_release, content, message):
         read_release(folder.root)
 
 
-ROWS = st.lists(
-    st.fixed_dictionaries(
-        {
-            "labels": st.sets(st.sampled_from(FINDINGS)),
-            "age": st.integers(0, 414),
-            "sex": st.sampled_from("FM"),
-            "view": st.sampled_from(["PA", "AP"]),
-            "follow_up": st.integers(0, 183),
-            "patient": st.integers(1, 10**6),
-        }
-    ),
-    min_size=1,
-    max_size=20,
-)
-
-
-@settings(max_examples=60, deadline=None)
-@given(rows=ROWS, older=st.booleans(), line_end=st.sampled_from(["\n", "\r\n"]))
-def test_what_is_written_is_read(tmp_path_factory, rows, older, line_end):
-    root = tmp_path_factory.mktemp("release")
-    lines = [HEADER + ("," if older else "")]
-    for index, row in enumerate(rows):
-        labels = "|".join(sorted(row["labels"])) or "No Finding"
-        fields = [f"{index}.png", labels, row["follow_up"], row["patient"], row["age"]]
-        fields += [row["sex"], row["view"], 2048, 2500, 0.143, 0.143] + [""] * older
-        lines.append(",".join(map(str, fields)))
-    (root / "Data_Entry_2017.csv").write_text(line_end.join(lines), newline="")
-    (root / "BBox_List_2017.csv").write_text("Image Index,Finding Label,Bbox [x,y,w,h],,,")
-    (root / "train_val_list.txt").write_text("\n".join(f"{i}.png" for i in range(len(rows))))
-    (root / "test_list.txt").write_text("")
-    images = read_release(root, require_images=False).images
-    for row, (_, read) in zip(rows, images.iterrows(), strict=True):
-        assert {finding for finding in FINDINGS if read[finding]} == row["labels"]
-        for field in ("age", "sex", "view", "follow_up", "patient"):
-            assert read[field] == row[field]
-
-
-@settings(max_examples=150, deadline=None)
-@given(data=st.data())
-def test_random_damage_never_ends_in_a_traceback(prepared, tmp_path_factory, data):
-    root = tmp_path_factory.mktemp("lists")
-    originals = {path.name: path.read_bytes() for path in prepared[0].root.glob("*.*")}
-    for other, content in originals.items():
-        (root / other).write_bytes(content)
-    name = data.draw(st.sampled_from(sorted(originals)))
-    content = bytearray(originals[name])
-    for _ in range(data.draw(st.integers(1, 4))):
-        start = data.draw(st.integers(0, len(content)))
-        length = data.draw(st.integers(0, 60))
-        junk = data.draw(st.binary(max_size=20) | st.sampled_from([b'"', b",", b"\n", b"\r", b"|"]))
-        content[start : start + length] = junk
-    (root / name).write_bytes(content)
-    try:
-        release = read_release(root, require_images=False)
-    except UserError:
-        return
-    assert release.images["image_name"].is_unique
-    assert set(release.images["sex"]) <= {"F", "M"}
-    assert np.isfinite(release.boxes[["x", "y", "w", "h"]]).all(axis=None)
-
-
-def test_a_box_list_that_ends_within_a_line_is_refused(make_release):
+def test_a_box_list_of_a_header_alone_has_no_boxes(make_release):
     release = make_release()
-    text = release.boxes.read_text()
-    release.boxes.write_text(text[:-2])  # 211.2 would become 211.
-    with pytest.raises(UserError, match="ends within its last line"):
-        read_release(release.root, require_images=False)
-    release.boxes.write_text(text.splitlines()[0])
+    release.boxes.write_text(release.boxes.read_text().splitlines()[0])
     assert read_release(release.root, require_images=False).boxes.empty
 
 
-def test_endless_lines_and_control_characters_reach_no_terminal(make_release):
+def test_names_are_shown_without_control_characters_and_cut(make_release):
     release = make_release()
-    release.test.write_text(release.test.read_text() + "\n\x1b[2J.png")
+    release.test.write_text(release.test.read_text() + "\n\x1b[2J.png\n" + 9000 * "a")
     with pytest.raises(UserError, match="names images without metadata") as caught:
         read_release(release.root, require_images=False)
     assert r"\x1b[2J.png" in str(caught.value)
     assert "\x1b" not in str(caught.value)
-    for path in (release.metadata, release.boxes, release.train_val, release.test):
-        path.write_text(path.read_text().rstrip("\n") + "," * 10_001 + "\n")
-    with pytest.raises(UserError, match="lists that cannot be read") as caught:
-        read_release(release.root, require_images=False)
-    assert str(caught.value).count("damaged, it has a line of 10,0") == 4
-    assert len(str(caught.value)) < 2000
+    assert len(str(caught.value)) < 1000
