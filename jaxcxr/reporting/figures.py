@@ -165,7 +165,7 @@ def overlay(
     heat = np.zeros((height, width))
     if heatmap is not None:
         drawn = grid and (grid[0].scaled(zooms[0]), grid[1].scaled(zooms[1]))
-        heat = scale_heatmap(enlarge(heatmap, width, height, drawn))
+        heat = 255 * scale_heatmap(enlarge(heatmap, width, height, drawn))
     picture = Image.fromarray(_tinted(np.asarray(gray), heat))
     pen = ImageDraw.Draw(picture)
     scale = np.tile(zooms, 2)
