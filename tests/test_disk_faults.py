@@ -283,7 +283,7 @@ def test_training_stops_when_its_data_fail_and_resumes_after(
     ],
 )
 def test_output_without_a_reader_or_without_space(tmp_path, shell, expected):
-    """Standard output that is closed is no fault; a pipe whose reader has gone is reported."""
+    """Standard output that is closed is not an error; a pipe whose reader has gone is reported."""
     program = [sys.executable, str(REPOSITORY / "launch/make_phantom.py"), f"--out={tmp_path}/a"]
     command = ["sh", "-c", shell, "sh", *program, "--images=8", "--image_size=64", "--jobs=1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from jaxcxr.findings import FINDINGS
+from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.models.weights.pretrained import load_classifier
 from tests.programs import Ended, forked
@@ -49,7 +49,7 @@ class MeanOfSecondStage(cxr.Head):
 """
 
 MODULES = ("data.preparation", "runs.experiment", "inference.prepared", "reporting.report")
-REFUSED = ("other network", "head not imported")
+REFUSED = ("other network", "head not imported", "tune with test boxes", "boxes of the rule")
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -70,12 +70,22 @@ def commands(root: Path) -> dict[str, list[str]]:
     sweep += ["--set=epochs=1", "--set=model.head.name=MeanOfSecondStage"]
     own = f"--workdir={root}/sweep/tiny/as_configured/seed_0"
     images = [f"{root}/release/images/{number:08}_000.png" for number in (1, 2)]
+    small = ["--images=120", "--image_size=64"]
+    other = f"--data_dir={root}/other_data"
+    layer_cam = ["--heatmap=layer_cam", "--stage=2", "--stage=3", "--flip", "--threshold=60,otsu"]
     return {
-        "phantom": ["make_phantom", f"--out={root}/release", "--images=120", "--image_size=64"],
+        "phantom": ["make_phantom", f"--out={root}/release", *small],
         "prepare": prepare,
         "train": train,
         "auc": ["evaluate_auc", workdir, data_dir],
+        "other phantom": ["make_phantom", f"--out={root}/other", "--seed=4", *small],
+        "prepare other": ["prepare", f"--release={root}/other", other, "--image_size=64"],
+        "tune": ["tune_boxes", workdir, other],
+        "tune with test boxes": ["tune_boxes", workdir, data_dir],
         "boxes": ["evaluate_boxes", workdir, data_dir],
+        "boxes of the rule": ["evaluate_boxes", workdir, other],
+        "predict by the rule": ["predict", workdir, f"--out={root}/ruled", *images],
+        "predict by LayerCAM": ["predict", workdir, f"--out={root}/cam", *layer_cam, *images],
         "report": ["report", f"--workdirs={root}/run", f"--out={root}/report.html"],
         "convert": ["convert_weights", f"--source={root}/run", "--to=torch", f"--out={root}/w.pt"],
         "sweep": sweep,
@@ -148,11 +158,40 @@ def test_every_annotated_box_is_a_case(root):
     assert sum(counted) == len(lines)
 
 
-def test_report_is_one_file(root):
-    page = (root / "report.html").read_text()
-    assert "data:image/" in page
-    assert 'src="http' not in page
-    assert "Cardiomegaly" in page
+def test_boxes_of_the_chosen_rule_are_scored_beside_the_papers(study):
+    root, ended = study
+    evaluation = root / "run" / "evaluation"
+    keyed = {
+        (row["rule"], row["finding"]): row for row in rows(evaluation / "localization_rules.csv")
+    }
+    cuts = {
+        (row["scale"], row["cut"], row["finding"]): row
+        for row in rows(evaluation / "localization_cuts.csv")
+    }
+    scores = {
+        (row["finding"], f"{row['metric']} > {row['threshold']}"): row["accuracy"]
+        for row in rows(evaluation / "localization.csv")
+    }
+    chosen = {row["finding"]: row for row in rows(root / "run" / "box_rule.csv")}
+    for finding in BOXED_FINDINGS:
+        in_use, paper = keyed["in use", finding], keyed["paper", finding]
+        cut = cuts[chosen[finding]["scale"], chosen[finding]["threshold"], finding]
+        assert in_use["mean_iou"] == cut["mean_iou"]
+        assert in_use["IoU > 0.3"] == scores[finding, "IoU > 0.3"]
+        same = cuts["range", str(180 / 255), finding]
+        assert (paper["mean_iou"], paper["area_ratio"]) == (same["mean_iou"], same["area_ratio"])
+    assert "boxes are drawn by" in ended["boxes"].stdout
+    assert "boxes are drawn by" not in ended["predict by LayerCAM"].stdout
+    cut = json.loads((root / "ruled" / "about.json").read_text())["box_rule"]["by_finding"]["Mass"]
+    assert cut == float(chosen["Mass"]["threshold"])
+    rule = json.loads((root / "cam" / "about.json").read_text())["box_rule"]
+    assert (rule["by_finding"], rule["cuts"]) == ({}, [60 / 255, "otsu"])
+
+
+def test_boxes_to_be_scored_do_not_choose_the_rule(study):
+    ended = study[1]
+    assert "the dataset that the run is scored on" in ended["tune with test boxes"].stderr
+    assert "chosen with the boxes to be scored" in ended["boxes of the rule"].stderr
 
 
 def test_programs_called_again_reuse_their_results(study):
@@ -162,7 +201,7 @@ def test_programs_called_again_reuse_their_results(study):
     assert len(rows(root / "run" / "history.csv")) == 2
     assert ended["sweep again"].stdout == ended["sweep"].stdout
     log = (root / "sweep/tiny/as_configured/seed_0/log.txt").read_text()
-    assert log.count("learning rate of epoch 1") == log.count("1 of 1 epochs are done") == 1
+    assert log.count("epoch  1/1  loss") == log.count("1 of 1 epochs are done") == 1
 
 
 def test_weights_survive_a_round_trip_to_pytorch(root):
@@ -187,6 +226,7 @@ def test_head_of_a_users_file_is_trained_scored_boxed_and_predicted_with(study):
     assert json.loads((run / "config.json").read_text())["model"]["head"] == {
         "name": "MeanOfSecondStage", "num_classes": 14, "scale": 1.0,
     }  # fmt: skip
+    assert f"--data_dir={root} --import={root}/heads.py\n" in (run / "log.txt").read_text()
     assert rows(run / "evaluation" / "boxes.csv")
     assert len(rows(root / "predicted" / "predictions.csv")) == 2
     saved = np.load(next((root / "predicted" / "heatmaps").glob("*.npz")))

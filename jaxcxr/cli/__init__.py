@@ -13,6 +13,7 @@ VERBS = {
     "sweep": "Train an experiment for each value of a setting, or with several seeds.",
     "evaluate_auc": "Score probabilities: AUC, operating points, calibration.",
     "evaluate_boxes": "Score boxes: IoU, IoBB, IoGT and the pointing game.",
+    "tune_boxes": "Choose where heat maps are cut to boxes, from other annotated radiographs.",
     "compare": "Compare the probabilities of two systems.",
     "report": "Write one HTML page about runs and their scores.",
     "predict": "Predict findings, heat maps and boxes for new radiographs.",

@@ -14,52 +14,52 @@ does. Such boxes are scaled to the PNG files.
 
 Writes boxes.csv, annotated_boxes.csv, localization.csv, localization_intervals.csv and, by the
 published arithmetic with its faults (docs/scoring.md), localization_published.csv under
-WORKDIR/evaluation or --out; of a run also pointing_game.csv, and cases.npz for the report.
+WORKDIR/evaluation or --out; of a run also pointing_game.csv, cases.npz for the report, and
+
+    localization_rules.csv  how well the boxes fit by the rule in use (box_rule.csv of the run, by
+                            jaxcxr tune_boxes, or the flags) and by the paper's
+    localization_cuts.csv   the same at every cut of the heat maps
 """
 
 from __future__ import annotations
 
 # isort: split
-import functools
 import json
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from absl import flags
 
-from jaxcxr.cli import scoring
+from jaxcxr.cli import box_flags, scoring
 from jaxcxr.data.phantom import MARKER
 from jaxcxr.data.releases.nih import Release
 from jaxcxr.data.releases.original_sizes import original_sizes
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
+from jaxcxr.evaluation.box_tuning import ALL_CUTS, boxes_digest
 from jaxcxr.evaluation.box_units import scale_boxes, unit_problem
-from jaxcxr.evaluation.boxes import RegionChoice, check_thresholds, heatmap_boxes
-from jaxcxr.evaluation.localization import pointing_game, score_boxes
+from jaxcxr.evaluation.boxes import BoxRule, distinct_boxes
+from jaxcxr.evaluation.localization import cut_table, overlap_table, pointing_game, score_boxes
 from jaxcxr.evaluation.outcome import (
     Outcome,
     localization_intervals,
     localization_table,
 )
-from jaxcxr.evaluation.published_protocol import published_boxes
+from jaxcxr.evaluation.published_protocol import PUBLISHED_RULE
 from jaxcxr.files import atomic_write, refuse_overwriting_inputs
-from jaxcxr.reporting.score_text import localization_text
+from jaxcxr.reporting.score_text import localization_text, rules_text
 
 if TYPE_CHECKING:
     from jaxcxr.data.pipeline import Data
     from jaxcxr.inference.predictor import Predictor
+    from jaxcxr.inference.prepared import AnnotatedCases
 
 FLAGS = flags.FLAGS
 scoring.define_flags("boxes")
-_THRESHOLDS = flags.DEFINE_list(
-    "threshold", ["180"], "Where heat maps of 0..255 are cut; several give boxes at each."
-)
-_REGIONS = flags.DEFINE_enum("regions", "largest", ["largest", "all"], "Which hot regions count.")
-_MIN_AREA = flags.DEFINE_float("min_area", 0, "Pixels that a hot region must have.", 0)
 _PNG_SIZE = flags.DEFINE_integer(
     "png_size",
     None,
@@ -74,17 +74,10 @@ _BOX_IMAGE_SIZE = flags.DEFINE_string(
     "from 0 to 1) or original (OriginalImage[Width,Height] of the metadata). Default: the PNG "
     "files' size.",
 )
+flags.adopt_module_key_flags(box_flags)
+flags.adopt_module_key_flags(box_flags)
 
 _PIXELS = re.compile(r"[1-9][0-9]{0,4}(x[1-9][0-9]{0,4})?")
-
-
-@flags.validator("threshold", message="expected numbers from 0 to below 255, like 60,180")
-def _are_thresholds(texts: list[str]) -> bool:
-    try:
-        check_thresholds([float(text) for text in texts])
-    except (ValueError, UserError):
-        return False
-    return True
 
 
 @flags.validator("box_image_size", message="expected 224, 256x224, fraction or original")
@@ -102,15 +95,14 @@ def score_run(workdir: Path, predictor: Predictor, prepared: Data) -> None:
     from jaxcxr.inference.prepared import annotated_cases, draw_boxes
     from jaxcxr.inference.scored_epochs import record_epoch
 
-    cases = annotated_cases(predictor, prepared.test, FLAGS.batch_size)
-    cuts = [float(text) for text in _THRESHOLDS.value]
-    draw = functools.partial(
-        heatmap_boxes,
-        thresholds=cuts,
-        regions=cast(RegionChoice, _REGIONS.value),
-        min_area=_MIN_AREA.value,
-    )
-    predicted = draw_boxes(cases, draw)
+    predict, chosen = box_flags.predict_fn(predictor), box_flags.box_rule(workdir)
+    cases = annotated_cases(predict, prepared.test, FLAGS.batch_size, predictor.square)
+    if boxes_digest(cases.annotated) == chosen.chosen_with:
+        raise UserError(
+            f"{workdir}/box_rule.csv was chosen with the boxes to be scored, which gives scores "
+            "that are too high; remove it, or run tune_boxes with other annotated radiographs"
+        )
+    predicted = distinct_boxes(draw_boxes(cases, chosen.rule))
     out = workdir / "evaluation"
     with atomic_write(out / "cases.npz") as aside:
         np.savez_compressed(aside, allow_pickle=False, **cases.arrays())
@@ -118,8 +110,32 @@ def score_run(workdir: Path, predictor: Predictor, prepared: Data) -> None:
     table = localization_table(pointing).merge(intervals(pointing, cases.annotated))
     columns = ["finding", "accuracy", "ci_low", "ci_high", "boxes"]
     tables.write(table.loc[:, columns], out / "pointing_game.csv")
-    write_scores(cases.annotated, predicted, out, draw_boxes(cases, published_boxes))
+    published = draw_boxes(cases, PUBLISHED_RULE, as_tiles=True)
+    write_scores(cases.annotated, predicted, out, published)
+    write_rules(cases, chosen.rule, out)
     record_epoch(workdir, "boxes", predictor.epoch)
+
+
+def write_rules(cases: AnnotatedCases, in_use: BoxRule, out: Path) -> None:
+    """Writes how well the boxes of the rule in use, of the paper's and of every cut fit."""
+    from jaxcxr.inference.prepared import draw_boxes
+
+    rules = {"in use": in_use, "paper": BoxRule()}
+    if in_use == BoxRule():
+        del rules["in use"]
+    fits = {
+        name: overlap_table(cases.annotated, draw_boxes(cases, rule))
+        for name, rule in rules.items()
+    }
+    by_cut = {
+        scale: cut_table(cases.annotated, draw_boxes(cases, BoxRule(scale, ALL_CUTS)), ALL_CUTS)
+        for scale in ("range", in_use.scale)
+    }
+    by_rule = pd.concat(fits, names=["rule"]).reset_index(level=0)
+    by_scale = pd.concat(by_cut, names=["scale"]).reset_index(level=0)
+    tables.write(by_rule, out / "localization_rules.csv")
+    tables.write(by_scale, out / "localization_cuts.csv")
+    print(rules_text(by_rule))
 
 
 def score_file(path: str, out: Path, release: Release) -> None:

@@ -16,20 +16,22 @@ Takes PNG, JPEG and DICOM files (pip install 'jaxcxr[dicom]'), folders and patte
 
 Operating points and calibration are those that jaxcxr evaluate_auc found for the run; without
 them these columns are empty. Shown are the findings that reach their operating point, or else the
-most probable one, or those of --findings. Files of one name in several folders are named with their
-folders.
+most probable one, or those of --findings. Boxes follow the run's box_rule.csv (jaxcxr tune_boxes)
+or else the paper's rule, unless --threshold or --scale is given. Files of one name in several
+folders are named with their folders.
 
 A file that cannot be read gets a line on standard error and does not stop the others; the exit
 status is 0 if any was read, 1 if none was.
 """
 
 # isort: split
+import dataclasses
 import hashlib
 import json
 import logging
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,16 +39,14 @@ from absl import flags
 from PIL import Image
 from tqdm import tqdm
 
+from jaxcxr.cli import box_flags
 from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
-from jaxcxr.evaluation.boxes import RegionChoice
 from jaxcxr.files import atomic_write, remove_file, write_text
 from jaxcxr.findings import FINDINGS, canonical_finding, finding_index
 from jaxcxr.images.search import find_radiographs, lies_in
 from jaxcxr.inference.finding_table import finding_table, prediction_table, summary_text
-from jaxcxr.inference.gradcam import grad_cam, grad_cam_plus_plus
-from jaxcxr.inference.heatmaps import PredictFn, flip_averaged
 from jaxcxr.inference.operating_points import read_operating_points
 from jaxcxr.inference.prediction import PredictionResult, predict_files
 from jaxcxr.inference.predictor import Predictor, require_all_findings
@@ -56,18 +56,9 @@ from jaxcxr.reporting.figures import overlay
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.", required=True)
 _OUT = flags.DEFINE_string("out", None, "Where to write.", required=True)
 _FINDINGS = flags.DEFINE_list("findings", [], "Findings to show of every image, or all.")
-_THRESHOLD = flags.DEFINE_float(
-    "threshold", 180, "Where heat maps of 0..255 are cut to boxes.", lower_bound=0, upper_bound=254
-)
-_REGIONS = flags.DEFINE_enum("regions", "largest", ["largest", "all"], "Which hot regions count.")
-_HEATMAP = flags.DEFINE_enum(
-    "heatmap", "network", ["network", "grad_cam", "grad_cam++"], "Where heat maps come from."
-)
-_STAGE = flags.DEFINE_integer("stage", None, "Of Grad-CAM: the backbone's, from 1; else the last.")
-_FLIP = flags.DEFINE_bool("flip", False, "Average with the mirror image.")
 _SAVE_HEATMAPS = flags.DEFINE_bool("save_heatmaps", False, "Write heatmaps/NAME.npz, too.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Radiographs at a time.", lower_bound=1)
-
+flags.adopt_module_key_flags(box_flags)
 define_import_flag()
 
 _TABLES = ("predictions.csv", "findings.csv", "boxes.csv", "skipped.csv")
@@ -92,16 +83,14 @@ def main(arguments: list[str]) -> None:
     """Predicts the files that the arguments name."""
     out = Path(_OUT.value)
     chosen = findings_asked_for(_FINDINGS.value)
-    if _STAGE.value is not None and _HEATMAP.value == "network":
-        raise UserError("--stage is of Grad-CAM; give --heatmap=grad_cam, too")
     paths = find_radiographs(arguments, but_not_in=out)
     require_own_tables(out)
     logging.getLogger("pydicom").setLevel(logging.ERROR)  # its remarks on files that it reads
     predictor = Predictor.from_run(_WORKDIR.value)
     require_all_findings(predictor)
     points = read_operating_points(_WORKDIR.value)
-    regions = cast(RegionChoice, _REGIONS.value)
-    predict = choose_predict_fn(predictor)
+    predict = box_flags.predict_fn(predictor)
+    rule = box_flags.box_rule(Path(_WORKDIR.value)).rule
     skipped: dict[str, str] = {}
     notes: dict[str, list[str]] = {}
 
@@ -124,7 +113,7 @@ def main(arguments: list[str]) -> None:
                 tqdm.write(f"note: {prediction.radiograph.path}: {note}", file=sys.stderr)
                 notes.setdefault(prediction.name, []).append(note)
             shown = chosen or prediction.notable_findings(points.thresholds)
-            boxes = prediction.boxes(shown, threshold=_THRESHOLD.value, regions=regions)
+            boxes = prediction.boxes(shown, rule)
             strip = SYNTHETIC if predictor.synthetic else ""
             overlays = {name: write_overlay(prediction, name, boxes, out, strip) for name in shown}
             parts.append((finding_table(prediction, points, overlays), boxes))
@@ -133,7 +122,8 @@ def main(arguments: list[str]) -> None:
     finally:  # predictions made before Ctrl-C are kept
         write_tables(parts, skipped, out)
         if parts:
-            write_text(out / "about.json", json.dumps(about(predictor, notes), indent=2) + "\n")
+            content = {**about(predictor, notes), "box_rule": dataclasses.asdict(rule)}
+            write_text(out / "about.json", json.dumps(content, indent=2) + "\n")
     if not parts:
         raise UserError(f"none of {len(paths)} files could be read; {out}/skipped.csv says why")
     print(summary_text(pd.concat([findings for findings, _ in parts], ignore_index=True)))
@@ -201,15 +191,6 @@ def findings_asked_for(names: list[str]) -> list[str]:
         raise UserError(
             f"--findings has {error.args[0]!r}; use all, or some of {', '.join(FINDINGS)}"
         ) from error
-
-
-def choose_predict_fn(predictor: Predictor) -> PredictFn:
-    """Returns the network with the heat maps that the flags ask for."""
-    predict: PredictFn = predictor
-    if _HEATMAP.value != "network":
-        explain = grad_cam if _HEATMAP.value == "grad_cam" else grad_cam_plus_plus
-        predict = explain(predictor, _STAGE.value)
-    return flip_averaged(predict) if _FLIP.value else predict
 
 
 def write_overlay(

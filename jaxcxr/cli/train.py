@@ -64,5 +64,6 @@ def main() -> int:
         f"best epoch {best} of {len(run.history)}: "
         f"validation loss {run.history['val_loss'][best - 1]:.4f}. "
         f"Next: {command('evaluate_auc')} --workdir={_WORKDIR.value} --data_dir={_DATA_DIR.value}"
+        + "".join(f" --import={module}" for module in flags.FLAGS["import"].value or [])
     )
     return 0

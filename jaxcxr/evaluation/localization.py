@@ -11,6 +11,7 @@ Tables of boxes have the columns image_name, finding, x, y, w, h (pixels of the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from jaxcxr.errors import UserError
 from jaxcxr.evaluation import boxes as geometry
 from jaxcxr.evaluation.outcome import (
     LEVELS,
+    Level,
     Outcome,
     boxed_findings,
     corners,
@@ -27,6 +29,15 @@ from jaxcxr.evaluation.outcome import (
 from jaxcxr.evaluation.published_protocol import published_outcome
 
 Protocol = Literal["correct", "published"]
+
+OVERLAP_LEVELS: tuple[Level, ...] = (
+    ("IoU", 0.1),
+    ("IoU", 0.3),
+    ("IoU", 0.5),
+    ("IoBB", 0.25),
+    ("IoBB", 0.5),
+)
+"""The levels of `overlap_table`."""
 
 _MEASURES = {"IoU": geometry.iou, "IoBB": geometry.iobb, "IoGT": geometry.iogt}
 
@@ -55,13 +66,7 @@ def score_boxes(
 
 def correct_outcome(annotated: pd.DataFrame, predicted: pd.DataFrame) -> Outcome:
     """Scores predicted boxes as this module's text says."""
-    keys = ["image_name", "finding"]
-    pairs = pd.merge(
-        annotated.loc[:, keys].assign(case=np.arange(len(annotated))),
-        predicted.loc[:, keys].assign(box=np.arange(len(predicted))),
-        on=keys,
-    )
-    case, box = pairs["case"].to_numpy(), pairs["box"].to_numpy()
+    case, box = _pairs(annotated, predicted)
     candidates, truth = corners(predicted)[box], corners(annotated)[case]
     overlaps = {metric: measure(candidates, truth) for metric, measure in _MEASURES.items()}
     hits = np.stack([overlaps[metric] > threshold for metric, threshold in LEVELS], axis=1)
@@ -76,6 +81,77 @@ def correct_outcome(annotated: pd.DataFrame, predicted: pd.DataFrame) -> Outcome
         ),
         unjudged=len(predicted) - len(judged),
     )
+
+
+def _pairs(annotated: pd.DataFrame, predicted: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the rows of annotated and predicted boxes of one finding in one image, all pairs."""
+    keys = ["image_name", "finding"]
+    pairs = pd.merge(
+        annotated.loc[:, keys].assign(case=np.arange(len(annotated))),
+        predicted.loc[:, keys].assign(box=np.arange(len(predicted))),
+        on=keys,
+    )
+    return pairs["case"].to_numpy(), pairs["box"].to_numpy()
+
+
+def best_overlaps(annotated: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
+    """Compares each annotated box with the boxes predicted for its finding in its image.
+
+    Args:
+        annotated: M annotated boxes.
+        predicted: Predicted boxes; further columns are ignored.
+
+    Returns:
+        M rows: IoU and IoBB, the greatest of any box, and area_ratio, the area of the largest box
+        divided by that of the annotated one; 0 where no box was predicted.
+    """
+    case, box = _pairs(annotated, predicted)
+    candidates, truth = corners(predicted)[box], corners(annotated)[case]
+    best = np.zeros((len(annotated), 3))
+    ratio = geometry.area(candidates) / geometry.area(truth)
+    overlaps = geometry.iou(candidates, truth), geometry.iobb(candidates, truth), ratio
+    np.maximum.at(best, case, np.stack(overlaps, axis=1))
+    return pd.DataFrame(best, columns=["IoU", "IoBB", "area_ratio"])
+
+
+def overlap_table(annotated: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
+    """Summarizes how well predicted boxes fit, per finding.
+
+    Args:
+        annotated: Annotated boxes.
+        predicted: Predicted boxes; further columns are ignored.
+
+    Returns:
+        finding, boxes (annotated), mean_iou, "IoU > 0.1" and the other `OVERLAP_LEVELS` (part of
+        the annotated boxes), area_ratio (median of predicted divided by annotated area). The last
+        row, "Mean", has the unweighted means over the findings and the number of all boxes.
+    """
+    finding = annotated["finding"].to_numpy(str)
+    best = best_overlaps(annotated, predicted)
+    rows = []
+    for name in boxed_findings(finding):
+        own = best.loc[finding == name]
+        found = [(own[metric] > threshold).mean() for metric, threshold in OVERLAP_LEVELS]
+        rows.append((name, len(own), own["IoU"].mean(), *found, own["area_ratio"].median()))
+    levels = [f"{metric} > {threshold:g}" for metric, threshold in OVERLAP_LEVELS]
+    table = pd.DataFrame(rows, columns=["finding", "boxes", "mean_iou", *levels, "area_ratio"])
+    table.loc[len(table)] = ["Mean", len(annotated), *table.iloc[:, 2:].mean()]
+    return table
+
+
+def cut_table(
+    annotated: pd.DataFrame, predicted: pd.DataFrame, cuts: Sequence[geometry.Cut]
+) -> pd.DataFrame:
+    """Returns the `overlap_table` of each cut, with a first column cut.
+
+    Args:
+        annotated: Annotated boxes.
+        predicted: Predicted boxes with a column cut, as `RegionBoxes.table` has it.
+        cuts: The cuts; one of which there is no box finds nothing.
+    """
+    parts = [predicted.loc[predicted["cut"] == cut] for cut in cuts]
+    tables = [overlap_table(annotated, part) for part in parts]
+    return pd.concat(tables, keys=cuts, names=["cut"]).reset_index(level=0)
 
 
 def _any_hit(hits: np.ndarray, owner: np.ndarray, owners: int) -> np.ndarray:

@@ -47,22 +47,8 @@ PUBLISHED = Faults()
 NO_FAULTS = Faults(overwritten_rows=False, swapped_boxes=False, pixel_rules=False)
 
 
-def published_boxes(
-    heatmap: np.ndarray, width: int, height: int, grid: object = None
-) -> geometry.RegionBoxes:
-    """Draws the box of a heat map as the authors did.
-
-    They enlarge the map as if its cells tiled the image, cut it at 180 of 0..255, and keep the
-    region with the largest bounding rectangle.
-
-    Args:
-        heatmap: (h, w), any scale, higher where the image supports the finding.
-        width: Width of the image in pixels.
-        height: Height of the image in pixels.
-        grid: Ignored: where the network's cells really lie.
-    """
-    del grid
-    return geometry.heatmap_boxes(heatmap, width, height, thresholds=(180,), regions="largest_box")
+PUBLISHED_RULE = geometry.BoxRule(regions="largest_box")
+"""How the authors drew boxes, of heat maps enlarged as if their cells tiled the image."""
 
 
 def published_outcome(

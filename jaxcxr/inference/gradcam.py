@@ -1,13 +1,14 @@
-"""Heat maps from gradients, for any stage of any network: Grad-CAM and Grad-CAM++.
+"""Heat maps from gradients, for any stage of any network: Grad-CAM, Grad-CAM++ and LayerCAM.
 
 Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep networks via gradient-based
 localization"; Chattopadhyay et al. 2018, "Grad-CAM++: improved visual explanations for deep
-convolutional networks".
+convolutional networks"; Jiang et al. 2021, "LayerCAM: exploring hierarchical class activation maps
+for localization".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -25,10 +26,12 @@ from jaxcxr.models import (
     classifier_config,
     normalize,
 )
+from jaxcxr.models.geometry import resample
 from jaxcxr.training.state import Variables
 
 Weigh = Callable[[jax.Array, jax.Array], jax.Array]
-"""Feature maps (B, h, w, C) and a logit's gradients by them (B, h, w, C) to weights (B, C)."""
+"""Feature maps (B, h, w, C) and a logit's gradients by them (B, h, w, C) to weights of the feature
+maps (B, 1, 1, C), or of each of their positions (B, h, w, C)."""
 
 
 def grad_cam(predictor: Predictor, stage: int | None = None) -> PredictFn:
@@ -45,7 +48,7 @@ def grad_cam(predictor: Predictor, stage: int | None = None) -> PredictFn:
     Raises:
         UserError: The backbone has no such stage.
     """
-    return _explain(predictor, stage, lambda features, gradients: gradients.mean((1, 2)))
+    return _explain(predictor, stage, lambda _, gradients: gradients.mean((1, 2), keepdims=True))
 
 
 def grad_cam_plus_plus(predictor: Predictor, stage: int | None = None) -> PredictFn:
@@ -65,10 +68,47 @@ def grad_cam_plus_plus(predictor: Predictor, stage: int | None = None) -> Predic
     return _explain(predictor, stage, _shares)
 
 
+def layer_cam(predictor: Predictor, stages: Sequence[int] = ()) -> PredictFn:
+    """Returns `predictor` with LayerCAM in place of the network's own heat maps.
+
+    Each position of a feature map weighs as much as the positive part of the logit's gradient there
+    (Jiang et al. 2021, equations 5 to 7). The maps of several stages, each scaled to
+    tanh(2 M / max M), are sampled on the grid of the first of them; the greatest counts. (Jiang et
+    al. scale shallow stages only.)
+
+    Args:
+        predictor: A trained network.
+        stages: The backbone's stages, from 1; default: the last.
+
+    Raises:
+        UserError: The backbone has no such stage.
+    """
+    explained = [
+        _explain(predictor, stage, lambda _, gradients: jax.nn.relu(gradients))
+        for stage in (sorted(set(stages)) or [None])
+    ]
+    if len(explained) == 1:
+        return explained[0]
+
+    def predict(images: np.ndarray) -> tuple[np.ndarray, HeatMaps]:
+        predictions = [explain(images) for explain in explained]
+        probabilities, (finest, grid) = predictions[0]
+        fused = np.zeros_like(finest)
+        for _, (values, own_grid) in predictions:
+            greatest = values.max(axis=(1, 2), keepdims=True)
+            scaled = np.tanh(2 * values / np.where(greatest > 0, greatest, 1))
+            sampled = resample(jnp.asarray(scaled), own_grid, grid, finest.shape[1:3])
+            fused = np.maximum(fused, np.asarray(sampled))
+        return probabilities, HeatMaps(fused, grid)
+
+    return predict
+
+
 def _shares(features: jax.Array, gradients: jax.Array) -> jax.Array:
     # Equation 19's g² / (2g² + ΣA·g³), divided by g², whose smallest would underflow.
     divisor = 2 + features.sum((1, 2), keepdims=True) * gradients
-    return (jax.nn.relu(gradients) / jnp.where(divisor == 0, 1, divisor)).sum((1, 2))
+    shares = jax.nn.relu(gradients) / jnp.where(divisor == 0, 1, divisor)
+    return shares.sum((1, 2), keepdims=True)
 
 
 def _explain(predictor: Predictor, stage: int | None, weigh: Weigh) -> PredictFn:
@@ -88,7 +128,7 @@ def _explain(predictor: Predictor, stage: int | None, weigh: Weigh) -> PredictFn
 
         def heatmap_of(finding: jax.Array) -> jax.Array:
             (gradients,) = pull_back(jnp.broadcast_to(finding, logits.shape))
-            return jnp.einsum("bhwc,bc->bhw", features, weigh(features, gradients))
+            return (features * weigh(features, gradients)).sum(-1)
 
         # One finding after the other: fourteen backward passes at once would fill the memory.
         weighted = jax.lax.map(heatmap_of, jnp.eye(logits.shape[-1], dtype=logits.dtype))

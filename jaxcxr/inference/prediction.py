@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from jaxcxr.errors import UserError
-from jaxcxr.evaluation.boxes import RegionChoice, heatmap_boxes
+from jaxcxr.evaluation.boxes import BoxRule, distinct_boxes, heatmap_boxes
 from jaxcxr.findings import FINDINGS, finding_index
 from jaxcxr.images.grid import Grid
 from jaxcxr.images.radiograph import Radiograph, read_radiograph
@@ -54,39 +54,26 @@ class PredictionResult:
             notable = [np.argmax(self.probabilities)]
         return [FINDINGS[index] for index in notable]
 
-    def boxes(
-        self, findings: Sequence[str], *, threshold: float = 180, regions: RegionChoice = "largest"
-    ) -> pd.DataFrame:
+    def boxes(self, findings: Sequence[str], rule: BoxRule | None = None) -> pd.DataFrame:
         """Draws boxes around the hot regions of some findings' heat maps.
 
         Args:
             findings: Whose heat maps.
-            threshold: As `jaxcxr.evaluation.boxes.heatmap_boxes` cuts them, 0..255.
-            regions: Which of the hot regions get a box.
+            rule: How heat maps become boxes; default: the paper's rule.
 
         Returns:
-            image_name, finding, x, y, w, h in the radiograph's own pixels, score (the finding's
-            probability times the greatest heat in the box, 0..1), and width and height of the
-            radiograph.
+            image_name, finding, x, y, w, h in the radiograph's own pixels, score, width, height;
+            see `RegionBoxes.table`. A box that two cuts share is given once.
         """
-        tables = []
+        rule = rule or BoxRule()
+        size = self.radiograph.width, self.radiograph.height
+        parts = []
         for finding in findings:
             index = finding_index(finding)
-            boxes, peaks = heatmap_boxes(
-                self.heatmaps[..., index],
-                self.radiograph.width,
-                self.radiograph.height,
-                self.original_grid,
-                thresholds=[threshold],
-                regions=regions,
-            )
-            table = pd.DataFrame(boxes, columns=list("xywh"))
-            table.insert(0, "image_name", self.name)
-            table.insert(1, "finding", finding)
-            score = self.probabilities[index] * peaks / 255
-            width, height = self.radiograph.width, self.radiograph.height
-            tables.append(table.assign(score=score, width=width, height=height))
-        return pd.concat(tables, ignore_index=True)
+            heatmap = self.heatmaps[..., index]
+            found = heatmap_boxes(heatmap, *size, self.original_grid, rule.of(finding))
+            parts.append(found.table(self.name, finding, self.probabilities[index], *size))
+        return distinct_boxes(pd.concat(parts, ignore_index=True))
 
 
 def predict_files(

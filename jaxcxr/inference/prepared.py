@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
 import jax
@@ -14,10 +14,11 @@ from tqdm import tqdm
 
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
-from jaxcxr.evaluation.boxes import RegionBoxes, peak_point
+from jaxcxr.evaluation.boxes import BoxRule, heatmap_boxes, peak_point
 from jaxcxr.findings import FINDINGS, finding_index
-from jaxcxr.images.grid import Grid
+from jaxcxr.images.grid import PIXELS, Grid
 from jaxcxr.images.square import Square, SquareRule
+from jaxcxr.inference.heatmaps import PredictFn
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.training import distributed
 
@@ -139,8 +140,16 @@ def _real_rows(
             progress.update(int(batch["mask"].sum()))
 
 
-def annotated_cases(predictor: Predictor, split: PreparedSplit, batch_size: int) -> AnnotatedCases:
+def annotated_cases(
+    predict: PredictFn, split: PreparedSplit, batch_size: int, square: SquareRule = "squash"
+) -> AnnotatedCases:
     """Predicts the radiographs of a split that have annotated boxes.
+
+    Args:
+        predict: The network.
+        split: The split.
+        batch_size: Radiographs at a time.
+        square: How its radiographs became square.
 
     Raises:
         UserError: The split has no annotated box.
@@ -153,15 +162,19 @@ def annotated_cases(predictor: Predictor, split: PreparedSplit, batch_size: int)
     images = known["image"]
     row = pd.Series(np.arange(len(images)), index=known["image_name"])
     case_image = row.loc[boxes["image_name"]].to_numpy()
-    predictions = [
-        predictor(_padded(images[start : start + batch_size], batch_size))
-        for start in tqdm(
-            range(0, len(images), batch_size), desc="heat maps", unit="batch", disable=None
-        )
-    ]
-    probabilities = np.concatenate([batch[0] for batch in predictions])
-    heatmaps = np.concatenate([batch[1].values for batch in predictions])
     finding = np.array([finding_index(name) for name in boxes["finding"]])
+    probabilities = np.zeros(len(boxes))
+    heatmaps: list[np.ndarray] = [np.zeros(0)] * len(boxes)
+    grid = PIXELS
+    starts = range(0, len(images), batch_size)
+    for start in tqdm(starts, desc="heat maps", unit="batch", disable=None):
+        batch, maps = predict(_padded(images[start : start + batch_size], batch_size))
+        grid = maps.grid
+        # Of the fourteen maps of each radiograph, only those of annotated findings are kept.
+        for case in np.flatnonzero((case_image >= start) & (case_image < start + batch_size)):
+            place = case_image[case] - start
+            probabilities[case] = batch[place, finding[case]]
+            heatmaps[case] = maps.values[place, :, :, finding[case]].copy()
     width, height = known["png_size"][case_image].T
     return AnnotatedCases(
         annotated=boxes.assign(width=width, height=height, patient=known["patient"][case_image]),
@@ -169,38 +182,33 @@ def annotated_cases(predictor: Predictor, split: PreparedSplit, batch_size: int)
         images=images[..., 0],
         png_sizes=known["png_size"],
         case_image=case_image,
-        heatmaps=heatmaps[case_image, :, :, finding],
-        probabilities=probabilities[case_image, finding],
-        grid=predictions[0][1].grid,
-        square=predictor.square,
+        heatmaps=np.stack(heatmaps),
+        probabilities=probabilities,
+        grid=grid,
+        square=square,
     )
 
 
-def draw_boxes(
-    cases: AnnotatedCases,
-    draw: Callable[[np.ndarray, int, int, tuple[Grid, Grid]], RegionBoxes],
-) -> pd.DataFrame:
+def draw_boxes(cases: AnnotatedCases, rule: BoxRule, *, as_tiles: bool = False) -> pd.DataFrame:
     """Draws the boxes that each annotated finding's heat map gives in its radiograph.
 
     Args:
         cases: The cases.
-        draw: Heat map (h, w), width and height of the image in pixels and the heat map's grid in
-            it to boxes, for example `jaxcxr.evaluation.boxes.heatmap_boxes`.
+        rule: How heat maps become boxes.
+        as_tiles: Whether heat maps are enlarged as if their cells tiled the image, wherever they
+            really lie.
 
     Returns:
-        image_name, finding, x, y, w, h (original pixels), score (the finding's probability times
-        the greatest heat in the box, 0..1), and width and height of the image.
+        The table of `RegionBoxes.table`, in original pixels.
     """
     parts = []
     once = cases.annotated.reset_index(drop=True).drop_duplicates(["image_name", "finding"])
     for case in tqdm(once.index, desc="boxes", unit="heat map", disable=None):
         width, height = cases.png_sizes[cases.case_image[case]]
-        boxes, peaks = draw(cases.heatmaps[case], width, height, cases.original_grid(case))
-        part = pd.DataFrame(boxes, columns=list("xywh"))
-        part.insert(0, "image_name", cases.annotated["image_name"].iloc[case])
-        part.insert(1, "finding", cases.annotated["finding"].iloc[case])
-        score = cases.probabilities[case] * peaks / 255
-        parts.append(part.assign(score=score, width=width, height=height))
+        name, finding = cases.annotated[["image_name", "finding"]].iloc[case]
+        grid = None if as_tiles else cases.original_grid(case)
+        found = heatmap_boxes(cases.heatmaps[case], width, height, grid, rule.of(finding))
+        parts.append(found.table(name, finding, float(cases.probabilities[case]), width, height))
     return pd.concat(parts, ignore_index=True)
 
 

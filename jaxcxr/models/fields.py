@@ -39,27 +39,24 @@ def field_types(module: type[nn.Module]) -> dict[str, Any]:
     return {name: _hints(module).get(name, Any) for name in names if name not in _LINEN_FIELDS}
 
 
-def check_fields(module: nn.Module) -> None:
+def check_fields(module: nn.Module, owner: str = "") -> None:
     """Checks each field of a module against its annotation.
 
     Understood are int, float, bool, str, `Literal`, tuples, unions of these, and numbers with
     bounds (`PositiveInt`, `PositiveFloat`); a value of any other annotation is accepted.
 
+    Args:
+        module: A backbone or a head.
+        owner: What the message calls the module; the name of its class if empty.
+
     Raises:
         UserError: A value does not fit.
     """
     for name, annotation in field_types(type(module)).items():
-        check_value(f"{type(module).__name__}.{name}", getattr(module, name), annotation)
-
-
-def check_value(name: str, value: Any, annotation: Any) -> None:
-    """Checks a value against an annotation; see `check_fields`.
-
-    Raises:
-        UserError: It does not fit.
-    """
-    if not fits(value, annotation):
-        raise UserError(f"{name} is {value!r}; expected {_describe(annotation)}")
+        value = getattr(module, name)
+        if not fits(value, annotation):
+            owner = owner or type(module).__name__
+            raise UserError(f"{owner}.{name} is {value!r}; expected {_describe(annotation)}")
 
 
 def plain_type(annotation: Any) -> type:

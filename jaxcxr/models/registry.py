@@ -16,7 +16,7 @@ from jaxcxr.errors import UserError
 from jaxcxr.models.backbones.densenet import DenseNet121
 from jaxcxr.models.backbones.resnet import ResNet18, ResNet34, ResNet50
 from jaxcxr.models.classifier import Classifier
-from jaxcxr.models.fields import check_value, field_types, fits
+from jaxcxr.models.fields import check_fields, field_types, fits
 from jaxcxr.models.heads import (
     PCAM,
     AttentionGated,
@@ -140,8 +140,9 @@ def _build(role: str, config: Mapping[str, Any], known: Mapping[str, type[_Part]
                 f"model.{role}.{key} is not a field of {name}: use {', '.join(choices)}"
             )
         fields[key] = tuple(value) if isinstance(value, list) else value
-        check_value(f"model.{role}.{key}", fields[key], choices.get(key, str))
-    return known[name](**{key: value for key, value in fields.items() if key != "name"})
+    module = known[name](**{key: value for key, value in fields.items() if key != "name"})
+    check_fields(module, f"model.{role}")
+    return module
 
 
 for _backbone in (ResNet18, ResNet34, ResNet50, DenseNet121):

@@ -52,7 +52,7 @@ def roc_figure(curves: Mapping[str, Curve]) -> Figure:
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for panel, (finding, curve) in zip(panels, curves.items(), strict=False):
         _draw_roc(panel, [curve])
-        panel.text(1, 0.02, f"AUC {np.trapezoid(*curve[::-1]):.3f}", ha="right", fontsize=8)
+        panel.text(1, 0.02, f"AUC {np.trapezoid(curve[1], curve[0]):.3f}", ha="right", fontsize=8)
         panel.set_title(finding.replace("_", " "), fontsize=9)
     for panel in panels[len(curves) :]:
         panel.set_axis_off()
@@ -165,7 +165,7 @@ def overlay(
     heat = np.zeros((height, width))
     if heatmap is not None:
         drawn = grid and (grid[0].scaled(zooms[0]), grid[1].scaled(zooms[1]))
-        heat = scale_heatmap(enlarge(heatmap, width, height, drawn))
+        heat = 255 * scale_heatmap(enlarge(heatmap, width, height, drawn))
     picture = Image.fromarray(_tinted(np.asarray(gray), heat))
     pen = ImageDraw.Draw(picture)
     scale = np.tile(zooms, 2)

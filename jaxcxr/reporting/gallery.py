@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from jaxcxr.evaluation.boxes import iou
+from jaxcxr.evaluation.localization import best_overlaps
 from jaxcxr.evaluation.outcome import corners
 from jaxcxr.reporting.figures import overlay
 from jaxcxr.reporting.runs import Cases
@@ -94,16 +94,7 @@ def _column(run: str) -> str:
 
 def best_ious(cases: Cases) -> np.ndarray:
     """Returns (M,) the greatest IoU of each annotated box with a box predicted for its finding."""
-    keys = ["image_name", "finding"]
-    pairs = pd.merge(
-        cases.annotated.loc[:, keys].assign(case=np.arange(len(cases.annotated))),
-        cases.predicted.loc[:, keys].assign(box=np.arange(len(cases.predicted))),
-        on=keys,
-    )
-    case, box = pairs["case"].to_numpy(), pairs["box"].to_numpy()
-    best = np.zeros(len(cases.annotated))
-    np.maximum.at(best, case, iou(corners(cases.predicted)[box], corners(cases.annotated)[case]))
-    return best
+    return best_overlaps(cases.annotated, cases.predicted)["IoU"].to_numpy()
 
 
 def ranks(count: int) -> dict[int, str]:

@@ -68,6 +68,16 @@ def localization_text(table: pd.DataFrame, intervals: pd.DataFrame) -> str:
     return _lines(pd.concat(parts, axis=1))
 
 
+def rules_text(table: pd.DataFrame) -> str:
+    """Returns how well the boxes of each rule fit, on average over the findings.
+
+    Args:
+        table: `jaxcxr.evaluation.localization.overlap_table` of each rule, with a column rule.
+    """
+    means = table.loc[table["finding"] == "Mean"].set_index("rule")
+    return _lines(means.drop(columns=["finding", "boxes"]))
+
+
 def scores_text(runs: Sequence[RunFiles]) -> str:
     """Returns a table per run: AUC per finding, and the part of annotated boxes found."""
     levels: list[Level] = [("IoU", 0.1), ("IoU", 0.3), ("IoBB", 0.25)]

@@ -328,25 +328,19 @@ def _read(path: Path, **items: Any) -> dict[str, Any]:
 
 def _items(state: TrainState) -> dict[str, Any]:
     """Returns the variables to predict with, and the rest of `state`."""
-    training: dict[str, Any] = {"step": state.step, "opt_state": state.opt_state}
-    if state.average is not None:
-        training["variables"] = state.variables
-    if state.best is not None:
-        training["best"] = state.best
-    return {"evaluated": state.evaluated, "training": training}
+    if state.average is None:
+        return {
+            "evaluated": state.variables,
+            "training": state.replace(params=None, batch_stats=None),
+        }
+    return {"evaluated": state.average, "training": state.replace(average=None)}
 
 
 def _state(items: Mapping[str, Any], like: TrainState) -> TrainState:
     """Returns the state with these items; the inverse of `_items`."""
-    evaluated, training = items["evaluated"], items["training"]
-    averaged = like.average is not None
-    state = TrainState(
-        step=training["step"],
-        opt_state=training["opt_state"],
-        average=evaluated if averaged else None,
-        best=training.get("best"),
-        **(training["variables"] if averaged else evaluated),
-    )
+    evaluated = items["evaluated"]
+    missing = evaluated if like.average is None else {"average": evaluated}
+    state = items["training"].replace(**missing)
     return jax.tree.map(lambda array, old: jax.device_put(array, old.sharding), state, like)
 
 

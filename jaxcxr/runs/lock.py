@@ -32,7 +32,7 @@ class Lock:
     """
 
     path: Path
-    content: str
+    content: Mapping[str, Any]
     file: filelock.BaseFileLock
 
     def check(self) -> None:
@@ -41,7 +41,7 @@ class Lock:
         Raises:
             UserError: The folder or its lock is gone, or another run has it now.
         """
-        if not self._is_ours():
+        if _read(self.path) != self.content:
             raise UserError(
                 f"{self.path} is gone: the folder was removed, moved, or taken over by another run "
                 "while this one was writing to it; put it back, or start again in another folder"
@@ -50,14 +50,9 @@ class Lock:
     def release(self) -> None:
         """Releases the lock and removes `lock.json`."""
         with contextlib.suppress(OSError):
-            if self._is_ours():
+            if _read(self.path) == self.content:
                 self.path.unlink()
         self.file.release()
-
-    def _is_ours(self) -> bool:
-        with contextlib.suppress(OSError):
-            return self.path.read_text(encoding="utf-8") == self.content
-        return False
 
 
 def acquire(workdir: str | Path) -> Lock:
@@ -83,20 +78,20 @@ def acquire(workdir: str | Path) -> Lock:
         raise UserError(
             f"{path} cannot be written: {error.strerror}; name another folder", argument="workdir"
         ) from error
+    host, holder = socket.gethostname(), _read(path)
+    since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    lock = Lock(path, {"host": host, "pid": os.getpid(), "since": since}, file)
     try:
-        holder = _read(path)
-        if holder.get("host") not in (None, socket.gethostname()):  # file systems may lock locally
+        if holder.get("host", host) != host:  # file systems may lock on one machine only
             raise UserError(
                 f"{path.parent} is in use by a run of another machine: {_words(holder)}; "
                 f"if that run is dead, delete {path} and start again"
             )
-        since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        ours = {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
-        write_text(path, json.dumps(ours) + "\n")
+        write_text(path, json.dumps(lock.content) + "\n")
     except UserError:
         file.release()
         raise
-    return Lock(path, json.dumps(ours) + "\n", file)
+    return lock
 
 
 def _words(holder: Mapping[str, Any]) -> str:

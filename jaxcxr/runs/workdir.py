@@ -122,10 +122,10 @@ def different_settings(there: Mapping[str, Any], config: Mapping[str, Any]) -> l
 
 def trained_on_synthetic(workdir: str | Path) -> bool:
     """Returns whether run.json says that the run's radiographs were synthetic."""
-    return bool(_data_facts(workdir).get("synthetic"))
+    return bool(data_facts(workdir).get("synthetic"))
 
 
-def _data_facts(workdir: str | Path) -> Mapping[str, Any]:
+def data_facts(workdir: str | Path) -> Mapping[str, Any]:
     """Returns what run.json records of the dataset; nothing if it cannot be read."""
     try:
         facts = json.loads((Path(workdir) / "run.json").read_text(encoding="utf-8"))["data"]
@@ -136,7 +136,7 @@ def _data_facts(workdir: str | Path) -> Mapping[str, Any]:
 
 def trained_on_other_data(workdir: str | Path, facts: Mapping[str, Any]) -> str | None:
     """Returns a remark where run.json names another dataset than `facts`, None otherwise."""
-    there = _data_facts(workdir)
+    there = data_facts(workdir)
     if not there or there.get("fingerprint") == facts.get("fingerprint"):
         return None
     return (

@@ -190,8 +190,7 @@ def fit(
         callbacks=(*callbacks, ProgressLine()) if verbose else tuple(callbacks),
         verbose=verbose,
     )
-    variables = starting_variables(model, train_data.image_size, initial_weights, seed)
-    _check_parts(variables, frozen)
+    variables = starting_variables(model, train_data.image_size, initial_weights, seed, frozen)
     weights = _weights_identity(initial_weights, variables)
     best = any(isinstance(c, EarlyStopping) and c.restore_best_weights for c in callbacks)
     state = create_state(variables, transformation, averaged=ema_decay > 0, keeps_best=best)
@@ -301,10 +300,15 @@ def _check_parts(variables: Variables, frozen: Sequence[str]) -> None:
 
 
 def starting_variables(
-    model: Classifier, image_size: int, initial_weights: Variables | str | Path | None, seed: int
+    model: Classifier,
+    image_size: int,
+    initial_weights: Variables | str | Path | None,
+    seed: int,
+    frozen: Sequence[str] = (),
 ) -> Variables:
     """Returns the variables that a training starts from; the arguments are those of `fit`."""
     variables = initial_variables(model, image_size, seed)
+    _check_parts(variables, frozen)
     return initialize(model, variables, "random" if initial_weights is None else initial_weights)
 
 

@@ -63,22 +63,14 @@ class History:
             The monitored values, negated where lower is better; −∞ where one is not finite.
 
         Raises:
-            UserError: No epoch has the value.
+            KeyError: An epoch does not have the value.
         """
-        greater_is_better = monitor.endswith("auc") if mode == "auto" else mode == "max"
-        values = [self._value(record, monitor) for record in self.epochs]
-        values = [value if greater_is_better else -value for value in values]
-        return [value if math.isfinite(value) else -math.inf for value in values]
-
-    @staticmethod
-    def _value(record: Mapping[str, float], monitor: str) -> float:
-        if monitor == "val_loss":
-            return record.get("val_loss", record["loss"])
-        if monitor not in record:
-            raise UserError(
-                f"monitor is {monitor!r}; the history has {', '.join(record)}", argument="monitor"
-            )
-        return record[monitor]
+        sign = 1 if mode == "max" or (mode == "auto" and monitor.endswith("auc")) else -1
+        values = [
+            record["loss" if monitor == "val_loss" and monitor not in record else monitor]
+            for record in self.epochs
+        ]
+        return [sign * value if math.isfinite(value) else -math.inf for value in values]
 
     def best_epoch(self, monitor: str = "val_loss", mode: Mode = "auto") -> int | None:
         """Returns the number (from 1) of the best epoch, the first of equals.

@@ -184,7 +184,7 @@ def learning_rate(
 def optimizer_identity(optimizer: Optimizer) -> dict[str, Any]:
     """Returns the settings by which a resumed training recognizes its optimizer."""
     if isinstance(optimizer, Adam):
-        return dataclasses.asdict(optimizer)
+        return {"function": "jaxcxr.Adam", **dataclasses.asdict(optimizer)}
     function = optimizer.init if isinstance(optimizer, optax.GradientTransformation) else optimizer
     name = getattr(function, "__qualname__", type(function).__qualname__)
     name = f"{function.__module__}.{name.partition('.<locals>')[0]}"

@@ -6,7 +6,8 @@ from scipy import ndimage
 
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import boxes as geometry
-from jaxcxr.evaluation.published_protocol import published_boxes
+from jaxcxr.evaluation.boxes import BoxRule
+from jaxcxr.evaluation.published_protocol import PUBLISHED_RULE
 from jaxcxr.images.grid import Grid
 
 SIDE = 24
@@ -88,12 +89,12 @@ def test_boxes_bound_the_connected_regions(seed, density, min_area):
     hot = np.random.default_rng(seed).random((12, 17)) < density
     hot[0, 0], hot[-1, -1] = True, False
     expected = [region for region in regions_by_flooding(hot) if region[1] >= min_area]
-    found = geometry.heatmap_boxes(
-        hot.astype(np.float32), 17, 12, thresholds=[180], regions="all", min_area=min_area
-    )
+    rule = BoxRule(regions="all", min_area=min_area)
+    found = geometry.heatmap_boxes(hot.astype(np.float32), 17, 12, rule=rule)
     assert {tuple(box) for box in found.boxes} == {box for box, _ in expected}
-    np.testing.assert_array_equal(found.peaks, 255)
-    largest = geometry.heatmap_boxes(hot.astype(np.float32), 17, 12, min_area=min_area)
+    np.testing.assert_array_equal(found.peaks, 1)
+    rule = BoxRule(min_area=min_area)
+    largest = geometry.heatmap_boxes(hot.astype(np.float32), 17, 12, rule=rule)
     assert len(largest.boxes) == min(1, len(expected))
     if expected:
         most = max(count for _, count in expected)
@@ -114,8 +115,9 @@ def test_enlarging_is_bilinear_between_cell_centers(seed, h, w):
 def test_boxes_do_not_depend_on_the_scale_of_the_heat(seed, regions):
     rng = np.random.default_rng(seed)
     heatmap = rng.normal(size=(8, 8))
-    plain = geometry.heatmap_boxes(heatmap, 100, 90, regions=regions)
-    scaled = geometry.heatmap_boxes(heatmap * rng.uniform(0.01, 50) - 3, 100, 90, regions=regions)
+    rule = BoxRule(regions=regions)
+    plain = geometry.heatmap_boxes(heatmap, 100, 90, rule=rule)
+    scaled = geometry.heatmap_boxes(heatmap * rng.uniform(0.01, 50) - 3, 100, 90, rule=rule)
     np.testing.assert_array_equal(plain.boxes, scaled.boxes)
     np.testing.assert_allclose(plain.peaks, scaled.peaks)
 
@@ -124,8 +126,9 @@ def test_boxes_do_not_depend_on_the_scale_of_the_heat(seed, regions):
 @settings(max_examples=50, deadline=None)
 def test_a_mirrored_heat_map_gives_mirrored_boxes(seed):
     heatmap = np.random.default_rng(seed).normal(size=(8, 8))
-    boxes = geometry.heatmap_boxes(heatmap, 64, 64, regions="all").boxes
-    mirrored = geometry.heatmap_boxes(heatmap[:, ::-1], 64, 64, regions="all").boxes
+    rule = BoxRule(regions="all")
+    boxes = geometry.heatmap_boxes(heatmap, 64, 64, rule=rule).boxes
+    mirrored = geometry.heatmap_boxes(heatmap[:, ::-1], 64, 64, rule=rule).boxes
     mirrored[:, 0] = 64 - mirrored[:, 0] - mirrored[:, 2]
     assert {*map(tuple, boxes)} == {*map(tuple, mirrored)}
 
@@ -146,31 +149,81 @@ def test_boxes_grow_with_the_image(x, y, wide, high):
     np.testing.assert_allclose(large, small, atol=2)
 
 
-def test_a_pixel_at_the_threshold_is_cold():
+def test_a_pixel_at_the_cut_is_cold():
     heatmap = np.array([[0, 180, 255, 181, 0]], np.float32)
-    (box,) = geometry.heatmap_boxes(heatmap, 5, 1, thresholds=[180]).boxes
+    (box,) = geometry.heatmap_boxes(heatmap, 5, 1).boxes
     np.testing.assert_array_equal(box, [2, 0, 2, 1])
 
 
 def test_a_wider_cut_contains_the_narrower_one():
     heatmap = np.array([[0, 100, 255, 100, 0, 0, 90]], np.float32)
-    found = geometry.heatmap_boxes(heatmap, 7, 1, thresholds=[60, 180], regions="all")
+    wide, narrow = 60 / 255, 180 / 255
+    rule = BoxRule(cuts=(wide, narrow), regions="all")
+    found = geometry.heatmap_boxes(heatmap, 7, 1, rule=rule)
     np.testing.assert_array_equal(found.boxes, [[1, 0, 3, 1], [6, 0, 1, 1], [2, 0, 1, 1]])
-    np.testing.assert_allclose(found.peaks, [255, 90, 255])
+    np.testing.assert_allclose(found.peaks, [1, 90 / 255, 1])
+    assert found.cuts == [wide, wide, narrow]
 
 
-def test_cuts_that_agree_give_one_box():
-    heatmap = np.array([[0, 255, 0]], np.float32)
-    assert len(geometry.heatmap_boxes(heatmap, 3, 1, thresholds=[60, 180]).boxes) == 1
-
-
-def test_a_constant_heat_map_points_nowhere():
-    constant = np.full((1, 8, 8), -2.5, np.float32)
-    found = geometry.heatmap_boxes(constant[0], 64, 64, thresholds=[0], regions="all")
-    assert found.boxes.shape == (0, 4)
-    peak = geometry.peak_point(constant[0], 64, 64)
+@pytest.mark.parametrize("scale", ["range", "peak", "probability"])
+@pytest.mark.parametrize("value", [-2.5, 0, 0.5])
+def test_a_constant_heat_map_points_nowhere(scale, value):
+    if scale == "probability" and value < 0:
+        return
+    constant = np.full((8, 8), value, np.float32)
+    rule = BoxRule(scale, cuts=(0, "otsu"), regions="all")
+    assert geometry.heatmap_boxes(constant, 64, 64, rule=rule).boxes.shape == (0, 4)
+    peak = geometry.peak_point(constant, 64, 64)
     assert np.isnan(peak).all()
     assert not geometry.contains(np.array([[0.0, 0, 64, 64]]), peak).any()
+
+
+def test_scales_cut_at_their_own_units():
+    heatmap = np.array([[-0.2, 0.1, 0.5, 0.6, 0.3]])
+    for scale, cut, expected in (
+        ("range", 0.4, [1.0 * 0.7 / 0.8, 1.0, 0.5 / 0.8]),  # (heat + 0.2) / 0.8
+        ("peak", 0.4, [0.5 / 0.6, 1.0, 0.3 / 0.6]),
+        ("probability", 0.25, [0.5, 0.6, 0.3]),
+    ):
+        shown = np.maximum(heatmap, 0) if scale == "probability" else heatmap
+        scaled = geometry.scale_heatmap(shown, scale)
+        np.testing.assert_allclose(scaled[0, 2:], expected)
+        (box,), (peak,), _ = geometry.heatmap_boxes(shown, 5, 1, rule=BoxRule(scale, (cut,)))
+        np.testing.assert_array_equal(box, [2, 0, 3, 1])
+        np.testing.assert_allclose(peak, max(expected))
+    with pytest.raises(UserError, match=r"values from -0.2 to 0.6; the scale 'probability'"):
+        geometry.scale_heatmap(heatmap, "probability")
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 400))
+@settings(max_examples=50, deadline=None)
+def test_otsus_threshold_splits_the_histogram_best(seed, pixels):
+    rng = np.random.default_rng(seed)
+    heat = np.concatenate([rng.beta(2, 5, pixels), rng.beta(5, 2, 30)])
+    counts, edges = np.histogram(heat, 256)
+    centers = (edges[1:] + edges[:-1]) / 2
+    variances = []
+    for last in range(255):  # as the sum of squares within the two classes, in plain arithmetic
+        classes = slice(0, last + 1), slice(last + 1, None)
+        within = 0.0
+        for chosen in classes:
+            if weight := counts[chosen].sum():
+                mean = (counts[chosen] * centers[chosen]).sum() / weight
+                within += (counts[chosen] * (centers[chosen] - mean) ** 2).sum()
+        variances.append(within)
+    found = np.argmin(np.abs(centers - geometry.otsu_threshold(heat)))
+    assert variances[found] == pytest.approx(min(variances), rel=1e-9)
+    hot = heat > geometry.otsu_threshold(heat)
+    (box,) = geometry.heatmap_boxes(
+        np.sort(heat)[None], len(heat), 1, rule=BoxRule(cuts=("otsu",))
+    ).boxes
+    assert box[2] == pytest.approx(hot.sum(), abs=1)
+
+
+def test_a_finding_may_have_its_own_cut():
+    rule = BoxRule(cuts=(0.2, 0.7), by_finding={"Mass": "otsu"}, min_area=3)
+    assert rule.of("Mass") == BoxRule(cuts=("otsu",), min_area=3)
+    assert rule.of("Nodule") == BoxRule(cuts=(0.2, 0.7), min_area=3)
 
 
 GRIDS = st.tuples(st.floats(-20, 40), st.floats(5, 40))
@@ -231,7 +284,7 @@ def test_largest_box_need_not_have_most_pixels():
     hot[12:16, 12:17] = 1  # 20 pixels in 5 × 4
     (box,) = geometry.heatmap_boxes(hot, 20, 20).boxes
     np.testing.assert_array_equal(box, [12, 12, 5, 4])
-    (box,) = published_boxes(hot, 20, 20).boxes
+    (box,) = geometry.heatmap_boxes(hot, 20, 20, rule=PUBLISHED_RULE).boxes
     np.testing.assert_array_equal(box, [1, 1, 8, 8])
 
 
@@ -241,17 +294,17 @@ def test_a_box_contains_its_first_and_not_its_last_edge():
     np.testing.assert_array_equal(geometry.contains(box, points), [True, True, False, False])
 
 
-@pytest.mark.parametrize("wrong", [-1, 255, 300, np.nan])
-def test_thresholds_outside_the_scale_are_refused(wrong):
-    with pytest.raises(UserError, match="threshold is"):
-        geometry.heatmap_boxes(np.eye(4), 8, 8, thresholds=[wrong])
-
-
-def test_unknown_choice_of_regions_is_refused():
-    with pytest.raises(UserError, match="regions is 'best'; use one of largest, largest_box, all"):
-        geometry.heatmap_boxes(np.eye(4), 8, 8, regions="best")
-
-
-def test_no_threshold_is_refused():
-    with pytest.raises(UserError, match="no threshold is given"):
-        geometry.check_thresholds([])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"cuts": (-0.1,)}, "cut is -0.1; expected a number from 0 to below 1"),
+        ({"cuts": (1,)}, "cut is 1;"),
+        ({"by_finding": {"Mass": np.nan}}, "cut is nan;"),
+        ({"cuts": ()}, "no cut is given"),
+        ({"regions": "best"}, "regions is 'best'; use one of largest, largest_box, all"),
+        ({"scale": "log"}, "scale is 'log'; use one of range, probability, peak"),
+    ],
+)
+def test_invalid_rules_are_refused(wrong, message):
+    with pytest.raises(UserError, match=message):
+        BoxRule(**wrong)

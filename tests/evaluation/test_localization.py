@@ -6,7 +6,14 @@ import pytest
 
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import boxes as geometry
-from jaxcxr.evaluation.localization import correct_outcome, pointing_game, score_boxes
+from jaxcxr.evaluation.localization import (
+    OVERLAP_LEVELS,
+    correct_outcome,
+    cut_table,
+    overlap_table,
+    pointing_game,
+    score_boxes,
+)
 from jaxcxr.evaluation.outcome import (
     LEVELS,
     localization_intervals,
@@ -251,6 +258,35 @@ def test_pointing_game_by_hand():
     assert table.loc["Nodule", "accuracy"] == 0
     assert table.loc["Mean", "accuracy"] == 0.25
     assert table.loc["Mean", "boxes"] == 3
+
+
+def test_overlaps_of_each_cut_by_loops():
+    annotated, predicted = random_boxes(3, 30), random_boxes(4, 80)
+    predicted["cut"] = np.random.default_rng(5).choice([0.3, 0.6], size=80)
+    table = cut_table(annotated, predicted, [0.3, 0.6, "otsu"]).set_index(["cut", "finding"])
+    for cut in (0.3, 0.6, "otsu"):
+        means = []
+        for finding in ("Mass", "Nodule", "Effusion"):
+            best = []
+            for case in annotated[annotated["finding"] == finding].itertuples():
+                overlaps = [(0.0, 0.0, 0.0)]
+                for box in predicted[predicted["cut"] == cut].itertuples():
+                    if (box.image_name, box.finding) == (case.image_name, case.finding):
+                        a, b = ([getattr(x, side) for side in "xywh"] for x in (box, case))
+                        pair = np.array(a), np.array(b)
+                        ratio = box.w * box.h / (case.w * case.h)
+                        overlaps.append((geometry.iou(*pair), geometry.iobb(*pair), ratio))
+                best.append(np.max(overlaps, axis=0))
+            iou, iobb, ratio = np.transpose(best)
+            measures = {"IoU": iou, "IoBB": iobb}
+            levels = [np.mean(measures[metric] > t) for metric, t in OVERLAP_LEVELS]
+            means.append([len(best), iou.mean(), *levels, np.median(ratio)])
+            np.testing.assert_allclose(table.loc[(cut, finding)].to_numpy(float), means[-1])
+        expected = [30, *np.mean(means, axis=0)[1:]]
+        np.testing.assert_allclose(table.loc[(cut, "Mean")].to_numpy(float), expected)
+    one = overlap_table(annotated, predicted)
+    assert list(one) == ["finding", "boxes", "mean_iou", *list(one)[3:-1], "area_ratio"]
+    assert (one["mean_iou"].iloc[-1] >= table["mean_iou"].xs("Mean", level="finding")).all()
 
 
 def test_intervals_are_those_of_drawn_patients():

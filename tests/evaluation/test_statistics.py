@@ -123,15 +123,6 @@ def test_delong_pair_by_pair(seed):
     np.testing.assert_allclose(independent[1], found[1], atol=1e-15)
 
 
-def test_a_second_copy_of_each_radiograph_says_nothing_new():
-    labels, scores, _ = radiographs(0)
-    once = statistics.delong_covariance(labels[:, 0], scores)
-    twice = statistics.delong_covariance(
-        np.repeat(labels[:, 0], 2), np.repeat(scores, 2, axis=0), np.repeat(np.arange(60), 2)
-    )
-    np.testing.assert_allclose(twice[1], once[1], atol=1e-12)
-
-
 def test_delong_test_by_its_definition():
     labels, scores, _ = radiographs(4)
     aucs, covariance = statistics.delong_covariance(labels[:, 0], scores[:, :2])

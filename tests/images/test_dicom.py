@@ -131,6 +131,13 @@ def test_window_matches_pydicom(
     assert abs(found - 255 * (1 - expected if inverted else expected)).max() <= 1
 
 
+def test_window_of_width_1_is_black_and_white():
+    stored = ramp(12, signed=False)
+    elements = {"WindowCenter": "1500", "WindowWidth": "1"}
+    found = read_radiograph("a.dcm", dicom_bytes(stored, 12, **elements)).pixels
+    np.testing.assert_array_equal(found, np.where(stored > 1499.5, 255, 0))
+
+
 def lut_item(first, entries, depth, *, packed=False, vr="US"):
     item = pydicom.Dataset()
     item.add_new("LUTDescriptor", vr, [len(entries), first, depth])

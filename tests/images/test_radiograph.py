@@ -138,6 +138,30 @@ def test_refuses(content, message, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("shape", [(32, 256), (256, 32)])
+def test_smallest_and_longest_radiograph_is_read(shape):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    np.testing.assert_array_equal(read_radiograph("a", encoded(pixels, "PNG")).pixels, pixels)
+
+
+def test_marker_on_an_even_16_bit_picture_is_white():
+    """The central 99.8 % of the pixels have no range of their own."""
+    pixels = np.full((60, 60), 1000, np.uint16)
+    pixels[3, 4] = 5000
+    expected = np.where(pixels == 5000, 255, 0)
+    np.testing.assert_array_equal(read_radiograph("a", encoded(pixels, "PNG")).pixels, expected)
+
+
+def test_a_marker_far_from_the_other_values_does_not_stretch_them():
+    pixels = np.random.default_rng(0).integers(1000, 5000, (60, 60)).astype(np.uint16)
+    pixels[3, 4] = 60_000
+    low, high = np.quantile(pixels, [0.001, 0.999], method="inverted_cdf").astype(float)
+    radiograph = read_radiograph("a", encoded(pixels, "PNG"))
+    expected = np.rint(255 * np.clip((pixels - low) / (high - low), 0, 1))
+    np.testing.assert_array_equal(radiograph.pixels, expected)
+    assert radiograph.notes[0].startswith("a few pixels lie far from the others")
+
+
 def test_refuses_what_is_no_file(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         read_radiograph(tmp_path / "missing.png")

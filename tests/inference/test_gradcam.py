@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from jaxcxr.errors import UserError
 from jaxcxr.images.grid import tiles
-from jaxcxr.inference.gradcam import grad_cam, grad_cam_plus_plus
+from jaxcxr.inference.gradcam import grad_cam, grad_cam_plus_plus, layer_cam
 from jaxcxr.inference.heatmaps import HeatMaps, flip_averaged
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.models import (
@@ -65,7 +65,11 @@ def plus_plus_weights(a, g):
     return (shares * np.maximum(g, 0)).sum((0, 1))
 
 
-WEIGHTS = {grad_cam: lambda a, g: g.mean((0, 1)), grad_cam_plus_plus: plus_plus_weights}
+WEIGHTS = {
+    grad_cam: lambda a, g: g.mean((0, 1)),
+    grad_cam_plus_plus: plus_plus_weights,
+    layer_cam: lambda a, g: np.maximum(g, 0),
+}
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -140,6 +144,26 @@ def test_earlier_stages(images, stage):
     _, heatmaps = grad_cam(predictor, stage)(images)
     np.testing.assert_allclose(heatmaps.values[0, ..., 3], expected[0], atol=1e-5 * expected.max())
     assert heatmaps.grid == Grid(0, 4 * stage)
+
+
+def test_layer_cam_takes_the_greatest_of_several_stages(images):
+    predictor = make_predictor("average")
+    _, heatmaps = layer_cam(predictor, [3, 2])(images)
+    parts = [layer_cam(predictor, [stage])(images)[1] for stage in (2, 3)]
+    assert heatmaps.grid == parts[0].grid == Grid(0, 8)
+    assert [part.values.shape[1] for part in parts] == [4, 2]
+    expected = []
+    for part in parts:
+        greatest = part.values.max(axis=(1, 2), keepdims=True)
+        expected.append(np.tanh(2 * part.values / np.where(greatest > 0, greatest, 1)))
+    places = np.minimum([0, 0.5, 1, 1.5], 1)  # of stage 2's cells among stage 3's
+    for x, y in np.ndindex(4, 4):
+        left, right, top, bottom = (int(f(places[i])) for i in (x, y) for f in (np.floor, np.ceil))
+        corners = expected[1][:, [top, top, bottom, bottom], [left, right, left, right]]
+        coarse = corners.mean(axis=1)  # places are cells or halfway between them
+        np.testing.assert_allclose(
+            heatmaps.values[:, y, x], np.maximum(expected[0][:, y, x], coarse), atol=1e-5
+        )
 
 
 def test_unknown_stage():

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from jaxcxr.errors import UserError
+from jaxcxr.evaluation.boxes import BoxRule
 from jaxcxr.findings import FINDINGS
 from jaxcxr.images.grid import PIXELS, tiles
 from jaxcxr.images.radiograph import Radiograph
@@ -84,7 +85,7 @@ def test_cooler_regions_score_less(tmp_path):
     pixels[40:56, 40:56] = 200
     Image.fromarray(pixels).save(tmp_path / "a.png")
     ((one,), _) = predicted([tmp_path / "a.png"])
-    scores = one.boxes(["Hernia"], regions="all")["score"]
+    scores = one.boxes(["Hernia"], BoxRule(regions="all"))["score"]
     np.testing.assert_allclose(scores, [0.999, 0.999 * 200 / 250])
 
 

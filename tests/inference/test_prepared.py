@@ -1,11 +1,9 @@
-from functools import partial
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from jaxcxr.errors import UserError
-from jaxcxr.evaluation.boxes import heatmap_boxes
+from jaxcxr.evaluation.boxes import BoxRule, heatmap_boxes
 from jaxcxr.evaluation.localization import score_boxes
 from jaxcxr.findings import FINDINGS, finding_index
 from jaxcxr.images.grid import Grid
@@ -68,9 +66,6 @@ def network(images):
     return probabilities, HeatMaps(heatmaps.astype(np.float32), GRID)
 
 
-network.square = "squash"
-
-
 @pytest.mark.parametrize("batch_size", [1, 4, 16])
 def test_every_radiograph_is_predicted_once(batch_size):
     labels, predictions = predict_split(network, Split(), batch_size)
@@ -105,8 +100,9 @@ def test_cases_are_the_annotated_boxes_with_their_findings_heat_maps(batch_size)
 
 @pytest.mark.parametrize("regions", ["largest", "all"])
 def test_boxes_are_drawn_once_per_radiograph_and_finding(regions):
+    rule = BoxRule(cuts=(0.4,), regions=regions)
     cases = annotated_cases(network, Split(), 4)
-    drawn = draw_boxes(cases, partial(heatmap_boxes, thresholds=[100], regions=regions))
+    drawn = draw_boxes(cases, rule)
     pairs = [(NAMES[7], "Nodule", 0), (NAMES[2], "Mass", 1), (NAMES[7], "Mass", 2)]
     assert [key for key, _ in drawn.groupby(["image_name", "finding"], sort=False)] == [
         (name, finding) for name, finding, _ in pairs
@@ -116,11 +112,9 @@ def test_boxes_are_drawn_once_per_radiograph_and_finding(regions):
         width, height = cases.png_sizes[cases.case_image[case]]
         # Cells at 1, 5, 9, 13 of 16 pixels; pixel 0 of the square covers width / 16 pixels.
         grid = [Grid(1.5 * side / SIZE - 0.5, 4 * side / SIZE) for side in (width, height)]
-        expected = heatmap_boxes(
-            cases.heatmaps[case], width, height, grid, thresholds=[100], regions=regions
-        )
+        expected = heatmap_boxes(cases.heatmaps[case], width, height, grid, rule)
         np.testing.assert_array_equal(own[["x", "y", "w", "h"]], expected.boxes)
-        scores = cases.probabilities[case] * expected.peaks / 255
+        scores = cases.probabilities[case] * expected.peaks
         np.testing.assert_allclose(own["score"], scores)
 
 
@@ -134,9 +128,8 @@ def test_a_network_that_points_nowhere_draws_no_box_and_misses_all():
         maps = np.zeros((len(images), 4, 4, 14), np.float32)
         return np.full((len(images), 14), 0.5), HeatMaps(maps, GRID)
 
-    indifferent.square = "squash"
     cases = annotated_cases(indifferent, Split(), 4)
-    drawn = draw_boxes(cases, heatmap_boxes)
+    drawn = draw_boxes(cases, BoxRule())
     assert drawn.empty
     for protocol in ("correct", "published"):
         assert not score_boxes(cases.annotated, drawn, protocol).correct.any()

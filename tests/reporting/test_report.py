@@ -101,7 +101,7 @@ def odd_page(make_run, three_runs) -> Page:
     return Page([without_hernia, odd])
 
 
-def test_it_asks_for_nothing_outside_itself(page):
+def test_page_is_self_contained(page):
     assert all(source.startswith("data:image/") for source in page.attributes("src"))
     assert "default-src 'none'" in page.source
     assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest", page.source)
@@ -114,7 +114,7 @@ def test_links_lead_to_sections(page):
     assert {*page.attributes("href")} <= {f"#{place}" for place in places}
 
 
-def test_every_picture_has_words(page):
+def test_every_image_has_alternative_text(page):
     pictures = [attributes for tag, attributes in page.elements if tag == "img"]
     assert all(len(attributes["alt"]) > 20 for attributes in pictures)
     # Learning curves, 14 ROC panels, reliability, scale, and per finding 3 cases × (3 runs + 1).
@@ -178,7 +178,7 @@ def test_accuracies_stand_in_their_row_and_column(page, three_runs):
                     assert false[0] == shown(of_findings["afp"].iloc[-1])
 
 
-def test_it_shows_what_was_run(page):
+def test_page_shows_what_was_run(page):
     for fact in (
         "ResNet18 + SpaceAttention", "chest_xray14/32/1.0.0 (release ward)", "2,075 train",
         "2026-01-02T03:04:05+00:00", "JAX 0.10.2", "abc1234", "optimizer.clip_norm",
@@ -194,7 +194,7 @@ def test_findings_can_be_filtered(page):
     assert hidden == ["filter"]  # which only the script shows
 
 
-def test_names_and_metadata_cannot_break_the_page(odd_page):
+def test_names_and_metadata_are_escaped(odd_page):
     assert [tag for tag, _ in odd_page.elements].count("script") == 1
     assert not odd_page.attributes("onerror")
     assert f"(release {ATTACK})" in odd_page.text
@@ -206,7 +206,7 @@ def test_home_folders_are_not_shown(odd_page):
     assert "; ".join(f"see ~, and /srv{home}/b" for home in HOMES) in odd_page.text
 
 
-def test_unusual_runs_are_pointed_out(odd_page, page):
+def test_unusual_runs_have_notices(odd_page, page):
     for words in ("Synthetic data", "Different test radiographs", "validation AUC"):
         assert words in odd_page.text
         assert words not in page.text

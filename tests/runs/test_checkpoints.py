@@ -170,7 +170,7 @@ def test_another_network_is_refused_and_the_difference_named(workdir, other, dif
 
 
 def test_a_moving_average_cannot_be_taken_up_from_a_run_without(tiny_model, workdir):
-    with pytest.raises(cxr.UserError, match=r"training/variables\S* is missing there"):
+    with pytest.raises(cxr.UserError, match=r"training/batch_stats\S* is missing there"):
         latest(workdir, progress_of(tiny_model, averaged=True))
 
 
@@ -210,13 +210,6 @@ def test_what_a_killed_process_left_half_written_is_removed(tiny_model, workdir,
     shutil.copytree(folder / "5", folder / name / "5")
     assert len(latest(workdir, progress_of(tiny_model)).history) == 5
     assert sorted(os.listdir(folder)) == ["2", "4", "5"]
-
-
-@pytest.mark.parametrize("content", [b"[" * 100_000, b"[]", b"null", b"\xff", b""])
-def test_nonsense_in_place_of_the_history_is_a_damaged_checkpoint(tiny_model, workdir, content):
-    (path,) = (path for path in files_of(workdir / "checkpoints/5/run") if path.name == "metadata")
-    path.write_bytes(content)
-    assert len(latest(workdir, progress_of(tiny_model)).history) == 4
 
 
 @pytest.mark.parametrize("name", ["03", "٣", "0+01", "3+", " 3", "3a", "²"])

@@ -134,18 +134,6 @@ def test_data_of_ones_own_is_streamed(tiny_model):
         train(tiny_model, "device", split=Own())
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"data_placement": "disk"}, "data_placement is 'disk'; use one of streamed, host, device"),
-        ({"compute_dtype": "float16"}, "compute_dtype is 'float16'; use one of float32, bfloat16"),
-    ],
-)
-def test_unknown_choices_are_named(tiny_model, settings, message):
-    with pytest.raises(cxr.UserError, match=message):
-        cxr.fit(tiny_model, make_split(32), epochs=1, batch_size=16, **settings)
-
-
 def test_radiographs_that_a_device_cannot_hold_are_refused():
     class Device:
         device_kind = "small"
@@ -199,7 +187,3 @@ def test_every_convolution_of_a_bfloat16_network_is_one_on_a_gpu(head):
 def test_trains_in_bfloat16(tiny_model):
     run = train(tiny_model, "device", compute_dtype="bfloat16", epochs=4)
     assert run.history["loss"][-1] < run.history["loss"][0]
-
-
-def test_a_cpu_does_one_step_at_a_time():
-    assert feeding.steps_per_call(device_mesh(), 16) == 1

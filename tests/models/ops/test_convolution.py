@@ -25,6 +25,7 @@ def ours(x, kernel, stride, pad):
     [
         ((2, 33, 31, 3), 8, 7, 2),  # the stem
         ((3, 16, 16, 8), 8, 3, 1),  # few channels
+        ((6, 48, 48, 4), 4, 3, 1),  # row by row of large maps
         ((6, 9, 7, 8), 16, 3, 2),  # odd sides
         ((2, 8, 8, 256), 8, 3, 1),  # many channels
         ((8, 32, 32, 64), 64, 3, 1),  # by Winograd's way
@@ -51,17 +52,6 @@ def test_equals_the_plain_convolution_and_its_gradients(shape, features, size, s
         np.testing.assert_allclose(
             mine / scale, theirs / scale, atol=5e-6
         )  # sums of up to 2,304 terms
-
-
-def test_large_maps_are_multiplied_some_images_at_a_time():
-    rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.normal(size=(6, 48, 48, 4)), jnp.float32)
-    kernel = jnp.asarray(rng.normal(size=(3, 3, 4, 4)), jnp.float32)
-    gradients = [
-        jax.grad(lambda kernel, f=f: jnp.square(f(x, kernel, 1, 1)).sum())(kernel)
-        for f in (ours, plain)
-    ]
-    np.testing.assert_allclose(*gradients, rtol=1e-4)
 
 
 def test_bfloat16_is_rounded_once():

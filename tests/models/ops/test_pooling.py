@@ -1,3 +1,5 @@
+import itertools
+
 import jax
 import numpy as np
 import pytest
@@ -13,21 +15,13 @@ def maps(shape):
     return np.random.default_rng(3).choice(values, (2, *shape, 2))
 
 
-def windows(x):
-    """Yields (row, column, positions of the 3×3 window at stride 2 with padding 1)."""
+def windows(x, size):
+    """Yields (row, column, positions of the window at stride 2; of 3×3 with padding 1)."""
     height, width = x.shape[1:3]
-    for row in range(-(-height // 2)):
-        for column in range(-(-width // 2)):
-            yield (
-                row,
-                column,
-                [
-                    (i, j)
-                    for i in range(2 * row - 1, 2 * row + 2)
-                    for j in range(2 * column - 1, 2 * column + 2)
-                    if 0 <= i < height and 0 <= j < width
-                ],
-            )
+    for row, column in np.ndindex(-(-height // 2), -(-width // 2)):
+        down, right = (range(2 * at - size // 3, 2 * at - size // 3 + size) for at in (row, column))
+        places = itertools.product(down, right)
+        yield row, column, [(i, j) for i, j in places if 0 <= i < height and 0 <= j < width]
 
 
 def assert_pools(pool, x, expected, gradient):
@@ -36,17 +30,18 @@ def assert_pools(pool, x, expected, gradient):
     np.testing.assert_array_equal(pull(np.ones_like(expected))[0], gradient)
 
 
+@pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_max_pool_and_its_gradient_against_brute_force(shape):
+def test_max_pool_and_its_gradient_against_brute_force(shape, size):
     x = maps(shape)
     expected = np.zeros((2, -(-x.shape[1] // 2), -(-x.shape[2] // 2), 2), np.float32)
     gradient = np.zeros_like(x)
     for image, channel in np.ndindex(2, 2):
-        for row, column, positions in windows(x):
+        for row, column, positions in windows(x, size):
             first = max(positions, key=lambda p: x[image, p[0], p[1], channel])
             expected[image, row, column, channel] = x[image, first[0], first[1], channel]
             gradient[image, first[0], first[1], channel] += 1
-    assert_pools(max_pool, x, expected, gradient)
+    assert_pools(lambda x: max_pool(x, size), x, expected, gradient)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
