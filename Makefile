@@ -41,20 +41,31 @@ $(VENV)/installed-test: $(VENV)/installed
 	@touch $@
 
 # Large pages for glibc, where programs have to ask for them: a training step on a CPU is faster.
+# The second phantom chooses where heat maps are cut: the boxes to be scored must not.
 demo: export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 demo: $(VENV)/installed
 	$(JAXCXR) make_phantom --out=$(DEMO)/release --images=3000 --image_size=128 --seed=0
+	$(JAXCXR) make_phantom --out=$(DEMO)/tuning/release --images=3000 --image_size=128 --seed=1
 	$(JAXCXR) prepare --release=$(DEMO)/release --data_dir=$(DEMO)/datasets --image_size=96
-	$(JAXCXR) train --config=demo --data_dir=$(DEMO)/datasets --workdir=$(DEMO)/baseline
-	@$(MAKE) --no-print-directory $(DEMO)/baseline/evaluation/auc.csv $(DEMO)/baseline/evaluation/localization.csv
-	$(JAXCXR) report --workdirs=$(DEMO)/baseline --out=$(DEMO)/report.html
-	@echo "Next: $(JAXCXR) predict --workdir=$(DEMO)/baseline --out=$(DEMO)/predicted $(DEMO)/release/images/0000000*.png"
+	$(JAXCXR) prepare --release=$(DEMO)/tuning/release --data_dir=$(DEMO)/tuning/datasets --image_size=96
+	$(JAXCXR) train --config=demo --data_dir=$(DEMO)/datasets --workdir=$(DEMO)/localizer
+	$(JAXCXR) train --config=demo_baseline --data_dir=$(DEMO)/datasets --workdir=$(DEMO)/baseline
+	@$(MAKE) --no-print-directory $(foreach run,localizer baseline,$(foreach table,auc localization,\
+	  $(DEMO)/$(run)/evaluation/$(table).csv))
+	$(JAXCXR) report --workdirs=$(DEMO)/localizer,$(DEMO)/baseline --out=$(DEMO)/report.html
+	@echo "Next: $(JAXCXR) predict --workdir=$(DEMO)/localizer --out=$(DEMO)/predicted $(DEMO)/release/images/0000000*.png"
 
-$(DEMO)/baseline/evaluation/auc.csv: $(DEMO)/baseline/history.csv
-	$(JAXCXR) evaluate_auc --workdir=$(DEMO)/baseline --data_dir=$(DEMO)/datasets
+$(DEMO)/%/evaluation/auc.csv: $(DEMO)/%/history.csv
+	$(JAXCXR) evaluate_auc --workdir=$(DEMO)/$* --data_dir=$(DEMO)/datasets
 
-$(DEMO)/baseline/evaluation/localization.csv: $(DEMO)/baseline/history.csv
-	$(JAXCXR) evaluate_boxes --workdir=$(DEMO)/baseline --data_dir=$(DEMO)/datasets
+$(DEMO)/%/evaluation/localization.csv: $(DEMO)/%/history.csv
+	$(JAXCXR) evaluate_boxes --workdir=$(DEMO)/$* --data_dir=$(DEMO)/datasets
+
+$(DEMO)/localizer/evaluation/localization.csv: $(DEMO)/localizer/box_rule.csv
+
+$(DEMO)/localizer/box_rule.csv: $(DEMO)/localizer/history.csv
+	$(JAXCXR) tune_boxes --workdir=$(@D) --data_dir=$(DEMO)/tuning/datasets \
+	  --heatmap=layer_cam --stage=1 --stage=2 --flip
 
 test-torch: $(VENV)/installed-test
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[torch]' 'torch==2.13.0'

@@ -19,6 +19,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from scipy.stats import ttest_ind
 from tqdm import tqdm
@@ -52,7 +53,7 @@ SCORES = ["AUC", "pointing", "IoU > 0.1", "IoU > 0.3", "IoU > 0.5", "IoBB > 0.25
 
 def main() -> None:
     """Makes the runs that are missing and prints the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Compares how well heads localize.")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
@@ -63,15 +64,17 @@ def main() -> None:
         make_dataset(args.out / name, seed, args.image_size)
     runs = [(head, seed) for seed in range(args.seeds) for head in args.only]
     with ThreadPoolExecutor(args.jobs) as pool:
-        made = pool.map(lambda run: make_run(args.out, *run, args.image_size), runs)
+        made = pool.map(lambda run: make_run(args.out, run[0], run[1], args.image_size), runs)
         for _ in tqdm(made, total=len(runs), unit="run"):
             pass
     tables = [read_scores(args.out, head, seed, maps) for head, seed in runs for maps in MAPS]
     table = pd.concat(tables)
     table.to_csv(args.out / "runs.csv", index=False)
     print(describe())
-    for (maps, rule), part in table.groupby(["maps", "rule"]):
-        print(f"\nHeat maps: {maps}; rule: {rule}\n\n{comparison(part)}")
+    for maps in MAPS:
+        for rule in ("in use", "paper"):
+            part = table.query("maps == @maps and rule == @rule")
+            print(f"\nHeat maps: {maps}; rule: {rule}\n\n{comparison(part)}")
 
 
 def make_dataset(folder: Path, seed: int, image_size: int) -> None:
@@ -133,12 +136,12 @@ def read_scores(out: Path, head: str, seed: int, maps: str) -> pd.DataFrame:
 
 def comparison(table: pd.DataFrame) -> str:
     """Returns a table in Markdown, one line per head."""
-    groups = dict(list(table.groupby("head", sort=False)))
+    groups = {str(head): runs for head, runs in table.groupby("head", sort=False)}
     best = max(groups, key=lambda head: groups[head]["IoU > 0.3"].mean())
     lines = [["head", *SCORES, "area ratio", "p"], ["---"] * (len(SCORES) + 3)]
     for head, runs in groups.items():
         cells = [f"{runs[score].mean():.3f} ± {runs[score].std():.3f}" for score in SCORES]
-        p = ttest_ind(runs["IoU > 0.3"], groups[best]["IoU > 0.3"], equal_var=False).pvalue
+        p = np.array(ttest_ind(runs["IoU > 0.3"], groups[best]["IoU > 0.3"], equal_var=False))[1]
         corrected = min(1, float(p) * (len(groups) - 1))  # Bonferroni
         against_best = "best" if head == best else f"{corrected:.2g}"
         lines.append([head, *cells, f"{runs['area_ratio'].mean():.2f}", against_best])

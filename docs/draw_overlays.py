@@ -1,6 +1,6 @@
 """Draws README's picture from the demo: per finding the case of median overlap.
 
-python docs/draw_overlays.py demo/baseline docs/overlays.png
+python docs/draw_overlays.py demo/localizer docs/overlays.png
 """
 
 import sys

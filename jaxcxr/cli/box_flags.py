@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, NamedTuple, cast, get_args
 
 from absl import flags
 
@@ -16,11 +16,13 @@ from jaxcxr.inference.heatmaps import PredictFn, flip_averaged
 if TYPE_CHECKING:
     from jaxcxr.inference.predictor import Predictor
 
+_SOURCES = ["network", "grad_cam", "grad_cam++", "layer_cam"]
+
 _HEATMAP = flags.DEFINE_enum(
     "heatmap",
-    "network",
-    ["network", "grad_cam", "grad_cam++", "layer_cam"],
-    "Where heat maps come from.",
+    None,
+    _SOURCES,
+    "Where heat maps come from. Default: as box_rule.csv of the run has it, else the network.",
 )
 _STAGES = flags.DEFINE_multi_integer(
     "stage",
@@ -28,7 +30,9 @@ _STAGES = flags.DEFINE_multi_integer(
     "Of Grad-CAM and LayerCAM: the backbone's, from 1; else the last. LayerCAM takes several: "
     "--stage=3 --stage=4.",
 )
-_FLIP = flags.DEFINE_bool("flip", False, "Average with the mirror image.")
+_FLIP = flags.DEFINE_bool(
+    "flip", None, "Average with the mirror image. Default: as --heatmap's, else no."
+)
 _THRESHOLDS = flags.DEFINE_list(
     "threshold",
     None,
@@ -59,62 +63,92 @@ def _cuts(texts: list[str]) -> tuple[Cut, ...]:
     return tuple(cuts)
 
 
-def heatmap_name() -> str:
-    """Returns which heat maps the flags ask for, in words."""
-    stages = [f"stage {stage}" for stage in _STAGES.value or ()]
-    return ", ".join([_HEATMAP.value, *stages, *(["flip"] if _FLIP.value else [])])
+class HeatMapChoice(NamedTuple):
+    """Which heat maps boxes are drawn from, as box_rule.csv names them."""
+
+    source: str = "network"
+    stages: tuple[int, ...] = ()
+    flip: bool = False
+
+    def __str__(self) -> str:
+        stages = [f"stage {stage}" for stage in self.stages]
+        return ", ".join([self.source, *stages, *(["flip"] if self.flip else [])])
+
+    @classmethod
+    def parse(cls, text: str) -> HeatMapChoice:
+        """Returns the choice that `str` gives this text.
+
+        Raises:
+            ValueError: None does.
+        """
+        source, *rest = text.split(", ")
+        stages = [int(word.removeprefix("stage ")) for word in rest if word != "flip"]
+        choice = cls(source, tuple(stages), "flip" in rest)
+        if source not in _SOURCES or str(choice) != text:
+            raise ValueError(f"{text!r} are not heat maps")
+        return choice
+
+    def predict_fn(self, predictor: Predictor) -> PredictFn:
+        """Returns a `jaxcxr.Predictor` with these heat maps.
+
+        Raises:
+            UserError: A stage is given that these heat maps do not have.
+        """
+        from jaxcxr.inference import gradcam  # imports JAX, which scoring a file does without
+
+        if self.stages and self.source == "network":
+            raise UserError("--stage is of Grad-CAM; give --heatmap=grad_cam, too")
+        if len(self.stages) > 1 and self.source != "layer_cam":
+            raise UserError(
+                f"--heatmap={self.source} takes one stage; give --heatmap=layer_cam for several"
+            )
+        predict: PredictFn = predictor
+        if self.source == "layer_cam":
+            predict = gradcam.layer_cam(predictor, self.stages)
+        elif self.source != "network":
+            explain = gradcam.grad_cam if self.source == "grad_cam" else gradcam.grad_cam_plus_plus
+            predict = explain(predictor, self.stages[0] if self.stages else None)
+        return flip_averaged(predict) if self.flip else predict
+
+    def scales(self, predictor: Predictor) -> list[Scale]:
+        """Returns the scales that can be chosen for these heat maps."""
+        if _SCALE.value:
+            return [cast(Scale, _SCALE.value)]
+        are_probabilities = self.source == "network" and predictor.model.heatmaps_are_probabilities
+        return ["range", "peak", *(["probability"] if are_probabilities else [])]
 
 
-def predict_fn(predictor: Predictor) -> PredictFn:
-    """Returns a `jaxcxr.Predictor` with the heat maps that the flags ask for.
+def asked_for() -> HeatMapChoice:
+    """Returns the heat maps that the flags ask for."""
+    return HeatMapChoice(_HEATMAP.value or "network", tuple(_STAGES.value or ()), bool(_FLIP.value))
 
-    Raises:
-        UserError: A stage is given that these heat maps do not have.
+
+def maps_and_rule(workdir: Path) -> tuple[HeatMapChoice, ChosenRule]:
+    """Returns the heat maps and the rule by which boxes are drawn.
+
+    The flags decide; without any of them box_rule.csv of the run, without that the network's heat
+    maps and the paper's rule. Prints what is used where there is a choice.
     """
-    from jaxcxr.inference import gradcam  # imports JAX, which scoring a file does without
-
-    name, stages = _HEATMAP.value, _STAGES.value or []
-    if stages and name == "network":
-        raise UserError("--stage is of Grad-CAM; give --heatmap=grad_cam, too")
-    if len(stages) > 1 and name != "layer_cam":
-        raise UserError(f"--heatmap={name} takes one stage; give --heatmap=layer_cam for several")
-    predict: PredictFn = predictor
-    if name == "layer_cam":
-        predict = gradcam.layer_cam(predictor, stages)
-    elif name != "network":
-        explain = gradcam.grad_cam if name == "grad_cam" else gradcam.grad_cam_plus_plus
-        predict = explain(predictor, stages[0] if stages else None)
-    return flip_averaged(predict) if _FLIP.value else predict
-
-
-def box_rule(workdir: Path) -> ChosenRule:
-    """Returns the rule of the flags, without them that of the run's box_rule.csv, or the paper's.
-
-    Prints which one where there is a choice.
-    """
-    path = workdir / "box_rule.csv"
+    path, maps = workdir / "box_rule.csv", asked_for()
     regions, min_area = cast(RegionChoice, _REGIONS.value), _MIN_AREA.value
     if _THRESHOLDS.value is None and _SCALE.value is None and path.exists():
         chosen = read_box_rule(path)
-        if chosen.heatmap == heatmap_name():
-            print(f"boxes are drawn by {path}: {rule_text(chosen.rule)}")
+        if all(flag.value is None for flag in (_HEATMAP, _STAGES, _FLIP)):
+            try:
+                maps = HeatMapChoice.parse(chosen.heatmap)
+            except ValueError as error:
+                raise UserError(f"{path}: {error}; run tune_boxes again") from error
+        if chosen.heatmap == str(maps):
+            print(f"boxes are drawn by {path}: {maps}; {rule_text(chosen.rule)}")
             rule = dataclasses.replace(chosen.rule, regions=regions, min_area=min_area)
-            return chosen._replace(rule=rule)
+            return maps, chosen._replace(rule=rule)
         print(
-            f"note: {path} is for other heat maps ({chosen.heatmap}; here: {heatmap_name()}): "
-            "boxes are drawn by the paper's rule"
+            f"note: {path} is for other heat maps ({chosen.heatmap}; here: {maps}): boxes are "
+            "drawn by the paper's rule"
         )
     cuts = _cuts(_THRESHOLDS.value or ["180"])
     rule = BoxRule(cast(Scale, _SCALE.value or "range"), cuts, {}, regions, min_area)
-    return ChosenRule(rule, heatmap_name(), "")
-
-
-def scales(predictor: Predictor) -> list[Scale]:
-    """Returns the scales that can be chosen for the heat maps that the flags ask for."""
-    if _SCALE.value:
-        return [cast(Scale, _SCALE.value)]
-    are_probabilities = _HEATMAP.value == "network" and predictor.model.heatmaps_are_probabilities
-    return ["range", "peak", *(["probability"] if are_probabilities else [])]
+    return maps, ChosenRule(rule, str(maps), "")
 
 
 def rule_text(rule: BoxRule) -> str:

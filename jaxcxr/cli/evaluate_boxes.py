@@ -75,7 +75,6 @@ _BOX_IMAGE_SIZE = flags.DEFINE_string(
     "files' size.",
 )
 flags.adopt_module_key_flags(box_flags)
-flags.adopt_module_key_flags(box_flags)
 
 _PIXELS = re.compile(r"[1-9][0-9]{0,4}(x[1-9][0-9]{0,4})?")
 
@@ -95,8 +94,10 @@ def score_run(workdir: Path, predictor: Predictor, prepared: Data) -> None:
     from jaxcxr.inference.prepared import annotated_cases, draw_boxes
     from jaxcxr.inference.scored_epochs import record_epoch
 
-    predict, chosen = box_flags.predict_fn(predictor), box_flags.box_rule(workdir)
-    cases = annotated_cases(predict, prepared.test, FLAGS.batch_size, predictor.square)
+    maps, chosen = box_flags.maps_and_rule(workdir)
+    cases = annotated_cases(
+        maps.predict_fn(predictor), prepared.test, FLAGS.batch_size, predictor.square
+    )
     if boxes_digest(cases.annotated) == chosen.chosen_with:
         raise UserError(
             f"{workdir}/box_rule.csv was chosen with the boxes to be scored, which gives scores "

@@ -89,8 +89,8 @@ def main(arguments: list[str]) -> None:
     predictor = Predictor.from_run(_WORKDIR.value)
     require_all_findings(predictor)
     points = read_operating_points(_WORKDIR.value)
-    predict = box_flags.predict_fn(predictor)
-    rule = box_flags.box_rule(Path(_WORKDIR.value)).rule
+    maps, (rule, *_) = box_flags.maps_and_rule(Path(_WORKDIR.value))
+    predict = maps.predict_fn(predictor)
     skipped: dict[str, str] = {}
     notes: dict[str, list[str]] = {}
 
@@ -122,7 +122,10 @@ def main(arguments: list[str]) -> None:
     finally:  # predictions made before Ctrl-C are kept
         write_tables(parts, skipped, out)
         if parts:
-            content = {**about(predictor, notes), "box_rule": dataclasses.asdict(rule)}
+            content = about(predictor, notes) | {
+                "heatmaps": str(maps),
+                "box_rule": dataclasses.asdict(rule),
+            }
             write_text(out / "about.json", json.dumps(content, indent=2) + "\n")
     if not parts:
         raise UserError(f"none of {len(paths)} files could be read; {out}/skipped.csv says why")

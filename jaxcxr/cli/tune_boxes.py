@@ -55,13 +55,15 @@ def main() -> None:
             "radiographs of your own",
             argument="data_dir",
         )
-    predict = box_flags.predict_fn(predictor)
-    cases = annotated_cases(predict, prepared.test, _BATCH_SIZE.value, predictor.square)
+    maps = box_flags.asked_for()
+    cases = annotated_cases(
+        maps.predict_fn(predictor), prepared.test, _BATCH_SIZE.value, predictor.square
+    )
     predicted: dict[Scale, pd.DataFrame] = {
-        scale: draw_boxes(cases, BoxRule(scale, CUTS)) for scale in box_flags.scales(predictor)
+        scale: draw_boxes(cases, BoxRule(scale, CUTS)) for scale in maps.scales(predictor)
     }
     table = tune_boxes(cases.annotated, predicted, min_boxes=_MIN_BOXES.value)
     path = workdir / "box_rule.csv"
-    write_box_rule(table, box_flags.heatmap_name(), boxes_digest(cases.annotated), path)
+    write_box_rule(table, str(maps), boxes_digest(cases.annotated), path)
     print(table[table["boxes"] > 0].to_string(index=False, float_format="%.3f"))
     print(f"written to {path}")
