@@ -213,7 +213,7 @@ def in_memory(data: DataSource, placement: DataPlacement) -> InMemorySource:
 def steps_per_call(mesh: Mesh, steps_per_dispatch: int) -> int:
     """Returns the greatest number of steps per call: one on CPUs.
 
-    In XLA's loops for CPUs a step takes seven times as long, and there the host is not a bottleneck.
+    In loops of XLA for CPUs a step takes seven times as long; the host is not a bottleneck there.
     """
     return 1 if mesh.devices.flat[0].platform == "cpu" else steps_per_dispatch
 

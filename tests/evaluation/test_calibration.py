@@ -78,3 +78,6 @@ def test_platt_scaling_at_its_edges():
     np.testing.assert_allclose(scaled, [0, 1], atol=0.01)
     assert np.isnan(calibration.fit_platt(np.zeros(4), np.full(4, 0.2))).all()
     np.testing.assert_array_equal(calibration.with_platt(np.array([0.2]), np.nan, np.nan), [0.2])
+    below_1 = np.nextafter(np.float32([0, 1]), np.float32([1, 0]))
+    margin = np.finfo(np.float32).eps / 2
+    np.testing.assert_allclose(calibration.with_platt(below_1, 1, 0), [margin, 1 - margin])

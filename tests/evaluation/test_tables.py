@@ -225,3 +225,19 @@ def test_numbers_are_read_in_their_usual_spellings_only(tmp_path):
             tables.read_predictions, write(tmp_path, "Image Index,Mass", f"{KNOWN[0]},{text}")
         )
         assert shown.endswith(f"line 2: Mass is {text!r}; expected a probability from 0 to 1")
+
+
+def test_labels_and_test_list_of_radiographs_by_name():
+    names = ["a.png", "b.png", "c.png"]
+    people = {"image_name": names, "patient": [3, 1, 2], "age": [30, 10, 20], "sex": [*"FMF"]}
+    images = pd.DataFrame({**people, "view": "PA", **dict.fromkeys(FINDINGS, 0)})
+    images = images.assign(Mass=[1, 0, 0], official_split=["train_val", "test", "test"])
+    labels = tables.label_table(images, ["c.png", "a.png"])
+    assert list(labels) == [*tables.PEOPLE, *FINDINGS]
+    assert labels.iloc[:, :6].to_numpy().tolist() == [
+        ["c.png", 2, 20, "F", "PA", 0],
+        ["a.png", 3, 30, "F", "PA", 0],
+    ]
+    assert labels["Mass"].tolist() == [0, 1]
+    assert tables.on_test_list(labels, images).tolist() == [True, False]
+    assert tables.on_test_list(images[["image_name"]], images).tolist() == [False, True, True]

@@ -110,7 +110,8 @@ def test_cells_lie_where_they_see(backbone, head, size, monkeypatch):
     first, *_, last = model.backbone.grids[-1].centers(coarse)
     # Beyond, maps end: what a cell sees, or what is sampled on the way to it, is cut off.
     bright = slice(0, None, 4) if head == "deconvolution" else slice(1)
-    margin = 8 if head == "deconvolution" or model.heatmaps_are_probabilities else 0
+    samples = head == "deconvolution" or getattr(model.head, "stride", None) is not None
+    margin = 8 if samples else 0
     whole = np.flatnonzero((centers >= first + margin) & (centers <= last - margin))
 
     @jax.jit

@@ -149,6 +149,11 @@ def test_harmless_changes_are_accepted(read, name):
         assert read(name, change(text).encode())
 
 
+def test_control_character_does_not_end_a_line(read):
+    """A flipped bit makes a vertical tab of a line feed."""
+    assert not read(TRAIN_VAL, RELEASE[TRAIN_VAL].replace("\n", "\x0b", 1).encode())
+
+
 @campaign(0.2)
 @given(FILES, st.data())
 def test_edited_table_is_refused_or_read_as_it_says(read, file, data):

@@ -109,7 +109,7 @@ def read_names(path: Path, problems: Problems) -> list[str]:
     Raises:
         UserError: The file cannot be read as text.
     """
-    names = [name for line in _read_text(path).splitlines() if (name := line.strip())]
+    names = [name for line in _read_text(path).split("\n") if (name := line.strip())]
     _require_unique(path, pd.Series(names, dtype="str"), problems)
     return names
 
