@@ -49,6 +49,9 @@ def test_tables_are_equal_after_writing_and_reading(tmp_path):
     read = read_table(tmp_path / "a.csv", {"finding": None, "auc": SCORE, "loss": ANY}, "again")
     assert list(read["finding"]) == ["NA"] * 1000
     np.testing.assert_array_equal(read[["auc", "loss"]], table[["auc", "loss"]])
+    for text in ("nan", "high"):
+        with pytest.raises(UserError, match=f"loss is '{text}'; expected a number or nothing"):
+            read_table(write(tmp_path, "loss,b", f"{text},1"), {"loss": ANY}, "again")
 
 
 def test_optional_columns_may_be_missing(tmp_path):
