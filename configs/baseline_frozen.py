@@ -1,6 +1,6 @@
 """The baseline with the ImageNet backbone frozen (paper, section 4.1: clearly worse, but faster).
 
-jaxcxr train --config baseline_frozen --data_dir DIR --workdir runs/baseline_frozen
+jaxcxr train --config=baseline_frozen --data_dir=DIR --workdir=runs/baseline_frozen
 """
 
 from jaxcxr.runs.experiment import Config, default_config

@@ -1,4 +1,4 @@
-r"""The paper's baseline at the size of the demonstration, to compare with. See `make demo`.
+"""The paper's baseline at the size of the demonstration, to compare with. See `make demo`.
 
 jaxcxr train --config=demo_baseline --data_dir=DIR --workdir=runs/demo_baseline
 """

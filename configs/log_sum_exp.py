@@ -1,7 +1,6 @@
-r"""ResNet-34 with learned log-sum-exp pooling (Yao et al. 2018, arXiv 1803.07703), maps of 32×32.
+"""ResNet-34 with learned log-sum-exp pooling (Yao et al. 2018, arXiv 1803.07703), maps of 32×32.
 
-python launch/train.py --config configs/log_sum_exp.py --data_dir DIR \
-    --workdir runs/log_sum_exp
+jaxcxr train --config=log_sum_exp --data_dir=DIR --workdir=runs/log_sum_exp
 """
 
 from jaxcxr.runs.experiment import Config, default_config

@@ -1,6 +1,6 @@
 """ResNet-34 at 128, 256 and 384 pixels, predictions averaged (Jun et al. 2018; paper, section 6).
 
-jaxcxr train --config multi_size --data_dir DIR --workdir runs/multi_size
+jaxcxr train --config=multi_size --data_dir=DIR --workdir=runs/multi_size
 
 DIR needs the release prepared with --image_size 384.
 """

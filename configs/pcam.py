@@ -1,7 +1,6 @@
-r"""ResNet-34 with PCAM pooling (Ye et al. 2020, arXiv 2005.14480): localization from labels.
+"""ResNet-34 with PCAM pooling (Ye et al. 2020, arXiv 2005.14480): localization from labels.
 
-python launch/train.py --config configs/pcam.py --data_dir DIR \
-    --workdir runs/pcam
+jaxcxr train --config=pcam --data_dir=DIR --workdir=runs/pcam
 """
 
 from jaxcxr.runs.experiment import Config, default_config

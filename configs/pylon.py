@@ -1,7 +1,6 @@
-r"""ResNet-50 with PYLON's decoder, maps of 64×64 (Preechakul et al. 2020, arXiv 2010.11475).
+"""ResNet-50 with PYLON's decoder, maps of 64×64 (Preechakul et al. 2020, arXiv 2010.11475).
 
-python launch/train.py --config configs/pylon.py --data_dir DIR \
-    --workdir runs/pylon
+jaxcxr train --config=pylon --data_dir=DIR --workdir=runs/pylon
 """
 
 from jaxcxr.runs.experiment import Config, default_config

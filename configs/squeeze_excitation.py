@@ -1,6 +1,6 @@
 """Squeeze-and-excitation after each stage, then space attention: the authors' fourth network.
 
-jaxcxr train --config squeeze_excitation --data_dir DIR --workdir runs/squeeze_excitation
+jaxcxr train --config=squeeze_excitation --data_dir=DIR --workdir=runs/squeeze_excitation
 """
 
 from jaxcxr.runs.experiment import Config, default_config

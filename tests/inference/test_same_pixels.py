@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import jaxcxr as cxr
-from jaxcxr.data.chest_xray14.records import Source, read_record
+from jaxcxr.data.chest_xray14.records import read_record
 from jaxcxr.findings import FINDINGS
 from jaxcxr.inference.prediction import predict_files
 from jaxcxr.inference.predictor import Predictor
@@ -19,7 +19,7 @@ class Split:
     """The records of files as a split whose only batch they fill."""
 
     def __init__(self, paths, square):
-        records = [read_record(Source(path, {}), SIZE, square) for path in paths]
+        records = [read_record(path, {}, None, SIZE, square)[0] for path in paths]
         self.num_images = len(paths)
         self._batch = {
             "image": np.stack([record["image"] for record in records]),

@@ -27,8 +27,8 @@ def test_config_is_an_experiment(path):
     module = load(path)
     experiment = Experiment.from_config(module.get_config())
     assert experiment.config.batch_size > 0
-    assert f"--config configs/{path.name}" in module.__doc__
-    assert f"--workdir runs/{path.stem}" in module.__doc__
+    command = f"jaxcxr train --config={path.stem} --data_dir=DIR --workdir=runs/{path.stem}"
+    assert command in module.__doc__
 
 
 def test_published_values():
