@@ -138,13 +138,15 @@ def comparison(table: pd.DataFrame) -> str:
     """Returns a table in Markdown, one line per head."""
     groups = {str(head): runs for head, runs in table.groupby("head", sort=False)}
     best = max(groups, key=lambda head: groups[head]["IoU > 0.3"].mean())
-    lines = [["head", *SCORES, "area ratio", "p"], ["---"] * (len(SCORES) + 3)]
+    lines = [["head", "seeds", *SCORES, "area ratio", "p"], ["---"] * (len(SCORES) + 4)]
     for head, runs in groups.items():
         cells = [f"{runs[score].mean():.3f} ± {runs[score].std():.3f}" for score in SCORES]
         p = np.array(ttest_ind(runs["IoU > 0.3"], groups[best]["IoU > 0.3"], equal_var=False))[1]
         corrected = min(1, float(p) * (len(groups) - 1))  # Bonferroni
         against_best = "best" if head == best else f"{corrected:.2g}"
-        lines.append([head, *cells, f"{runs['area_ratio'].mean():.2f}", against_best])
+        lines.append(
+            [head, f"{len(runs)}", *cells, f"{runs['area_ratio'].mean():.2f}", against_best]
+        )
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

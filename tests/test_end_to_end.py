@@ -87,7 +87,7 @@ def commands(root: Path) -> dict[str, list[str]]:
         "predict by the rule": ["predict", workdir, f"--out={root}/ruled", *images],
         "predict by LayerCAM": ["predict", workdir, f"--out={root}/cam", *layer_cam, *images],
         "report": ["report", f"--workdirs={root}/run", f"--out={root}/report.html"],
-        "convert": ["convert_weights", f"--source={root}/run", "--to=torch", f"--out={root}/w.pt"],
+        "convert": ["convert_weights", f"--source={root}/run", "--to=torch", f"--out={root}/w.safetensors"],
         "sweep": sweep,
         "predict": ["predict", own, heads, f"--out={root}/predicted", "--save_heatmaps", *images],
         "head not imported": ["predict", own, f"--out={root}/no", *images],
@@ -206,7 +206,7 @@ def test_programs_called_again_reuse_their_results(study):
 
 def test_weights_survive_a_round_trip_to_pytorch(root):
     predictor = Predictor.from_run(root / "run")
-    back = load_classifier(root / "w.pt", predictor.model)
+    back = load_classifier(root / "w.safetensors", predictor.model)
     jax.tree.map(np.testing.assert_array_equal, back, predictor.variables)
 
 
