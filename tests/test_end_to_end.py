@@ -87,7 +87,12 @@ def commands(root: Path) -> dict[str, list[str]]:
         "predict by the rule": ["predict", workdir, f"--out={root}/ruled", *images],
         "predict by LayerCAM": ["predict", workdir, f"--out={root}/cam", *layer_cam, *images],
         "report": ["report", f"--workdirs={root}/run", f"--out={root}/report.html"],
-        "convert": ["convert_weights", f"--source={root}/run", "--to=torch", f"--out={root}/w.safetensors"],
+        "convert": [
+            "convert_weights",
+            f"--source={root}/run",
+            "--to=torch",
+            f"--out={root}/w.safetensors",
+        ],
         "sweep": sweep,
         "predict": ["predict", own, heads, f"--out={root}/predicted", "--save_heatmaps", *images],
         "head not imported": ["predict", own, f"--out={root}/no", *images],
