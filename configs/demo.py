@@ -9,8 +9,8 @@ from jaxcxr.runs.experiment import Config, default_config
 def get_config() -> Config:
     """Returns the settings of the demonstration; docs/localization.md says how they were found."""
     config = default_config()
-    # Two stages: a cell sees 99 of the 96 pixels at most. With a third one every cell sees the
-    # complete radiograph, and the network may put its evidence anywhere.
+    # Cells of the second stage see 99 pixels around them, those of a third one would see 227: the
+    # complete radiograph from anywhere, so that the evidence may appear anywhere (measured there).
     config.model.backbone.name = "ResNet18"
     config.model.backbone.width = 32
     config.model.backbone.blocks = (2, 2)

@@ -80,7 +80,7 @@ def commands(root: Path) -> dict[str, list[str]]:
         "auc": ["evaluate_auc", workdir, data_dir],
         "other phantom": ["make_phantom", f"--out={root}/other", "--seed=4", *small],
         "prepare other": ["prepare", f"--release={root}/other", other, "--image_size=64"],
-        "tune": ["tune_boxes", workdir, other],
+        "tune": ["tune_boxes", workdir, other, "--heatmap=layer_cam", "--stage=1", "--flip"],
         "tune with test boxes": ["tune_boxes", workdir, data_dir],
         "boxes": ["evaluate_boxes", workdir, data_dir],
         "boxes of the rule": ["evaluate_boxes", workdir, other],
@@ -185,10 +185,11 @@ def test_boxes_of_the_chosen_rule_are_scored_beside_the_papers(study):
         assert in_use["IoU > 0.3"] == scores[finding, "IoU > 0.3"]
         same = cuts["range", str(180 / 255), finding]
         assert (paper["mean_iou"], paper["area_ratio"]) == (same["mean_iou"], same["area_ratio"])
-    assert "boxes are drawn by" in ended["boxes"].stdout
+    assert "box_rule.csv: layer_cam, stage 1, flip; scale" in ended["boxes"].stdout
     assert "boxes are drawn by" not in ended["predict by LayerCAM"].stdout
-    cut = json.loads((root / "ruled" / "about.json").read_text())["box_rule"]["by_finding"]["Mass"]
-    assert cut == float(chosen["Mass"]["threshold"])
+    ruled = json.loads((root / "ruled" / "about.json").read_text())
+    assert ruled["heatmaps"] == "layer_cam, stage 1, flip"
+    assert ruled["box_rule"]["by_finding"]["Mass"] == float(chosen["Mass"]["threshold"])
     rule = json.loads((root / "cam" / "about.json").read_text())["box_rule"]
     assert (rule["by_finding"], rule["cuts"]) == ({}, [60 / 255, "otsu"])
 

@@ -35,7 +35,7 @@ def require_config(flag: str, given: str) -> str:
     """Returns the path of a config file, from `find_config`.
 
     Raises:
-        UserError: There is no such file, or it cannot be read; the message names `flag`.
+        UserError: The file is missing or cannot be read; the message names `flag`.
     """
     path = given.partition(":")[0]
     try:

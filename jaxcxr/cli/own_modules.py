@@ -33,7 +33,7 @@ def import_own_modules(words: Sequence[str]) -> None:
     """Imports the modules that words of the form --import=MODULE name.
 
     Raises:
-        UserError: There is no such file.
+        UserError: The file is missing.
     """
     for word in words:
         flag, _, name = word.partition("=")

@@ -171,7 +171,7 @@ def experiment_config(flag: flags.FlagHolder[Any]) -> Any:
     """Returns the `ml_collections.ConfigDict` of a config-file flag.
 
     Raises:
-        UserError: There is no such file, or it cannot be read.
+        UserError: The file is missing or cannot be read.
     """
     require_config(flag.name, config_flags.get_config_filename(flags.FLAGS[flag.name]))
     return flag.value

@@ -147,7 +147,7 @@ def cut_table(
     Args:
         annotated: Annotated boxes.
         predicted: Predicted boxes with a column cut, as `RegionBoxes.table` has it.
-        cuts: The cuts; one of which there is no box finds nothing.
+        cuts: The cuts; a cut without boxes has no hits.
     """
     parts = [predicted.loc[predicted["cut"] == cut] for cut in cuts]
     tables = [overlap_table(annotated, part) for part in parts]

@@ -17,10 +17,9 @@ class LogSumExp(PooledMaps):
     """Between average and maximum of a map, by a sharpness r that is fixed or learned.
 
     Yao et al. 2018, "Weakly supervised medical diagnosis and localization from multiple
-    resolutions" (arXiv 1803.07703) learn β in r = r0 + exp(β), which stays above r0. They pool maps
-    of probabilities; here the maps are logits, and so is the result. With few images a learned r
-    falls towards r0 before the maps mean anything (docs/localization.md), so it is fixed unless
-    asked for.
+    resolutions" (arXiv 1803.07703) learn β in r = r0 + exp(β), which stays above r0. Here the maps
+    are logits, and so is the result. A learned r scored lower after a short training
+    (docs/localization.md), so it is fixed unless asked for.
 
     Attributes, beside those of `PooledMaps`:
         r0: What r stays above; r is r0 + 1, where a learned one starts.
