@@ -16,7 +16,7 @@ from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
 from jaxcxr.images.square import SquareRule
 from jaxcxr.inference.heatmaps import HeatMaps
-from jaxcxr.models import Classifier, Prediction, normalize
+from jaxcxr.models import Classifier, Prediction
 from jaxcxr.models.ops.compilation import compiler_options
 from jaxcxr.models.weights.model_folder import is_model_folder, load_model_folder
 from jaxcxr.runs.trained import restore_network
@@ -50,7 +50,7 @@ class Predictor:
 
     def __post_init__(self) -> None:
         def apply(variables: Variables, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-            prediction = cast(Prediction, self.model.apply(variables, normalize(images)))
+            prediction = cast(Prediction, self.model.apply(variables, self.model.normalize(images)))
             heatmaps = prediction.heatmaps.astype(jnp.float32)
             return jax.nn.sigmoid(prediction.logits), heatmaps
 
