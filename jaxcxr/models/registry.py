@@ -27,7 +27,6 @@ from jaxcxr.models.heads import (
     SpaceAttention,
     SqueezeExcitation,
 )
-from jaxcxr.models.multi_size import MultiSize
 
 _Part = TypeVar("_Part", bound=nn.Module)
 _BackboneClass = TypeVar("_BackboneClass", bound=type[nn.Module])
@@ -77,26 +76,23 @@ def build_classifier(config: Mapping[str, Any]) -> Classifier:
     Args:
         config: ``{"backbone": {"name": "ResNet34", **fields}, "head": {"name": "Baseline",
             **fields}}``; fields that are missing keep their defaults, as do those that are None
-            and cannot be. ``"sizes": (128, 256)`` makes it a `MultiSize`.
+            and cannot be.
 
     Raises:
         UserError: A name is not registered, or a field or its value is unknown; the message lists
             the choices.
     """
     for name in config:
-        if name not in ("backbone", "head", "sizes"):
-            raise UserError(f"model.{name} is not a setting: use backbone, head, sizes")
+        if name not in ("backbone", "head"):
+            raise UserError(f"model.{name} is not a setting: use backbone, head")
     backbone = _build("backbone", config.get("backbone", {}), _backbones)
     head = _build("head", config.get("head", {}), _heads)
-    if sizes := config.get("sizes"):
-        return MultiSize(backbone, head, tuple(sizes))
     return Classifier(backbone, head)
 
 
 def classifier_config(model: Classifier) -> dict[str, Any]:
     """Returns the config from which `build_classifier` builds `model` again."""
-    sizes = {"sizes": model.sizes} if isinstance(model, MultiSize) else {}
-    return {"backbone": part_config(model.backbone), "head": part_config(model.head), **sizes}
+    return {"backbone": part_config(model.backbone), "head": part_config(model.head)}
 
 
 def part_config(module: nn.Module) -> dict[str, Any]:

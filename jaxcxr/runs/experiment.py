@@ -78,7 +78,6 @@ def default_config() -> Config:
                 # Fields without a value have the module's default; see docs/networks.md.
                 "backbone": {"name": "ResNet34", **_unset_fields(backbones())},
                 "head": {"name": "Baseline", **_unset_fields(heads())},
-                "sizes": (),  # of a MultiSize
             },
             "initial_weights": "imagenet",  # or "random", or the path of a file or folder
             "frozen": (),  # parts that are not trained: ("backbone",), ("backbone/stage1",) …
