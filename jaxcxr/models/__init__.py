@@ -17,7 +17,7 @@ from jaxcxr.models.heads import (
     SqueezeExcitation,
 )
 from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
-from jaxcxr.models.ops.preprocessing import normalize
+from jaxcxr.models.ops.preprocessing import Pixels, normalize
 from jaxcxr.models.registry import (
     backbones,
     build_classifier,
@@ -39,6 +39,7 @@ __all__ = [
     "Head",
     "LogSumExp",
     "Mode",
+    "Pixels",
     "PooledMaps",
     "Prediction",
     "Pylon",
