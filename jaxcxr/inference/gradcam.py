@@ -24,7 +24,6 @@ from jaxcxr.models import (
     Mode,
     MultiSize,
     classifier_config,
-    normalize,
 )
 from jaxcxr.models.geometry import resample
 from jaxcxr.training.state import Variables
@@ -119,7 +118,7 @@ def _explain(predictor: Predictor, stage: int | None, weigh: Weigh) -> PredictFn
     @jax.jit
     def explain(variables: Variables, images: jax.Array) -> tuple[jax.Array, jax.Array]:
         def logits_of(shift: jax.Array) -> tuple[jax.Array, jax.Array]:
-            return probe(variables, normalize(images), shift, index)
+            return probe(variables, predictor.model.normalize(images), shift, index)
 
         features = jax.eval_shape(logits_of, jnp.zeros(()))[1]
         logits, pull_back, features = jax.vjp(

@@ -18,7 +18,7 @@ from jaxcxr.models.heads import (
 )
 from jaxcxr.models.multi_size import MultiSize
 from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
-from jaxcxr.models.ops.preprocessing import normalize
+from jaxcxr.models.ops.preprocessing import Pixels, normalize
 from jaxcxr.models.registry import (
     backbones,
     build_classifier,
@@ -41,6 +41,7 @@ __all__ = [
     "LogSumExp",
     "Mode",
     "MultiSize",
+    "Pixels",
     "PooledMaps",
     "Prediction",
     "Pylon",

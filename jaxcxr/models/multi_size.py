@@ -58,14 +58,17 @@ class MultiSize(Classifier):
         """The classifier of each size under the name of its variables."""
         return {
             f"size_{size}": Classifier(
-                self.backbone.clone(parent=None), self.head.clone(parent=None), parent=None
+                self.backbone.clone(parent=None),
+                self.head.clone(parent=None),
+                self.pixels,
+                parent=None,
             )
             for size in self.sizes
         }
 
     @nn.compact
     def __call__(self, images: jax.Array, mode: Mode = INFERENCE) -> Prediction:
-        """Classifies normalized images (B, H, W, 3).
+        """Classifies normalized images (B, H, W, channels).
 
         Returns:
             Logits of the members' mean probabilities, and the mean of their heat maps, sampled on

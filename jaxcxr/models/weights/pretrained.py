@@ -169,7 +169,8 @@ def _name(module: nn.Module) -> str:
 
 
 def _shapes(module: nn.Module) -> Variables:
-    images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    channels = module.pixels.channels if isinstance(module, Classifier) else 3
+    images = jax.ShapeDtypeStruct((1, 64, 64, channels), jnp.float32)
     return dict(jax.eval_shape(module.init, jax.random.key(0), images))
 
 
