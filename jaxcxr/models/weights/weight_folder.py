@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jaxcxr.errors import UserError
-from jaxcxr.files import reason_of, temporary_path
+from jaxcxr.files import atomic_write
 from jaxcxr.models.classifier import Classifier
 from jaxcxr.models.registry import build_classifier
 from jaxcxr.models.weights.pretrained import ARRAYS, Variables, load_classifier, to_torch
@@ -54,19 +52,11 @@ def save_weight_folder(folder: str | Path, config: Mapping[str, Any], variables:
     folder = Path(folder).absolute()
     if folder.exists():
         raise UserError(f"{folder} exists already; name a new folder or remove it")
-    partial = temporary_path(folder)
-    try:
-        partial.mkdir(parents=True)
+    with atomic_write(folder) as partial:
+        partial.mkdir()
         arrays = to_torch(variables, config["backbone"]["name"])
         (partial / ARRAYS).write_bytes(safetensors_bytes(arrays))
         (partial / "config.json").write_text(json.dumps({"model": config}, indent=2) + "\n")
-        os.rename(partial, folder)
-    except OSError as error:
-        raise UserError(
-            f"{folder} cannot be written: {reason_of(error)}; free space or choose another place"
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_model_config(folder: str | Path) -> dict[str, Any]:
