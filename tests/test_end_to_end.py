@@ -218,12 +218,12 @@ def test_weights_survive_a_round_trip_to_pytorch(root):
 
 def test_sweep_table_has_the_scores_of_its_run(study):
     root, ended = study
-    (path,) = (root / "sweep").rglob("sweep_result.json")
-    result = json.loads(path.read_text())
+    (path,) = (root / "sweep").rglob("auc.csv")
+    auc = float(rows(path)[-1]["auc"])
     (row,) = rows(root / "sweep" / "sweep.csv")
     assert row["seeds"] == "1"
-    np.testing.assert_allclose(float(row["AUC"]), result["AUC"])
-    assert f"{result['AUC']:.3f}" in ended["sweep"].stdout
+    np.testing.assert_allclose(float(row["AUC"]), auc)
+    assert f"{auc:.3f}" in ended["sweep"].stdout
 
 
 def test_head_of_a_users_file_is_trained_scored_boxed_and_predicted_with(study):
