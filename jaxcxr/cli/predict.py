@@ -1,10 +1,10 @@
 """Predicts new radiographs: the probability of each finding, and where it is seen.
 
-jaxcxr predict --model runs/baseline --out predictions a.png scans/ "more/*.dcm"
+jaxcxr predict --model runs/baseline --out predictions a.png scans/
 
 --model names a run, a model folder, hf:owner/name[@revision] of the Hugging Face hub, or a name
-of the catalog. Takes PNG, JPEG and DICOM files (pip install 'jaxcxr[dicom]'), folders and patterns.
-Writes under --out:
+of the catalog. Takes PNG, JPEG, TIFF, BMP and DICOM files (pip install 'jaxcxr[dicom]'), and
+folders. Writes under --out:
 
     predictions.csv  Image Index and the probability of each finding, for jaxcxr evaluate_auc
     findings.csv     per image and finding: probability, operating point, whether the probability

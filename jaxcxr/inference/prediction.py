@@ -201,7 +201,8 @@ def predict_batch(
     Yields:
         The prediction of each, as of a network of the 14 findings.
     """
-    images = np.zeros((batch_size, image_size, image_size, 1), np.uint8)
+    dtype = np.float32 if rule == "crop" else np.uint8
+    images = np.zeros((batch_size, image_size, image_size, 1), dtype)
     squares = []
     for row, (_, radiograph) in enumerate(batch):
         images[row, ..., 0], square = make_square(radiograph.pixels, image_size, rule)

@@ -16,8 +16,8 @@ from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, Pixels, backbones, build_classifier, classifier_config, heads
 from jaxcxr.models.fields import field_types, plain_type
-from jaxcxr.runs.callbacks import BackupAndRestore, StopOnSignals
 from jaxcxr.models.weights.sources import is_known
+from jaxcxr.runs.callbacks import BackupAndRestore, StopOnSignals
 from jaxcxr.runs.trained import starting_weights
 from jaxcxr.runs.workdir import Config, claim_workdir, trained_on_other_data, write_run_facts
 from jaxcxr.training.augmentation import Augmentation
@@ -61,7 +61,6 @@ _OF_FIT = (
     "epochs",
     "nonfinite_patience",
     "seed",
-    "steps_per_dispatch",
 )
 """Settings that are arguments of `fit` as they are."""
 
@@ -79,7 +78,6 @@ def default_config() -> Config:
                 "backbone": {"name": "ResNet34", **_unset_fields(backbones())},
                 "head": {"name": "Baseline", **_unset_fields(heads())},
                 "pixels": dataclasses.asdict(Pixels()),  # scale of gray values; ImageNet's
-                "sizes": (),  # of a MultiSize
             },
             "initial_weights": "imagenet",  # "random", a run, model folder, file, hf:owner/name
             "frozen": (),  # parts that are not trained: ("backbone",), ("backbone/stage1",) …
@@ -108,7 +106,6 @@ def default_config() -> Config:
             "batch_size": 128,
             "compute_dtype": "float32",  # or bfloat16, for the layers; all else stays float32
             "data_placement": "streamed",  # or "host", "device": in their memory
-            "steps_per_dispatch": 16,  # of devices that hold the radiographs
             "epochs": 30,
             "early_stopping": {"patience": 3, "min_delta": 0.001},
             "seed": 0,

@@ -7,6 +7,8 @@ saved from; see `jaxcxr.models.weights.torch_names`.
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +22,6 @@ from flax.traverse_util import unflatten_dict
 
 from jaxcxr.errors import UserError
 from jaxcxr.models.classifier import Classifier
-from jaxcxr.models.multi_size import MultiSize
 from jaxcxr.models.weights import torch_names
 from jaxcxr.models.weights.torch_files import read_torch_file
 from jaxcxr.models.weights.torch_names import Naming
@@ -32,6 +33,7 @@ ARRAYS = "model.safetensors"
 """Name of the file of arrays in a folder of weights."""
 
 _PROBLEMS_SHOWN = 10
+_OF_HEADS = r"(classifier|head)\..*"
 
 
 def load_imagenet(backbone: nn.Module) -> Variables:
@@ -66,8 +68,9 @@ def load_backbone(path: str | Path, backbone: nn.Module) -> Variables:
             first parameters that are missing, left over or of another shape.
     """
     shapes = {name: {"backbone": part} for name, part in _shapes(backbone).items()}
-    naming = torch_names.torchvision(_name(backbone))
-    loaded = _from_torch(path, read_torch_file(path), shapes, naming)
+    arrays = torch_names.from_foreign(read_torch_file(path))
+    naming = dataclasses.replace(torch_names.torchvision(_name(backbone)), unused=_OF_HEADS)
+    loaded = _from_torch(path, arrays, shapes, naming)
     return {name: part["backbone"] for name, part in loaded.items()}
 
 
@@ -78,21 +81,17 @@ def load_classifier(path: str | Path, model: Classifier) -> Variables:
         path: `.safetensors`, `.pth`, `.pt`, `.bin` or `.tar`: one of the authors' checkpoints, a
             file with the names of `to_torch`, torchvision's network with another number of classes
             (CheXNet), jfhealthcare's with PCAM pooling, or a backbone with torchvision's names.
-        model: The network that the file's parameters belong to. Every member of a `MultiSize` gets
-            the weights of a file of one classifier.
+        model: The network that the file's parameters belong to.
 
     Returns:
         ``{"params": {"backbone": …, "head": …}, "batch_stats": …}``, NumPy float32, without the
-        head where the file holds a backbone alone; of a `MultiSize` the same for each member.
+        head where the file holds a backbone alone.
 
     Raises:
         UserError: As for `load_backbone`.
     """
-    arrays = torch_names.from_jfhealthcare(read_torch_file(path))
-    if isinstance(model, MultiSize) and not any(name.startswith("size_") for name in arrays):
-        member = next(iter(model.members.values()))
-        return _for_each_member(model, _read_classifier(path, arrays, member))
-    return _read_classifier(path, arrays, model)
+    arrays = torch_names.from_foreign(read_torch_file(path))
+    return variables_from_torch(path, arrays, model)
 
 
 def initialize(
@@ -105,19 +104,19 @@ def initialize(
         variables: ``{"params": …, "batch_stats": …}`` as drawn at random.
         weights: "imagenet" for ImageNet weights of the backbone; "random" for none; a PyTorch file
             or a folder of weights with a backbone or a whole classifier; or the variables of such a
-            network. Every member of a `MultiSize` starts from the weights of one classifier.
+            network.
 
     Raises:
         UserError: The weights cannot be read or do not fit the network.
     """
     if isinstance(weights, Mapping):
-        source, trained = "the initial weights", _for_each_member(model, dict(weights))
+        source, trained = "the initial weights", dict(weights)
     elif str(weights) == "random":
         return variables
     elif str(weights) == "imagenet":
         backbone = load_imagenet(model.backbone)
         source = "the ImageNet weights"
-        trained = _for_each_member(model, {k: {"backbone": part} for k, part in backbone.items()})
+        trained = {k: {"backbone": part} for k, part in backbone.items()}
     else:
         source = _file_of(Path(weights))
         trained = load_classifier(source, model)
@@ -131,7 +130,7 @@ def to_torch(variables: Variables, backbone: str) -> dict[str, np.ndarray]:
 
     Args:
         variables: ``{"params": {"backbone": …, "head": …}, "batch_stats": …}``, with or without
-            the head; or those of a `MultiSize`, whose members' names get ``size_128.`` before them.
+            the head.
         backbone: Name of the backbone, "ResNet34".
     """
     naming = torch_names.whole(backbone)
@@ -153,13 +152,6 @@ def _file_of(path: Path) -> Path:
     )
 
 
-def _for_each_member(model: Classifier, variables: Variables) -> Variables:
-    """Repeats the variables of one classifier for the members of an ensemble."""
-    if not isinstance(model, MultiSize) or "backbone" not in variables["params"]:
-        return variables
-    return {name: dict.fromkeys(model.members, part) for name, part in variables.items()}
-
-
 def _flatten(tree: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
     return cast(dict[tuple[str, ...], Any], traverse_util.flatten_dict(tree))
 
@@ -174,9 +166,16 @@ def _shapes(module: nn.Module) -> Variables:
     return dict(jax.eval_shape(module.init, jax.random.key(0), images))
 
 
-def _read_classifier(
+def variables_from_torch(
     source: str | Path, arrays: Mapping[str, np.ndarray], model: Classifier
 ) -> Variables:
+    """Returns the variables of `model` in a state dict; as `load_classifier`.
+
+    Args:
+        source: What messages call the state dict.
+        arrays: As `torch_names.from_foreign` returns them.
+        model: The network.
+    """
     shapes = _shapes(model)
     head = shapes["params"].get("head", {})
     dense = head["classifier"]["kernel"].shape[::-1] if head.keys() == {"classifier"} else ()
@@ -187,6 +186,12 @@ def _read_classifier(
         dense,
     )
     if naming.head is None:
+        if "classifier.weight" in arrays:
+            logging.getLogger(__name__).warning(
+                "%s: its classifier of %d outputs is left out: the network's head is another",
+                source,
+                len(arrays["classifier.weight"]),
+            )
         shapes = {name: {"backbone": parts["backbone"]} for name, parts in shapes.items()}
     return _from_torch(source, arrays, shapes, naming)
 
@@ -206,7 +211,7 @@ def _from_torch(
         for name, array in arrays.items()
         if name in expected or not naming.ignores(name)
     }
-    _check(source, found, expected)
+    _check(source, found, expected, torch_names.recognize_backbone(found))
     return unflatten_dict(
         {
             path: np.asarray(torch_names.from_torch_layout(path, arrays[name]), np.float32)
@@ -216,27 +221,23 @@ def _from_torch(
 
 
 def _check_parts(source: str | Path, trained: Variables, variables: Variables) -> None:
-    """Checks the arrays of a backbone, of a whole network, or of the members of an ensemble."""
+    """Checks the arrays of a backbone or of a whole network."""
     held, whole = _flatten(trained), _flatten(variables)
-    parts = {_part(path) for path in held}
+    parts = {path[1] for path in held}
     _check(
         source,
         {"/".join(path): np.shape(array) for path, array in held.items()},
-        {"/".join(path): np.shape(array) for path, array in whole.items() if _part(path) in parts},
+        {"/".join(path): np.shape(array) for path, array in whole.items() if path[1] in parts},
     )
-
-
-def _part(path: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns ("backbone",) or ("head",); of an ensemble ("size_128", "backbone"), for example."""
-    return path[1:2] if path[1] in ("backbone", "head") else path[1:3]
 
 
 def _check(
     source: str | Path,
     found: Mapping[str, tuple[int, ...]],
     expected: Mapping[str, tuple[int, ...]],
+    seems: nn.Module | None = None,
 ) -> None:
-    """Raises a UserError with a line for each of the first parameters that do not fit."""
+    """Raises a UserError that names the first parameters that do not fit and the likely cause."""
     problems = [
         *(f"{name} is missing" for name in expected if name not in found),
         *(f"{name} is not a parameter of the network" for name in found if name not in expected),
@@ -246,10 +247,17 @@ def _check(
             if name in found and found[name] != shape
         ),
     ]
-    if problems:
-        more = len(problems) - _PROBLEMS_SHOWN
-        shown = problems[:_PROBLEMS_SHOWN] + ([f"and {more} more"] if more > 0 else [])
-        raise UserError(
-            f"{source} does not fit the network in {len(problems)} parameters; "
-            "name the network that it was saved from:\n  " + "\n  ".join(shown)
-        )
+    if not problems:
+        return
+    more = len(problems) - _PROBLEMS_SHOWN
+    shown = problems[:_PROBLEMS_SHOWN] + ([f"and {more} more"] if more > 0 else [])
+    first, *others = {name.partition(".")[0] for name in found} or {""}
+    cause = "name the network that it was saved from"
+    if seems is not None:
+        cause = f"it looks like {_name(seems)}{getattr(seems, 'blocks', '')}, " + cause
+    elif first and not others:
+        cause = f"all its names begin with {first}., {cause}"
+    raise UserError(
+        f"{source} does not fit the network in {len(problems)} parameters; {cause}:\n  "
+        + "\n  ".join(shown)
+    )
