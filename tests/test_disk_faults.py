@@ -24,8 +24,8 @@ from jaxcxr.data import load, phantom, prepare, read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.files import remove_file
+from jaxcxr.models.weights.model_folder import save_backbone
 from jaxcxr.models.weights.torch_files import write_torch_file
-from jaxcxr.models.weights.weight_folder import save_weight_folder
 from jaxcxr.runs import lock, workdir
 from jaxcxr.training.callbacks import Progress
 from jaxcxr.training.history import History
@@ -38,7 +38,6 @@ NOISE = np.random.default_rng(0)
 
 RECORD = {"loss": 1.0, "val_loss": 2.0, "learning_rate": 0.1, "images_per_second": 3.0}
 PROGRESS = Progress(None, History(({"epoch": 1, **RECORD},)), 3, {})  # pyright: ignore
-CONFIG = {"backbone": {"name": "ResNet18"}}
 WEIGHTS = {"params": {"backbone": {"kernel": NOISE.random((100, 100), np.float32)}}}
 
 
@@ -64,7 +63,7 @@ OUTPUTS = {
     "history.csv": lambda folder, _: end_epoch(cxr.CSVLogger(folder / "history.csv")),
     "events": lambda folder, _: end_epoch(cxr.TensorBoard(folder / "events")),
     "lock": lambda folder, _: lock.acquire(folder / "run").release(),
-    "weights": lambda folder, _: save_weight_folder(folder / "weights", CONFIG, WEIGHTS),
+    "weights": lambda folder, _: save_backbone(folder / "weights", cxr.ResNet18(), WEIGHTS),
     "safetensors": lambda folder, _: write_torch_file(
         folder / "weights.safetensors", WEIGHTS["params"]["backbone"]
     ),

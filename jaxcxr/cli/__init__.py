@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-
-from jaxcxr.cli import interrupts
 
 VERBS = {
     "make_phantom": "Draw a synthetic release in NIH's layout.",
@@ -23,10 +22,13 @@ VERBS = {
 
 def launch(verb: str) -> None:
     """Runs the program of a verb with the flags of the command line and ends the process."""
-    interrupts.end_at_once()  # before anything that takes long to import
-    from jaxcxr.cli.program import run_verb
+    try:
+        from jaxcxr.cli.program import run_verb  # takes long to import
 
-    run_verb(verb)
+        run_verb(verb)
+    except KeyboardInterrupt:
+        print("stopped by Ctrl-C", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 def main() -> None:

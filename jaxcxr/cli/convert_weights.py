@@ -28,11 +28,16 @@ from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
 from jaxcxr.inference.predictor import Predictor
-from jaxcxr.models import Baseline, Classifier, build_classifier, classifier_config
-from jaxcxr.models.registry import backbones, part_config
-from jaxcxr.models.weights.pretrained import ARRAYS, Variables, load_classifier, to_torch
+from jaxcxr.models import Baseline, Classifier, build_classifier
+from jaxcxr.models.registry import backbones
+from jaxcxr.models.weights.model_folder import (
+    TrainedModel,
+    is_model_folder,
+    save_backbone,
+    save_model_folder,
+)
+from jaxcxr.models.weights.pretrained import ARRAYS, load_classifier, to_torch
 from jaxcxr.models.weights.torch_files import read_torch_file, write_torch_file
-from jaxcxr.models.weights.weight_folder import is_weight_folder, save_weight_folder
 
 AUTHORS_HEADS: dict[str, dict[str, Any]] = {
     "baseline": {"name": "Baseline", "lse_positions": "side"},
@@ -67,9 +72,9 @@ def main() -> None:
         variables = load_classifier(_SOURCE.value, model)
         if "head" not in variables["params"]:
             raise UserError(f"{_SOURCE.value} holds a backbone alone: use --model=ResNet34")
-        save_weight_folder(_OUT.value, classifier_config(model), variables)
+        save_model_folder(_OUT.value, TrainedModel(model, variables))
     elif _MODEL.value and _MODEL.value in backbones():
-        save_weight_folder(_OUT.value, *_backbone(_SOURCE.value, _MODEL.value))
+        _convert_backbone(_SOURCE.value, _MODEL.value, _OUT.value)
     else:
         choices = ", ".join([*backbones(), *AUTHORS_HEADS])
         raise UserError(
@@ -78,12 +83,12 @@ def main() -> None:
     print(_OUT.value)
 
 
-def _backbone(source: str, name: str) -> tuple[dict[str, Any], Variables]:
-    """Reads a backbone, and the classifier of the 14 findings where the file holds one."""
+def _convert_backbone(source: str, name: str, out: str) -> None:
+    """Converts a backbone, and the classifier of the 14 findings where the file holds one."""
     model = Classifier(backbones()[name](), Baseline(pooling="average", transition="none"))
     variables = load_classifier(source, model)
     if "head" in variables["params"]:
-        return classifier_config(model), variables
+        return save_model_folder(out, TrainedModel(model, variables))
     classifier = {
         key: array.shape
         for key, array in read_torch_file(source).items()
@@ -92,7 +97,7 @@ def _backbone(source: str, name: str) -> tuple[dict[str, Any], Variables]:
     if classifier:
         shapes = ", ".join(f"{key} {shape}" for key, shape in classifier.items())
         print(f"left out, not a classifier of the {len(FINDINGS)} findings: {shapes}")
-    return {"backbone": part_config(model.backbone)}, variables
+    return save_backbone(out, model.backbone, variables)
 
 
 def _fields(settings: Iterable[str]) -> dict[str, Any]:
@@ -110,7 +115,7 @@ def _fields(settings: Iterable[str]) -> dict[str, Any]:
 
 def _state_dict(source: Path) -> dict[str, np.ndarray]:
     """Returns the arrays of a folder of weights, or of a run's best epoch, as PyTorch has them."""
-    if is_weight_folder(source):
+    if is_model_folder(source):
         return read_torch_file(source / ARRAYS)
     predictor = Predictor.from_run(source)
     return to_torch(predictor.variables, type(predictor.model.backbone).__name__)

@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -21,12 +20,10 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from jaxcxr.cli import interrupts
 from jaxcxr.cli.configs import find_config, require_config
 from jaxcxr.cli.own_modules import import_own_modules
 from jaxcxr.errors import UserError
 
-_SETTING = re.compile(r"--?[a-z_]+(\.[A-Za-z_][A-Za-z_0-9]*)+")
 _MISSING = re.compile(r"flag (--\w+)=None: Flag \1 must have a value other than None\.")
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EPIPE)
 
@@ -35,9 +32,8 @@ def run_verb(verb: str) -> None:
     """Runs the program of a verb with the flags of the command line and ends the process.
 
     A `UserError` becomes `error: …` on standard error and exit status 1, and so does a disk that is
-    full or read-only, be it that of standard output, and a pipe without a reader. Ctrl-C becomes
-    exit status 130. Any other exception is a bug of ours and keeps its traceback. See
-    `jaxcxr.cli.interrupts` for why a program imports this module before any other.
+    full or read-only, be it that of standard output, and a pipe without a reader. Any other
+    exception is a bug of ours, or in a config file or an imported module, and keeps its traceback.
 
     Args:
         verb: Name of a module of `jaxcxr.cli`, which defines the flags and `main`. Where it has
@@ -68,10 +64,9 @@ def run_verb(verb: str) -> None:
 
 def _guarded(main: Callable[[Sequence[str]], int], words: Sequence[str]) -> int:
     try:
-        with interrupts.raised():
-            status = main(words)
-            print(end="", flush=True)  # standard output may be closed, and None
-            return status
+        status = main(words)
+        print(end="", flush=True)  # standard output may be closed, and None
+        return status
     except UserError as error:
         return _fail(_with_flag(error))
     except OSError as error:
@@ -80,9 +75,6 @@ def _guarded(main: Callable[[Sequence[str]], int], words: Sequence[str]) -> int:
         _give_up_output()
         what = error.filename or "a file, or what the program prints,"
         return _fail(f"{what} cannot be written: {error.strerror}; fix that and start again")
-    except KeyboardInterrupt:
-        print("stopped by Ctrl-C", file=sys.stderr)
-        return 128 + signal.SIGINT
 
 
 def command(verb: str) -> str:
@@ -100,14 +92,6 @@ def command(verb: str) -> str:
 def command_again(verb: str) -> str:
     """Returns the complete command line of this process, which runs `verb`, for a shell."""
     return shlex.join([*shlex.split(command(verb)), *sys.argv[1:]])
-
-
-def _check_names(words: Sequence[str]) -> None:
-    """Refuses --config.… without the name of a setting; ml_collections would run it as Python."""
-    for word in words:
-        name = word.partition("=")[0]
-        if re.match(r"--?[a-z_]+\.", name) and not _SETTING.fullmatch(name):
-            raise flags.Error(f"{name} does not name a setting; expected --config.a.b=value")
 
 
 def _check_values() -> None:
@@ -180,49 +164,29 @@ def experiment_config(flag: flags.FlagHolder[Any]) -> Any:
 def _parse(verb: str, argv: Sequence[str]) -> list[str]:
     words = _joined(map(_with_home, argv))
     try:
-        _check_names(words)
         if "import" in flags.FLAGS:
             import_own_modules(words)  # before a config, whose network may be of such a head
         arguments = flags.FLAGS(words)
         _check_values()
         return arguments
     except SystemExit as stop:
-        problem = _fault_of_file(stop, words)
-        if problem is None:  # absl's, after --help; with status 1
-            sys.exit(0)
+        sys.exit(0 if stop.code == 1 else stop.code)  # absl ends with 1 after --help
     except Exception as error:
-        problem = _fault_of_file(error, words) or _fault_of_word(error)
+        problem = _problem(error)
         if problem is None:
             raise
     print(f"error: {problem}\n{command(verb)} --help lists the flags", file=sys.stderr)
     sys.exit(2)
 
 
-def _fault_of_file(error: BaseException, words: Sequence[str]) -> str | None:
-    """Names the line of a file of --config or --import that raised an error."""
-    if isinstance(error, SyntaxError):  # no line of such a file was run
-        place = f"{error.filename or 'the file of --config'}, line {error.lineno or 1}"
-        return f"{place}: not valid Python: {error.msg}"
-    values = (word.partition("=")[2].partition(":")[0] for word in words)
-    named = set(map(os.path.abspath, values))
-    for step in reversed(traceback.extract_tb(error.__traceback__)):
-        if os.path.abspath(step.filename) in named:
-            return f"{step.filename}, line {step.lineno}: {type(error).__name__}: {error}"
-    reason = error.__cause__ or error.__context__  # of absl's error, which has it as a text
-    return None if reason is None else _fault_of_file(reason, words)
-
-
-def _fault_of_word(error: Exception) -> str | None:
-    """Describes what is wrong with the words of the command line."""
+def _problem(error: Exception) -> str | None:
+    """Describes what is wrong with the words of the command line, if that is the error."""
     if isinstance(error, flags.Error) and "Traceback" not in str(error):
         return _MISSING.sub(r"\1 is required", str(error)).replace("\n", "; ")
-    if isinstance(error, OSError | flags.Error):  # ml_collections': a file that cannot be loaded
-        return str(error).strip().splitlines()[-1].strip()
-    if isinstance(error, ImportError | UserError):  # of --import
+    if isinstance(error, UserError | ModuleNotFoundError):  # of --import
         return str(error)
-    if isinstance(error, AttributeError | KeyError):  # and how, that a setting is unknown
+    *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
+    if innermost.f_globals["__name__"].startswith("ml_collections"):  # an unknown setting
         words = re.sub(r"\\n|[\\'\"]", " ", str(error)).split()
-        if "get_config" in words:
-            return "the file of --config does not define get_config(); see configs/baseline.py"
-        return f"the config has no setting {' '.join(words)}"
+        return None if "get_config" in words else f"the config has no setting {' '.join(words)}"
     return None

@@ -36,7 +36,6 @@ from jaxcxr.cli.trials import (
     is_scored,
     make_trials,
     read_shard,
-    record_result,
     refuse_varied,
     split_values,
     summarize,
@@ -53,7 +52,7 @@ _KEY = flags.DEFINE_string("key", "", "The setting to search over, as optimizer.
 _VALUES = flags.DEFINE_string(
     "values", "", "Its values, with commas; for the learning rate the paper's ten if not given."
 )
-_SEEDS = flags.DEFINE_integer("seeds", 1, "Runs with seeds 0, 1, … of each.", upper_bound=10_000)
+_SEEDS = flags.DEFINE_integer("seeds", 1, "Runs with seeds 0, 1, … of each.", 1, 10_000)
 _JOBS = flags.DEFINE_integer("jobs", 1, "Runs side by side.", lower_bound=1)
 _SHARD = flags.DEFINE_string("shard", "1/1", "This machine's part, as 1/4.")
 define_import_flag()
@@ -144,16 +143,11 @@ async def run_trial(trial: Trial, slots: asyncio.Semaphore) -> str | None:
         ):
             if verb != "train" and is_scored(workdir):
                 return None
-            try:
-                status = await call(verb, words, workdir / "log.txt")
-            except OSError as error:
-                return f"{workdir}: {verb} could not be started: {error.strerror}"
+            status = await call(verb, words, workdir / "log.txt")
             if status != 0:
                 lines = (workdir / "log.txt").read_text(encoding="utf-8").strip().splitlines()
                 errors = [line for line in lines if line.startswith("error: ")] or lines
-                reason = errors[-1] if errors else "log.txt is empty: perhaps the disk is full"
-                return f"{workdir}: {verb} ended with {_STATUS} {status}: {reason}"
-        record_result(workdir)
+                return f"{workdir}: {verb} ended with {_STATUS} {status}: {''.join(errors[-1:])}"
     return None
 
 

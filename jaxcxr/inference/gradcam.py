@@ -22,9 +22,7 @@ from jaxcxr.models import (
     INFERENCE,
     Classifier,
     Mode,
-    MultiSize,
     classifier_config,
-    normalize,
 )
 from jaxcxr.models.geometry import resample
 from jaxcxr.training.state import Variables
@@ -119,7 +117,7 @@ def _explain(predictor: Predictor, stage: int | None, weigh: Weigh) -> PredictFn
     @jax.jit
     def explain(variables: Variables, images: jax.Array) -> tuple[jax.Array, jax.Array]:
         def logits_of(shift: jax.Array) -> tuple[jax.Array, jax.Array]:
-            return probe(variables, normalize(images), shift, index)
+            return probe(variables, predictor.model.normalize(images), shift, index)
 
         features = jax.eval_shape(logits_of, jnp.zeros(()))[1]
         logits, pull_back, features = jax.vjp(
@@ -143,8 +141,6 @@ def _explain(predictor: Predictor, stage: int | None, weigh: Weigh) -> PredictFn
 
 
 def _stage_index(model: Classifier, stage: int | None) -> int:
-    if isinstance(model, MultiSize):
-        raise UserError("Grad-CAM explains a single network, but a MultiSize has one for each size")
     count = len(classifier_config(model)["backbone"]["blocks"])
     if stage is not None and not 1 <= stage <= count:
         raise UserError(f"stage is {stage}; this network's backbone has stages 1 to {count}")

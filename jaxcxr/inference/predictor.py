@@ -16,13 +16,9 @@ from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
 from jaxcxr.images.square import SquareRule
 from jaxcxr.inference.heatmaps import HeatMaps
-from jaxcxr.models import Classifier, Prediction, normalize
+from jaxcxr.models import Classifier, Prediction
 from jaxcxr.models.ops.compilation import compiler_options
-from jaxcxr.models.weights.weight_folder import (
-    is_weight_folder,
-    load_weight_folder,
-    weight_folder_image_size,
-)
+from jaxcxr.models.weights.model_folder import is_model_folder, load_model_folder
 from jaxcxr.runs.trained import restore_network
 from jaxcxr.runs.workdir import trained_on_synthetic
 from jaxcxr.training.state import Variables
@@ -54,7 +50,7 @@ class Predictor:
 
     def __post_init__(self) -> None:
         def apply(variables: Variables, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-            prediction = cast(Prediction, self.model.apply(variables, normalize(images)))
+            prediction = cast(Prediction, self.model.apply(variables, self.model.normalize(images)))
             heatmaps = prediction.heatmaps.astype(jnp.float32)
             return jax.nn.sigmoid(prediction.logits), heatmaps
 
@@ -73,8 +69,9 @@ class Predictor:
             UserError: The folder holds no run or no finished epoch.
         """
         workdir = Path(workdir).expanduser()
-        if is_weight_folder(workdir):
-            return cls(*load_weight_folder(workdir), weight_folder_image_size(workdir))
+        if is_model_folder(workdir):
+            trained = load_model_folder(workdir)
+            return cls(trained.model, trained.variables, trained.image_size, square=trained.square)
         model, variables, epoch, variant = restore_network(workdir)
         synthetic = trained_on_synthetic(workdir)
         return cls(model, variables, variant.image_size, epoch, variant.square, synthetic)

@@ -14,6 +14,7 @@ from jaxcxr.models.fields import check_fields
 from jaxcxr.models.geometry import Grid
 from jaxcxr.models.heads import Head, Prediction
 from jaxcxr.models.ops.normalization import INFERENCE, Mode
+from jaxcxr.models.ops.preprocessing import IMAGENET, Pixels, normalize
 
 _MAX_BLOCKS = 64
 """Blocks in a stage; greater numbers are probably typos."""
@@ -27,6 +28,7 @@ class Classifier(nn.Module):
     Attributes:
         backbone: For example `ResNet34()`, or any module that is a `jaxcxr.models.Backbone`.
         head: For example `Baseline()`, or any other `Head`.
+        pixels: How gray values become the network's input; its number of channels.
 
     Raises:
         UserError: A field of the backbone or the head has an invalid value.
@@ -34,6 +36,7 @@ class Classifier(nn.Module):
 
     backbone: nn.Module
     head: Head
+    pixels: Pixels = IMAGENET
 
     def __post_init__(self) -> None:
         check_fields(self.backbone)
@@ -43,8 +46,13 @@ class Classifier(nn.Module):
         super().__post_init__()
 
     def __call__(self, images: jax.Array, mode: Mode = INFERENCE) -> Prediction:
-        """Classifies normalized images (B, H, W, 3), as `preprocessing.normalize` returns them."""
+        """Classifies normalized images (B, H, W, channels), as `normalize` returns them."""
         return self.read(self.backbone(images, mode, self.link), mode)
+
+    @nn.nowrap
+    def normalize(self, images: jax.Array) -> jax.Array:
+        """Scales gray values (B, H, W, 1) of 0 to 255 to the input (B, H, W, channels), float32."""
+        return normalize(images, self.pixels)
 
     def read(self, stages: Sequence[jax.Array], mode: Mode = INFERENCE) -> Prediction:
         """Calls the head on the feature maps of the backbone's stages."""

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxcxr.models.classifier import Classifier
+
 _CALLS = ("__call__", "read")
 
 
@@ -33,7 +35,8 @@ def summary(model: nn.Module, image_size: int = 256, depth: int = 2) -> str:
         results[path] = call(*args, **kwargs)
         return results[path]
 
-    images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    channels = model.pixels.channels if isinstance(model, Classifier) else 3
+    images = jax.ShapeDtypeStruct((1, image_size, image_size, channels), jnp.float32)
     with nn.intercept_methods(record):
         params = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
     table = [("Layer", "Output", "Parameters")]

@@ -15,7 +15,7 @@ from ml_collections.config_dict import placeholder
 
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
-from jaxcxr.models import Classifier, backbones, build_classifier, classifier_config, heads
+from jaxcxr.models import Classifier, Pixels, backbones, build_classifier, classifier_config, heads
 from jaxcxr.models.fields import field_types, plain_type
 from jaxcxr.runs.callbacks import BackupAndRestore, StopOnSignals
 from jaxcxr.runs.trained import starting_weights
@@ -78,7 +78,7 @@ def default_config() -> Config:
                 # Fields without a value have the module's default; see docs/networks.md.
                 "backbone": {"name": "ResNet34", **_unset_fields(backbones())},
                 "head": {"name": "Baseline", **_unset_fields(heads())},
-                "sizes": (),  # of a MultiSize
+                "pixels": dataclasses.asdict(Pixels()),  # scale of gray values; ImageNet's
             },
             "initial_weights": "imagenet",  # or "random", or the path of a file or folder
             "frozen": (),  # parts that are not trained: ("backbone",), ("backbone/stage1",) …

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
@@ -17,7 +16,7 @@ from jaxcxr.runs.workdir import read_config, read_variant
 from jaxcxr.training import fit as training
 from jaxcxr.training.feeding import DataSource
 from jaxcxr.training.fit import Run
-from jaxcxr.training.state import Variables
+from jaxcxr.training.state import Variables, initial_variables
 
 
 @functools.wraps(training.fit)
@@ -66,8 +65,7 @@ def restore_network(workdir: str | Path) -> tuple[Classifier, Variables, int, Va
     config, variant = read_config(workdir), read_variant(workdir)
     try:
         model = build_classifier(config.model.to_dict())
-        images = jax.ShapeDtypeStruct((1, variant.image_size, variant.image_size, 3), jnp.float32)
-        shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+        shapes = jax.eval_shape(lambda: initial_variables(model, variant.image_size, seed=0))
     except UserError as error:
         path = Path(workdir) / "config.json"
         raise UserError(f"{path}: {error}", argument=error.argument) from error

@@ -16,7 +16,7 @@ import jax
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
 from jaxcxr.files import remove_file, write_text
-from jaxcxr.models.weights.weight_folder import STUDY_IMAGE_SIZE, is_weight_folder
+from jaxcxr.models.weights.model_folder import STUDY_IMAGE_SIZE, is_model_folder
 
 Config = Any
 """An `ml_collections.ConfigDict`; type checkers cannot know its attributes."""
@@ -69,7 +69,7 @@ def read_variant(workdir: str | Path) -> Variant:
     Raises:
         UserError: The file cannot be read, or does not name a dataset.
     """
-    if is_weight_folder(workdir):
+    if is_model_folder(workdir):
         return Variant(image_size=STUDY_IMAGE_SIZE)
     try:
         return Variant(**read_config(workdir).data)

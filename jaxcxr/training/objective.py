@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcxr.errors import UserError
-from jaxcxr.models import Classifier, Mode, normalize
+from jaxcxr.models import Classifier, Mode
 from jaxcxr.models.ops.normalization import in_part
 from jaxcxr.training.augmentation import Augmentation, augment
 from jaxcxr.training.devices import DEVICES, Batch
@@ -53,11 +53,11 @@ class Objective:
     compute_dtype: ComputeDtype = "float32"
 
     def images(self, state: TrainState, batch: Batch) -> jax.Array:
-        """Returns the device's images (B, H, W, 3), augmented and normalized."""
+        """Returns the device's images (B, H, W, channels), augmented and normalized."""
         images = batch["image"]
         if self.augmentation is not None:
             images = _augment_rows(images, self.augmentation, self.seed, state.step)
-        return normalize(images).astype(self.compute_dtype)  # the layers' dtype follows
+        return self.model.normalize(images).astype(self.compute_dtype)  # the layers' dtype follows
 
     def share_of_loss(
         self, params: Any, state: TrainState, images: jax.Array, batch: Batch

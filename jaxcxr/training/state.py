@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxcxr.models import Classifier, normalize
+from jaxcxr.models import Classifier
 from jaxcxr.training.devices import made_once
 
 Variables = dict[str, Any]
@@ -57,13 +57,12 @@ def initial_variables(model: Classifier, image_size: int, seed: int) -> Variable
 @made_once
 def _make_draw(model: Classifier, image_size: int) -> Callable[[jax.Array], Any]:
     radiograph = np.zeros((1, image_size, image_size, 1), np.uint8)  # kept, so not of a trace
-    return jax.jit(lambda key: model.init(key, normalize(jnp.asarray(radiograph))))
+    return jax.jit(lambda key: model.init(key, model.normalize(jnp.asarray(radiograph))))
 
 
 def count_parameters(model: Classifier, image_size: int) -> int:
     """Returns the number of trainable numbers of `model`, frozen ones included."""
-    radiograph = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
-    params = jax.eval_shape(model.init, jax.random.key(0), radiograph)["params"]
+    params = jax.eval_shape(lambda: initial_variables(model, image_size, seed=0))["params"]
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 

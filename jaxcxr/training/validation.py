@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxcxr.errors import UserError
-from jaxcxr.models import Classifier, Prediction, normalize
+from jaxcxr.models import Classifier, Prediction
 from jaxcxr.training.devices import (
     BY_ROWS,
     EVERYWHERE,
@@ -85,7 +85,7 @@ def make_logits_step(
     """
 
     def device_step(variables: Variables, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
-        prediction = cast(Prediction, model.apply(variables, normalize(batch["image"])))
+        prediction = cast(Prediction, model.apply(variables, model.normalize(batch["image"])))
         logits = checked_logits(prediction.logits, batch["labels"])
         return gather((logits, batch["labels"], batch["mask"]))
 

@@ -32,7 +32,7 @@ def test_to_a_folder_and_back(resnet18, tmp_path):
     there = convert("--source", resnet18, "--model=ResNet18", "--out", tmp_path / "folder")
     assert there.returncode == 0, there.stderr
     config = json.loads((tmp_path / "folder" / "config.json").read_text())
-    assert config["model"]["backbone"]["name"] == "ResNet18"
+    assert config["network"]["backbone"]["name"] == "ResNet18"
     back = tmp_path / "back.safetensors"
     again = convert("--source", tmp_path / "folder", "--to=torch", "--out", back)
     assert again.returncode == 0, again.stderr

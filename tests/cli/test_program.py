@@ -1,16 +1,14 @@
-"""What programs answer to a wrong command line, and to Ctrl-C before the work begins."""
+"""What programs answer to a wrong command line, and to Ctrl-C."""
 
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from jaxcxr.cli import program
 from tests.programs import REPOSITORY, Ended, forked
 
-LAUNCH = REPOSITORY / "launch"
 PLACES = ["--data_dir=no/data", "--workdir=no/run"]
 
 WRONG_WORDS = {
@@ -18,7 +16,6 @@ WRONG_WORDS = {
     "--config.optimizer.learning_rat=1": (2, "Did you mean learning_rate"),
     "--config.epoch=3": (2, "no setting epoch Did you mean epochs"),
     "--config.batch_size=many": (2, "--config.batch_size=many: invalid literal"),
-    "--config.=1": (2, "--config. does not name a setting"),
     "--config.a.b.c=1": (2, "the config has no setting"),
     "--nosuch=1": (2, "Unknown command line flag 'nosuch'"),
     "--workdir=": (2, "--workdir is empty"),
@@ -67,34 +64,22 @@ def test_missing_flags_and_invalid_values_are_named(launch, words, message):
     assert_one_clear_line(launch(*words), 2, message)
 
 
-WRONG_FILES = {
-    "def get_config(:\n": (2, "line 1: not valid Python: invalid syntax"),
-    "def get_config():\n    return rate\n": (2, "line 2: NameError: name 'rate'"),
-    "import nosuch\n": (2, "line 1: ModuleNotFoundError: No module named 'nosuch'"),
-    "epochs = 3\n": (2, "does not define get_config()"),
-    "\0": (2, "not valid Python: source code string cannot contain null bytes"),
-    "def get_config():\n    return {'epochs': 3}\n": (1, "start from default_config()"),
-    "def get_config():\n    return int('a')\n": (2, "line 2: ValueError: invalid literal"),
-    "raise SystemExit(0)\n": (2, "line 1: SystemExit: 0"),
-    "def get_config(size):\n    return 1\n": (2, "get_config() missing 1 required positional"),
-}
+def test_error_in_a_file_of_the_user_keeps_its_traceback(launch, tmp_path):
+    (tmp_path / "mine.py").write_text("def get_config():\n    return rate\n")
+    (tmp_path / "heads.py").write_text("import jaxcxr\njaxcxr.nosuch\n")
+    for words, line in (
+        (["--config=mine.py"], 'mine.py", line 2, in get_config'),
+        (["--config", "baseline", "--import", "heads.py"], 'heads.py", line 2, in <module>'),
+    ):
+        ended = launch("train", *PLACES, *words, cwd=tmp_path)
+        assert ended.returncode == 1
+        assert line in ended.stderr
 
 
-@pytest.mark.parametrize("text", WRONG_FILES)
-def test_mistake_in_a_config_file_is_named_with_its_line(launch, tmp_path, text):
-    (tmp_path / "mine.py").write_text(text)
-    status, message = WRONG_FILES[text]
+def test_config_of_another_type_is_refused(launch, tmp_path):
+    (tmp_path / "mine.py").write_text("def get_config():\n    return {'epochs': 3}\n")
     ended = launch("train", *PLACES, "--config=mine.py", cwd=tmp_path)
-    place = "mine.py, " if message.startswith("line") else ""
-    assert_one_clear_line(ended, status, place + message)
-
-
-def test_mistake_in_an_imported_file_is_named_with_its_line(launch, tmp_path):
-    (tmp_path / "fine.py").write_text("import jaxcxr\n")
-    (tmp_path / "heads.py").write_text("\nimport nosuch\n")
-    words = ["--config", "baseline", "--import", "fine.py", "--import=heads.py"]
-    ended = launch("train", *PLACES, *words, cwd=tmp_path)
-    assert_one_clear_line(ended, 2, "heads.py, line 2: ModuleNotFoundError: No module named")
+    assert_one_clear_line(ended, 1, "start from default_config()")
 
 
 def test_config_file_that_may_not_be_read_is_named(tmp_path):
@@ -142,35 +127,15 @@ def test_other_programs_are_started_as_this_one_was(
     assert program.command_again("report") == f"{expected} '--out=a b'"
 
 
-@pytest.mark.parametrize("path", sorted(LAUNCH.glob("*.py")), ids=lambda path: path.stem)
-def test_ctrl_c_while_packages_load_is_quiet(path: Path):
-    """The handler is set before the first package that takes long to load."""
-    command = [sys.executable, "-X", "importtime", str(path), "--nosuch"]
+def test_ctrl_c_while_packages_load_is_quiet():
+    command = [sys.executable, "-X", "importtime", str(REPOSITORY / "launch/train.py"), "--nosuch"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            module = line.rpartition("|")[2].strip()
-            assert not module.startswith(("numpy", "pandas", "jax."))
-            if module.startswith("absl"):
+            if line.rpartition("|")[2].strip().startswith("absl"):
                 break
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
-    assert process.returncode == -signal.SIGINT
+    assert process.returncode == 130
+    assert rest.endswith("stopped by Ctrl-C\n")
     assert "Traceback" not in rest
-
-
-def test_ctrl_c_at_work_is_caught_and_an_ignored_sigint_stays_ignored():
-    code = (
-        "import signal, sys\n"
-        "if sys.argv[1] == 'ignored': signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "from jaxcxr.cli import interrupts\n"
-        "try:\n"
-        "    with interrupts.raised(): signal.raise_signal(signal.SIGINT)\n"
-        "    print('ignored')\n"
-        "except KeyboardInterrupt: print('caught')\n"
-        "assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler\n"
-    )
-    for how in ("ignored", "caught"):
-        command = [sys.executable, "-c", code, how]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert done.stdout.strip() == how

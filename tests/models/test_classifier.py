@@ -15,6 +15,7 @@ from jaxcxr.models import (
     DenseNet121,
     LogSumExp,
     Mode,
+    Pixels,
     Pylon,
     ResNet18,
     ResNet34,
@@ -26,6 +27,7 @@ from jaxcxr.models import (
     classifier_config,
     heads,
 )
+from jaxcxr.training.state import count_parameters
 
 
 def shapes(module, size=256, dtype=jnp.float32, **call):
@@ -164,3 +166,16 @@ def test_unknown_names_fields_and_values_are_refused_with_the_choices(backbone, 
     assert "\n" not in str(error.value)
     for part in message:
         assert part in str(error.value)
+
+
+def test_pixels_set_the_scale_and_the_channels_of_the_input():
+    pixels = Pixels(mean=(0.5,), std=(1 / 2048,))
+    resnet, head = ResNet18(blocks=(1,), width=2), Baseline(num_classes=18)
+    model = Classifier(resnet, head, pixels)
+    gray = np.array([0, 51, 255], np.uint8).reshape(1, 1, 3, 1)
+    np.testing.assert_allclose(np.ravel(model.normalize(gray)), [-1024, -614.4, 1024], rtol=1e-6)
+    in_color = Classifier(resnet, head)
+    assert count_parameters(in_color, 64) - count_parameters(model, 64) == 2 * 7 * 7 * 2
+    assert build_classifier(json.loads(json.dumps(classifier_config(model)))) == model
+    with pytest.raises(UserError, match="one channel or three"):
+        Pixels(mean=(0.5, 0.5), std=(1, 1))

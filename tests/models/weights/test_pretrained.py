@@ -16,20 +16,22 @@ from jaxcxr.models import (
     Classifier,
     DenseNet121,
     Head,
-    MultiSize,
     Prediction,
     ResNet18,
     ResNet50,
     SpaceAttention,
     SqueezeExcitation,
-    classifier_config,
     register_head,
 )
-from jaxcxr.models.registry import part_config
+from jaxcxr.models.weights.model_folder import (
+    TrainedModel,
+    load_model_folder,
+    save_backbone,
+    save_model_folder,
+)
 from jaxcxr.models.weights.pretrained import initialize, load_backbone, load_classifier, to_torch
 from jaxcxr.models.weights.torch_files import read_torch_file, write_torch_file
 from jaxcxr.models.weights.torch_names import to_jfhealthcare
-from jaxcxr.models.weights.weight_folder import load_weight_folder, save_weight_folder
 
 RESNET = ResNet18(blocks=(2, 1, 1, 1), width=2)
 DENSENET = DenseNet121(blocks=(2, 1, 1, 1), width=4, growth=4)
@@ -142,39 +144,40 @@ def test_a_backbones_file_gives_the_backbone_and_leaves_the_head(tmp_path):
 
 @pytest.mark.parametrize(
     "model",
-    [MODEL, MultiSize(RESNET, Baseline(), sizes=(32, 64)), Classifier(RESNET, OwnHead())],
-    ids=["classifier", "multi_size", "own_head"],
+    [MODEL, Classifier(RESNET, OwnHead())],
+    ids=["classifier", "own_head"],
 )
-def test_weight_folder_restores_network_and_arrays(model, tmp_path):
+def test_model_folder_restores_network_and_arrays(model, tmp_path):
     variables = drawn(model)
-    save_weight_folder(tmp_path / "weights", classifier_config(model), variables)
-    assert sorted(os.listdir(tmp_path / "weights")) == ["config.json", "model.safetensors"]
-    restored, arrays = load_weight_folder(tmp_path / "weights")
-    assert restored == model
-    assert_same(arrays, variables)
+    save_model_folder(tmp_path / "weights", TrainedModel(model, variables))
+    assert sorted(os.listdir(tmp_path / "weights")) == [
+        "README.md", "config.json", "model.safetensors"
+    ]  # fmt: skip
+    restored = load_model_folder(tmp_path / "weights")
+    assert restored.model == model
+    assert_same(restored.variables, variables)
     assert_same(initialize(model, zeros(model), tmp_path / "weights"), variables)
     with pytest.raises(UserError, match="exists already"):
-        save_weight_folder(tmp_path / "weights", classifier_config(model), variables)
+        save_model_folder(tmp_path / "weights", TrainedModel(model, variables))
 
 
 def test_folders_that_are_not_weights_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"config\.json does not describe a network"):
-        load_weight_folder(tmp_path)
+        load_model_folder(tmp_path)
     with pytest.raises(UserError, match=r"has no model\.safetensors"):
         initialize(MODEL, zeros(MODEL), tmp_path)
     alone = {name: {"backbone": part} for name, part in drawn(RESNET).items()}
-    save_weight_folder(tmp_path / "alone", {"backbone": part_config(RESNET)}, alone)
+    save_backbone(tmp_path / "alone", RESNET, alone)
     with pytest.raises(UserError, match="a backbone alone"):
-        load_weight_folder(tmp_path / "alone")
+        load_model_folder(tmp_path / "alone")
 
 
-def test_initial_weights_may_be_variables_of_a_part_or_of_one_member():
+def test_initial_weights_may_be_variables_of_a_part():
     part = {name: {"backbone": tree} for name, tree in drawn(RESNET).items()}
-    ensemble = MultiSize(RESNET, Baseline(), sizes=(32, 64))
-    started = initialize(ensemble, zeros(ensemble), part)
+    started = initialize(MODEL, zeros(MODEL), part)
     for name, tree in drawn(RESNET).items():
-        assert_same(started[name]["size_64"]["backbone"], tree)
-    assert not np.any(started["params"]["size_64"]["head"]["classifier"]["kernel"])
+        assert_same(started[name]["backbone"], tree)
+    assert not np.any(started["params"]["head"]["classifier"]["kernel"])
     with pytest.raises(UserError, match="does not fit the network"):
         initialize(MODEL, zeros(MODEL), {"params": {"backbone": {}, "head": {"a": np.zeros(1)}}})
     assert initialize(MODEL, part, "random") is part
