@@ -96,7 +96,7 @@ def score_model(predictor: Predictor, prepared: Data, out: Path) -> None:
     from jaxcxr.inference.prepared import annotated_cases, draw_boxes
     from jaxcxr.inference.scored_epochs import record_epoch
 
-    maps, chosen = box_flags.maps_and_rule(predictor.folder)
+    maps, chosen = box_flags.maps_and_rule(predictor)
     cases = annotated_cases(
         maps.predict_fn(predictor),
         prepared.test,
