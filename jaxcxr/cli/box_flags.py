@@ -152,7 +152,8 @@ def maps_and_rule(workdir: Path) -> tuple[HeatMapChoice, ChosenRule]:
 
 
 def rule_text(rule: BoxRule) -> str:
-    """Describes scale and cuts in words."""
+    """Describes scale, cuts and regions in words."""
     cuts = rule.by_finding.values() or rule.cuts
     shown = sorted({cut if isinstance(cut, str) else f"{cut:.2g}" for cut in cuts})
-    return f"scale {rule.scale}, cut at {', '.join(shown)}"
+    regions = ", all regions" if rule.regions == "all" else ""
+    return f"scale {rule.scale}, cut at {', '.join(shown)}{regions}"

@@ -17,7 +17,8 @@ published arithmetic with its faults (docs/scoring.md), localization_published.c
 WORKDIR/evaluation or --out; of a run also pointing_game.csv, cases.npz for the report, and
 
     localization_rules.csv  how well the boxes fit by the rule in use (box_rule.csv of the run, by
-                            jaxcxr tune_boxes, or the flags) and by the paper's
+                            jaxcxr tune_boxes, or the flags) and by the paper's; drawn_by names
+                            the heat maps, the scale and the cut
     localization_cuts.csv   the same at every cut of the heat maps
 """
 
@@ -97,21 +98,23 @@ def score_run(workdir: Path, predictor: Predictor, prepared: Data) -> None:
     tables.write(table.loc[:, columns], out / "pointing_game.csv")
     published = draw_boxes(cases, PUBLISHED_RULE, as_tiles=True)
     write_scores(cases.annotated, predicted, out, published)
-    write_rules(cases, chosen.rule, out)
+    write_rules(cases, chosen.rule, str(maps), out)
     record_epoch(workdir, "boxes", predictor.epoch)
 
 
-def write_rules(cases: AnnotatedCases, in_use: BoxRule, out: Path) -> None:
+def write_rules(cases: AnnotatedCases, in_use: BoxRule, maps: str, out: Path) -> None:
     """Writes how well the boxes of the rule in use, of the paper's and of every cut fit."""
     from jaxcxr.inference.prepared import draw_boxes
 
     rules = {"in use": in_use, "paper": BoxRule()}
     if in_use == BoxRule():
         del rules["in use"]
-    fits = {
-        name: overlap_table(cases.annotated, draw_boxes(cases, rule))
-        for name, rule in rules.items()
-    }
+    fits = {}
+    for name, rule in rules.items():
+        fit = overlap_table(cases.annotated, draw_boxes(cases, rule))
+        own_rules = [*(rule.of(finding) for finding in fit["finding"][:-1]), rule]
+        drawn_by = [f"{maps}; {box_flags.rule_text(own)}" for own in own_rules]
+        fits[name] = fit.assign(drawn_by=drawn_by)
     by_cut = {
         scale: cut_table(cases.annotated, draw_boxes(cases, BoxRule(scale, ALL_CUTS)), ALL_CUTS)
         for scale in ("range", in_use.scale)

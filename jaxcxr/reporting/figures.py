@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw
 
-from jaxcxr.evaluation.boxes import enlarge, scale_heatmap
+from jaxcxr.evaluation.boxes import PAPER_CUT, enlarge, scale_heatmap
 from jaxcxr.evaluation.calibration import Reliability
 from jaxcxr.images.grid import Grid
 
@@ -75,11 +75,15 @@ def roc_panel(curves: Sequence[Curve]) -> Figure:
 def _axes(width: float, height: float, xlabel: str, ylabel: str) -> Axes:
     """Returns the axes of a figure, its sides in inches."""
     axes = Figure(figsize=(width, height), layout="constrained").subplots()
+    _label(axes, xlabel, ylabel)
+    return axes
+
+
+def _label(axes: Axes, xlabel: str, ylabel: str) -> None:
     axes.set_xlabel(xlabel, fontsize=9)
     axes.set_ylabel(ylabel, fontsize=9)
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
-    return axes
 
 
 def _draw_roc(panel: Axes, curves: Sequence[Curve]) -> None:
@@ -129,6 +133,29 @@ def reliability_diagram(points: Mapping[str, Reliability]) -> Figure:
     axes.set_aspect("equal")
     axes.legend(frameon=False, fontsize=8, loc="upper left")
     return cast(Figure, axes.figure)
+
+
+def cut_curves(cuts: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draws the part of boxes found, on average over the findings, over the cut of heat maps.
+
+    Args:
+        cuts: Per run its localization_cuts.csv; one without rows keeps its run's color free. The
+            curve of the first scale is solid, that of a second one dotted.
+    """
+    figure = Figure(figsize=(9, 2.9), layout="constrained")
+    levels = ("IoU > 0.1", "IoU > 0.3", "IoU > 0.5")
+    for axes, level in zip(figure.subplots(1, 3), levels, strict=True):
+        axes.axvline(PAPER_CUT, color="0.75", linewidth=0.8)
+        for index, table in enumerate(cuts.values()):
+            if table.empty:
+                continue
+            means = table[(table["finding"] == "Mean") & (table["cut"] != "otsu")]
+            for line, (_, scores) in zip("-:", means.groupby("scale", sort=False), strict=False):
+                at = scores["cut"].astype(float)
+                axes.plot(at, scores[level], line, color=run_color(index), linewidth=1.4)
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        _label(axes, "Cut", f"Boxes found, {level}")
+    return figure
 
 
 def overlay(

@@ -171,7 +171,17 @@ def _localization(runs: Sequence[RunFiles]) -> dict[str, Any]:
         "main_levels": {level: tables[level[0]][level[1]] for level in PAPERS_LEVELS if tables},
         "papers_levels": PAPERS_LEVELS,
         "levels_by_metric": tables,
+        **_rules(runs),
     }
+
+
+def _rules(runs: Sequence[RunFiles]) -> dict[str, Any]:
+    """Returns per run how well boxes fit, the rule in use first, and at which cuts they do."""
+    scored = {run.name: run.localization for run in runs}
+    fits = {name: some.rules.to_dict("records") if some else [] for name, some in scored.items()}
+    cuts = {name: some.cuts if some else pd.DataFrame() for name, some in scored.items()}
+    curves = figure_uri(figures.cut_curves(cuts)) if any(fits.values()) else None
+    return {"fits": fits, "cut_curves": curves}
 
 
 def _galleries(runs: Sequence[RunFiles]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from jaxcxr.errors import UserError
+from jaxcxr.evaluation.localization import OVERLAP_LEVELS
 from jaxcxr.evaluation.outcome import LEVELS, boxed_findings
 from jaxcxr.evaluation.tables import (
     ANY,
@@ -49,6 +51,13 @@ _AUC: Columns = {"finding": None, "auc": SCORE, **_INTERVAL, **_COUNTS}
 _LEVEL: Columns = {"finding": None, "metric": None, "threshold": PROBABILITY}
 _LOCALIZATION: Columns = {**_LEVEL, "accuracy": SCORE, "boxes": COUNT, "afp": ANY}
 _POINTING: Columns = {"finding": None, "accuracy": SCORE, **_INTERVAL}
+_FITS: Columns = {
+    "finding": None,
+    "boxes": COUNT,
+    "mean_iou": SCORE,
+    **{f"{metric} > {threshold:g}": SCORE for metric, threshold in OVERLAP_LEVELS},
+    "area_ratio": ANY,
+}
 _PUBLISHED_LEVELS = [level for level in LEVELS if level[0] != "IoGT"]
 _HISTORY: Columns = {"epoch": COUNT, "loss": ANY, "val_loss": ANY, "val_auc": SCORE}
 _LABELS: Columns = {IMAGE: None, PATIENT: None, **dict.fromkeys(FINDINGS, PROBABILITY)}
@@ -78,11 +87,16 @@ class Localization:
         scores: finding, metric, threshold, accuracy, boxes, afp, ci_low, ci_high.
         published: The same without the interval, by the arithmetic of the published tables.
         pointing: finding, accuracy, ci_low, ci_high, boxes of the pointing game.
+        rules: localization_rules.csv: how well boxes fit by the rule in use, where it is not the
+            paper's, then by the paper's; without rows where the file is missing.
+        cuts: localization_cuts.csv: the same at every cut of the heat maps.
     """
 
     scores: pd.DataFrame
     published: pd.DataFrame
     pointing: pd.DataFrame
+    rules: pd.DataFrame
+    cuts: pd.DataFrame
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,6 +274,8 @@ def _read_localization(folder: Path) -> Localization | None:
         scores=scores.merge(intervals, on=list(_LEVEL), how="left"),
         published=_read_levels(published, _LOCALIZATION, _PUBLISHED_LEVELS),
         pointing=_read_levels(folder / "pointing_game.csv", _POINTING, [()]),
+        rules=_read_fits(folder / "localization_rules.csv", {"rule": "paper"}, "drawn_by"),
+        cuts=_read_fits(folder / "localization_cuts.csv", {"scale": "range", "cut": "otsu"}),
     )
 
 
@@ -271,6 +287,19 @@ def _read_levels(
     findings = [*boxed_findings(table["finding"].to_numpy()), _MEAN]
     expected = [(finding, *level) for finding in findings for level in levels]
     require_rows(path, table, [name for name in _LEVEL if name in columns], expected, _BOXES_AGAIN)
+    return table
+
+
+def _read_fits(path: Path, key: Mapping[str, str], *texts: str) -> pd.DataFrame:
+    """Reads how well boxes fit by several rules or cuts, one of which has the values of `key`."""
+    columns = {**dict.fromkeys([*key, *texts]), **_FITS}
+    if not path.exists():
+        return pd.DataFrame(columns=[*columns])
+    table = read_table(path, columns, _BOXES_AGAIN)
+    findings = [*boxed_findings(table["finding"].to_numpy()), _MEAN]
+    values = [{value, *table[name]} for name, value in key.items()]
+    expected = itertools.product(*values, findings)
+    require_rows(path, table, [*key, "finding"], expected, _BOXES_AGAIN)
     return table
 
 

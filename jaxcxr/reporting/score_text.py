@@ -72,10 +72,11 @@ def rules_text(table: pd.DataFrame) -> str:
     """Returns how well the boxes of each rule fit, on average over the findings.
 
     Args:
-        table: `jaxcxr.evaluation.localization.overlap_table` of each rule, with a column rule.
+        table: `jaxcxr.evaluation.localization.overlap_table` of each rule, with columns rule
+            and drawn_by.
     """
     means = table.loc[table["finding"] == "Mean"].set_index("rule")
-    return _lines(means.drop(columns=["finding", "boxes"]))
+    return _lines(means.drop(columns=["finding", "boxes", "drawn_by"]))
 
 
 def scores_text(runs: Sequence[RunFiles]) -> str:

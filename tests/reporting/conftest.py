@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from jaxcxr.evaluation import finding_scores, tables
-from jaxcxr.evaluation.boxes import heatmap_boxes, peak_point
-from jaxcxr.evaluation.localization import pointing_game, score_boxes
+from jaxcxr.evaluation.boxes import BoxRule, heatmap_boxes, peak_point
+from jaxcxr.evaluation.localization import cut_table, overlap_table, pointing_game, score_boxes
 from jaxcxr.evaluation.outcome import localization_intervals, localization_table
 from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
 from jaxcxr.images.grid import tiles
@@ -70,6 +70,15 @@ def write_localization(folder: Path, seed: int, images: tuple[str, ...]) -> None
     heatmaps = rng.random((len(images), GRID, GRID)).astype(np.float32)
     boxes = [heatmap_boxes(heat, WIDTH, HEIGHT).boxes[0] for heat in heatmaps]
     predicted = annotated.assign(**dict(zip("xywh", np.array(boxes).T, strict=True)), score=0.5)
+    by_paper = overlap_table(annotated, predicted).assign(drawn_by="network; the paper's cut")
+    half, cuts = annotated.assign(w=20, h=20), (0.5, 180 / 255, "otsu")
+    by_cut = [
+        heatmap_boxes(heat, WIDTH, HEIGHT, None, BoxRule(cuts=cuts)).table(*case, 1, WIDTH, HEIGHT)
+        for heat, case in zip(heatmaps, zip(images, findings, strict=True), strict=True)
+    ]
+    drawn_by = [f"layer_cam, stage 1; cut of {finding}" for finding in by_paper["finding"]]
+    in_use = overlap_table(annotated, half).assign(drawn_by=drawn_by)
+    at_cuts = cut_table(annotated, pd.concat(by_cut), cuts)
     patients = annotated["image_name"].str[:8].to_numpy()
     outcome = score_boxes(annotated, predicted)
     published = localization_table(score_boxes(annotated, predicted, "published"))
@@ -84,6 +93,10 @@ def write_localization(folder: Path, seed: int, images: tuple[str, ...]) -> None
         "localization": localization_table(outcome),
         "localization_intervals": ends,
         "localization_published": published,
+        "localization_rules": pd.concat(
+            [in_use.assign(rule="in use"), by_paper.assign(rule="paper")]
+        ),
+        "localization_cuts": at_cuts.assign(scale="range"),
         "pointing_game": localization_table(pointing).merge(pointing_ends),
     }.items():
         tables.write(table, folder / f"{name}.csv")

@@ -115,3 +115,16 @@ def test_photographs_keep_their_colors(value):
     assert kind == "data:image/jpeg;base64"
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(text))), int)
     assert abs(shown - pixels).max() <= 4
+
+
+def test_cut_curves_are_the_mean_rows(three_runs):
+    cuts = {run: pd.read_csv(run / "evaluation/localization_cuts.csv") for run in three_runs}
+    empty = {"not scored": pd.DataFrame()}
+    panels = figures.cut_curves({**empty, **{str(run): table for run, table in cuts.items()}}).axes
+    for panel, level in zip(panels, ("IoU > 0.1", "IoU > 0.3", "IoU > 0.5"), strict=True):
+        _, *curves = panel.lines  # the first is the paper's cut
+        for index, (curve, table) in enumerate(zip(curves, cuts.values(), strict=True), start=1):
+            means = table[(table["finding"] == "Mean") & (table["cut"] != "otsu")]
+            np.testing.assert_array_equal(curve.get_xdata(), [0.5, 180 / 255])
+            np.testing.assert_array_equal(curve.get_ydata(), means[level])
+            assert curve.get_color() == figures.run_color(index)

@@ -117,8 +117,9 @@ def test_links_lead_to_sections(page):
 def test_every_image_has_alternative_text(page):
     pictures = [attributes for tag, attributes in page.elements if tag == "img"]
     assert all(len(attributes["alt"]) > 20 for attributes in pictures)
-    # Learning curves, 14 ROC panels, reliability, scale, and per finding 3 cases × (3 runs + 1).
-    assert len(pictures) == 1 + 14 + 1 + 1 + len(BOXED_FINDINGS) * 3 * 4
+    # Learning curves, 14 ROC panels, reliability, scale, cuts, and per finding 3 cases × (3 runs
+    # + 1).
+    assert len(pictures) == 1 + 14 + 1 + 1 + 1 + len(BOXED_FINDINGS) * 3 * 4
 
 
 def test_table_rows_are_equally_long(page):
@@ -176,6 +177,23 @@ def test_accuracies_stand_in_their_row_and_column(page, three_runs):
                     expected = [shown(accuracy) for accuracy in of_findings["accuracy"]]
                     assert [cell[0] for cell in accuracies] == expected
                     assert false[0] == shown(of_findings["afp"].iloc[-1])
+
+
+def test_rule_in_use_stands_above_the_papers(page, three_runs):
+    rows = iter(page.table("How well boxes fit")[1:])
+    for workdir in three_runs:
+        fits = pd.read_csv(workdir / "evaluation/localization_rules.csv")
+        for _, fit in fits[fits["finding"] == "Mean"].iterrows():
+            name, (rule, drawn_by, _), *scores = next(rows)
+            assert (name[0], rule, drawn_by) == (workdir.name, fit["rule"], fit["drawn_by"])
+            expected = fit[["mean_iou", *(name for name in fit.index if ">" in name), "area_ratio"]]
+            assert [cell[0] for cell in scores] == [*map(shown, expected)]
+    assert next(rows, None) is None
+
+
+def test_gallery_names_heat_maps_and_cut_of_the_rule_in_use(page, three_runs):
+    for finding in BOXED_FINDINGS:
+        assert page.text.count(f"layer_cam, stage 1; cut of {finding}") == len(three_runs)
 
 
 def test_page_shows_what_was_run(page):

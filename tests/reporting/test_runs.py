@@ -75,6 +75,8 @@ def refused(workdir, name, damaged: str | bytes):
         ("evaluation/localization.csv", "boxes", "threshold"),
         ("evaluation/localization_intervals.csv", "ci_low", "finding"),
         ("evaluation/localization_published.csv", "accuracy", "metric"),
+        ("evaluation/localization_rules.csv", "drawn_by", "rule"),
+        ("evaluation/localization_cuts.csv", "area_ratio", "cut"),
         ("evaluation/pointing_game.csv", "accuracy", "finding"),
         ("evaluation/annotated_boxes.csv", "x", "Finding Label"),
         ("evaluation/boxes.csv", "h", None),
