@@ -114,7 +114,7 @@ def test_operating_points_hold_for_written_and_read_probabilities(tmp_path):
     tables.write(pd.DataFrame({"score": scores}), tmp_path / "scores.csv")
     tables.write(pd.DataFrame({"score": points}), tmp_path / "points.csv")
     scores, points = (
-        tables.read_table(tmp_path / name, {"score": tables.ANY}, "")["score"].to_numpy()
+        tables.read_table(tmp_path / name, [], ["score"], "")["score"].to_numpy()
         for name in ("scores.csv", "points.csv")
     )
     assert [classification.rates_at(labels, scores, threshold) for threshold in points] == rates
