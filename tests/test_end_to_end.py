@@ -183,6 +183,10 @@ def test_boxes_of_the_chosen_rule_are_scored_beside_the_papers(study):
         cut = cuts[chosen[finding]["scale"], chosen[finding]["threshold"], finding]
         assert in_use["mean_iou"] == cut["mean_iou"]
         assert in_use["IoU > 0.3"] == scores[finding, "IoU > 0.3"]
+        maps = "layer_cam, stage 1, flip; scale"
+        at = f"{float(chosen[finding]['threshold']):.2g}"
+        assert in_use["drawn_by"] == f"{maps} {chosen[finding]['scale']}, cut at {at}"
+        assert paper["drawn_by"] == f"{maps} range, cut at 0.71"
         same = cuts["range", str(180 / 255), finding]
         assert (paper["mean_iou"], paper["area_ratio"]) == (same["mean_iou"], same["area_ratio"])
     assert "box_rule.csv: layer_cam, stage 1, flip; scale" in ended["boxes"].stdout

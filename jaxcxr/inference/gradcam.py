@@ -22,7 +22,6 @@ from jaxcxr.models import (
     INFERENCE,
     Classifier,
     Mode,
-    MultiSize,
     classifier_config,
 )
 from jaxcxr.models.geometry import resample
@@ -142,8 +141,6 @@ def _explain(predictor: Predictor, stage: int | None, weigh: Weigh) -> PredictFn
 
 
 def _stage_index(model: Classifier, stage: int | None) -> int:
-    if isinstance(model, MultiSize):
-        raise UserError("Grad-CAM explains a single network, but a MultiSize has one for each size")
     count = len(classifier_config(model)["backbone"]["blocks"])
     if stage is not None and not 1 <= stage <= count:
         raise UserError(f"stage is {stage}; this network's backbone has stages 1 to {count}")

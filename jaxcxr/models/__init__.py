@@ -16,7 +16,6 @@ from jaxcxr.models.heads import (
     SpaceAttention,
     SqueezeExcitation,
 )
-from jaxcxr.models.multi_size import MultiSize
 from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
 from jaxcxr.models.ops.preprocessing import Pixels, normalize
 from jaxcxr.models.registry import (
@@ -40,7 +39,6 @@ __all__ = [
     "Head",
     "LogSumExp",
     "Mode",
-    "MultiSize",
     "Pixels",
     "PooledMaps",
     "Prediction",

@@ -28,7 +28,6 @@ from jaxcxr.models.heads import (
     SpaceAttention,
     SqueezeExcitation,
 )
-from jaxcxr.models.multi_size import MultiSize
 from jaxcxr.models.ops.preprocessing import IMAGENET, Pixels
 
 _Part = TypeVar("_Part", bound=nn.Module)
@@ -79,30 +78,26 @@ def build_classifier(config: Mapping[str, Any]) -> Classifier:
     Args:
         config: ``{"backbone": {"name": "ResNet34", **fields}, "head": {"name": "Baseline",
             **fields}}``; fields that are missing keep their defaults, as do those that are None
-            and cannot be. ``"sizes": (128, 256)`` makes it a `MultiSize`;
-            ``"pixels": {"mean": …, "std": …}`` are the fields of `Pixels`.
+            and cannot be. ``"pixels": {"mean": …, "std": …}`` are the fields of `Pixels`.
 
     Raises:
         UserError: A name is not registered, or a field or its value is unknown; the message lists
             the choices.
     """
     for name in config:
-        if name not in ("backbone", "head", "pixels", "sizes"):
-            raise UserError(f"model.{name} is not a setting: use backbone, head, pixels, sizes")
+        if name not in ("backbone", "head", "pixels"):
+            raise UserError(f"model.{name} is not a setting: use backbone, head, pixels")
     backbone = _build("backbone", config.get("backbone", {}), _backbones)
     head = _build("head", config.get("head", {}), _heads)
     pixels = Pixels(**config.get("pixels", {}))
-    if sizes := config.get("sizes"):
-        return MultiSize(backbone, head, pixels, sizes=tuple(sizes))
     return Classifier(backbone, head, pixels)
 
 
 def classifier_config(model: Classifier) -> dict[str, Any]:
     """Returns the config from which `build_classifier` builds `model` again."""
-    sizes = {"sizes": model.sizes} if isinstance(model, MultiSize) else {}
     pixels = {} if model.pixels == IMAGENET else {"pixels": dataclasses.asdict(model.pixels)}
     parts = {"backbone": part_config(model.backbone), "head": part_config(model.head)}
-    return parts | pixels | sizes
+    return parts | pixels
 
 
 def part_config(module: nn.Module) -> dict[str, Any]:

@@ -79,7 +79,6 @@ def default_config() -> Config:
                 "backbone": {"name": "ResNet34", **_unset_fields(backbones())},
                 "head": {"name": "Baseline", **_unset_fields(heads())},
                 "pixels": dataclasses.asdict(Pixels()),  # scale of gray values; ImageNet's
-                "sizes": (),  # of a MultiSize
             },
             "initial_weights": "imagenet",  # or "random", or the path of a file or folder
             "frozen": (),  # parts that are not trained: ("backbone",), ("backbone/stage1",) …

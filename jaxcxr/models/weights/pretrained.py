@@ -20,7 +20,6 @@ from flax.traverse_util import unflatten_dict
 
 from jaxcxr.errors import UserError
 from jaxcxr.models.classifier import Classifier
-from jaxcxr.models.multi_size import MultiSize
 from jaxcxr.models.weights import torch_names
 from jaxcxr.models.weights.torch_files import read_torch_file
 from jaxcxr.models.weights.torch_names import Naming
@@ -78,20 +77,16 @@ def load_classifier(path: str | Path, model: Classifier) -> Variables:
         path: `.safetensors`, `.pth`, `.pt`, `.bin` or `.tar`: one of the authors' checkpoints, a
             file with the names of `to_torch`, torchvision's network with another number of classes
             (CheXNet), jfhealthcare's with PCAM pooling, or a backbone with torchvision's names.
-        model: The network that the file's parameters belong to. Every member of a `MultiSize` gets
-            the weights of a file of one classifier.
+        model: The network that the file's parameters belong to.
 
     Returns:
         ``{"params": {"backbone": …, "head": …}, "batch_stats": …}``, NumPy float32, without the
-        head where the file holds a backbone alone; of a `MultiSize` the same for each member.
+        head where the file holds a backbone alone.
 
     Raises:
         UserError: As for `load_backbone`.
     """
     arrays = torch_names.from_jfhealthcare(read_torch_file(path))
-    if isinstance(model, MultiSize) and not any(name.startswith("size_") for name in arrays):
-        member = next(iter(model.members.values()))
-        return _for_each_member(model, _read_classifier(path, arrays, member))
     return _read_classifier(path, arrays, model)
 
 
@@ -105,19 +100,19 @@ def initialize(
         variables: ``{"params": …, "batch_stats": …}`` as drawn at random.
         weights: "imagenet" for ImageNet weights of the backbone; "random" for none; a PyTorch file
             or a folder of weights with a backbone or a whole classifier; or the variables of such a
-            network. Every member of a `MultiSize` starts from the weights of one classifier.
+            network.
 
     Raises:
         UserError: The weights cannot be read or do not fit the network.
     """
     if isinstance(weights, Mapping):
-        source, trained = "the initial weights", _for_each_member(model, dict(weights))
+        source, trained = "the initial weights", dict(weights)
     elif str(weights) == "random":
         return variables
     elif str(weights) == "imagenet":
         backbone = load_imagenet(model.backbone)
         source = "the ImageNet weights"
-        trained = _for_each_member(model, {k: {"backbone": part} for k, part in backbone.items()})
+        trained = {k: {"backbone": part} for k, part in backbone.items()}
     else:
         source = _file_of(Path(weights))
         trained = load_classifier(source, model)
@@ -131,7 +126,7 @@ def to_torch(variables: Variables, backbone: str) -> dict[str, np.ndarray]:
 
     Args:
         variables: ``{"params": {"backbone": …, "head": …}, "batch_stats": …}``, with or without
-            the head; or those of a `MultiSize`, whose members' names get ``size_128.`` before them.
+            the head.
         backbone: Name of the backbone, "ResNet34".
     """
     naming = torch_names.whole(backbone)
@@ -151,13 +146,6 @@ def _file_of(path: Path) -> Path:
         f"{path} is not a folder of weights: it has no {ARRAYS}; name a run's folder, a folder of "
         "weights or a PyTorch file"
     )
-
-
-def _for_each_member(model: Classifier, variables: Variables) -> Variables:
-    """Repeats the variables of one classifier for the members of an ensemble."""
-    if not isinstance(model, MultiSize) or "backbone" not in variables["params"]:
-        return variables
-    return {name: dict.fromkeys(model.members, part) for name, part in variables.items()}
 
 
 def _flatten(tree: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
@@ -216,19 +204,14 @@ def _from_torch(
 
 
 def _check_parts(source: str | Path, trained: Variables, variables: Variables) -> None:
-    """Checks the arrays of a backbone, of a whole network, or of the members of an ensemble."""
+    """Checks the arrays of a backbone or of a whole network."""
     held, whole = _flatten(trained), _flatten(variables)
-    parts = {_part(path) for path in held}
+    parts = {path[1] for path in held}
     _check(
         source,
         {"/".join(path): np.shape(array) for path, array in held.items()},
-        {"/".join(path): np.shape(array) for path, array in whole.items() if _part(path) in parts},
+        {"/".join(path): np.shape(array) for path, array in whole.items() if path[1] in parts},
     )
-
-
-def _part(path: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns ("backbone",) or ("head",); of an ensemble ("size_128", "backbone"), for example."""
-    return path[1:2] if path[1] in ("backbone", "head") else path[1:3]
 
 
 def _check(

@@ -49,8 +49,6 @@ class Naming:
     def name(self, path: Sequence[str]) -> str:
         """Returns PyTorch's name of the array at ``("backbone", "conv1", "kernel")``."""
         part, *modules, leaf = path
-        if part not in ("backbone", "head"):  # a member of a MultiSize
-            return f"{part}.{self.name(path[1:])}"
         translate = self.backbone if part == "backbone" else self.head
         assert translate is not None
         module = translate("/".join(modules)).strip("/").replace("/", ".")
@@ -106,7 +104,7 @@ def recognize(
         classifier: PyTorch's shape of the weights of a head that is one dense layer.
     """
     shapes = {re.sub(*_DATA_PARALLEL, name): shape for name, shape in shapes.items()}
-    if any(name.startswith(("head.", "size_")) for name in shapes):
+    if any(name.startswith("head.") for name in shapes):
         return whole(backbone)
     if any(name.startswith("resnet.") for name in shapes) and head in _AUTHORS:
         return _AUTHORS[head]

@@ -16,7 +16,6 @@ from jaxcxr.models import (
     Classifier,
     DenseNet121,
     Head,
-    MultiSize,
     Prediction,
     ResNet18,
     ResNet50,
@@ -145,8 +144,8 @@ def test_a_backbones_file_gives_the_backbone_and_leaves_the_head(tmp_path):
 
 @pytest.mark.parametrize(
     "model",
-    [MODEL, MultiSize(RESNET, Baseline(), sizes=(32, 64)), Classifier(RESNET, OwnHead())],
-    ids=["classifier", "multi_size", "own_head"],
+    [MODEL, Classifier(RESNET, OwnHead())],
+    ids=["classifier", "own_head"],
 )
 def test_model_folder_restores_network_and_arrays(model, tmp_path):
     variables = drawn(model)
@@ -173,13 +172,12 @@ def test_folders_that_are_not_weights_are_refused(tmp_path):
         load_model_folder(tmp_path / "alone")
 
 
-def test_initial_weights_may_be_variables_of_a_part_or_of_one_member():
+def test_initial_weights_may_be_variables_of_a_part():
     part = {name: {"backbone": tree} for name, tree in drawn(RESNET).items()}
-    ensemble = MultiSize(RESNET, Baseline(), sizes=(32, 64))
-    started = initialize(ensemble, zeros(ensemble), part)
+    started = initialize(MODEL, zeros(MODEL), part)
     for name, tree in drawn(RESNET).items():
-        assert_same(started[name]["size_64"]["backbone"], tree)
-    assert not np.any(started["params"]["size_64"]["head"]["classifier"]["kernel"])
+        assert_same(started[name]["backbone"], tree)
+    assert not np.any(started["params"]["head"]["classifier"]["kernel"])
     with pytest.raises(UserError, match="does not fit the network"):
         initialize(MODEL, zeros(MODEL), {"params": {"backbone": {}, "head": {"a": np.zeros(1)}}})
     assert initialize(MODEL, part, "random") is part
