@@ -10,6 +10,7 @@ from jaxcxr.evaluation import finding_scores, tables
 from jaxcxr.evaluation.boxes import BoxRule, heatmap_boxes, peak_point
 from jaxcxr.evaluation.localization import cut_table, overlap_table, pointing_game, score_boxes
 from jaxcxr.evaluation.outcome import localization_intervals, localization_table
+from jaxcxr.evaluation.published_protocol import published_outcome
 from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
 from jaxcxr.images.grid import tiles
 
@@ -75,7 +76,7 @@ def write_localization(folder: Path, seed: int, images: tuple[str, ...]) -> None
     at_cuts = cut_table(annotated, pd.concat(by_cut), cuts)
     patients = annotated["image_name"].str[:8].to_numpy()
     outcome = score_boxes(annotated, predicted)
-    published = localization_table(score_boxes(annotated, predicted, "published"))
+    published = localization_table(published_outcome(annotated, predicted))
     peaks = np.stack([peak_point(heat, WIDTH, HEIGHT) for heat in heatmaps])
     pointing = pointing_game(annotated, peaks)
     ends, pointing_ends = (
