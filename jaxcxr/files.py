@@ -1,48 +1,20 @@
 """Atomic writing: files that are there completely or not at all.
 
-A file that is being written lies beside its final name under a name like
-`.auc.myhost.4711.partial.csv`. A process that is killed leaves it there; the next process that
-writes to the folder removes it.
+A file that is being written lies beside its final name under a name like `.auc.partial.csv`. A
+process that is killed leaves it there; the next one that writes the same file removes it.
 """
 
 from __future__ import annotations
 
 import errno
-import functools
 import os
 import re
 import shutil
-import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jaxcxr.errors import UserError
-
-_HOST = socket.gethostname()[:20]  # file systems take 255 bytes of a name in all
-
-_STALE = re.compile(rf"\..+\.{re.escape(_HOST)}\.(\d+)\.partial(\.\w+)?")
-
-
-def temporary_path(path: Path) -> Path:
-    """Returns the name beside `path` under which this process writes it.
-
-    Stale temporary files of dead processes of this machine are removed from the folder.
-    """
-    _remove_stale(path.parent.absolute())
-    return path.with_name(f".{path.stem}.{_HOST}.{os.getpid()}.partial{path.suffix}")
-
-
-@functools.cache  # once for each folder: they may hold thousands of files
-def _remove_stale(folder: Path) -> None:
-    for path in folder.glob(".*.partial*"):
-        match = _STALE.fullmatch(path.name)
-        if match and not is_alive(int(match[1])):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                with suppress(OSError):
-                    path.unlink()
 
 
 @contextmanager
@@ -53,7 +25,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     at `path` stays as it was. The suffix is kept for writers that choose a format by it.
 
     Args:
-        path: The file to write.
+        path: The file to write, or a folder that does not exist yet.
 
     Yields:
         The temporary path, in the same folder.
@@ -62,21 +34,25 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         UserError: `path` cannot be written (no permission, full disk, a file in place of a folder).
     """
     path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _cannot_be_written(path, error) from error
-    temporary = temporary_path(path)
+    make_folder(path.parent)
+    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    _remove(temporary)
     try:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename not in (None, str(path), str(temporary)):
+        if error.filename and not str(error.filename).startswith(str(temporary)):
             raise
         raise _cannot_be_written(path, error) from error
     finally:
-        with suppress(OSError):
-            temporary.unlink()
+        _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        path.unlink()
 
 
 def make_folder(folder: str | os.PathLike[str]) -> None:
@@ -179,14 +155,3 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes UTF-8 text to `path` atomically; see `atomic_write`."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def is_alive(pid: int) -> bool:
-    """Returns whether a process of this number exists, of any user."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid > 0

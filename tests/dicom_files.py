@@ -90,8 +90,9 @@ def deep_dicom(keyword: str, stored: np.ndarray, **elements: Any) -> bytes:
     return buffer.getvalue()
 
 
-def encoded(pixels: np.ndarray, format: str, **options: Any) -> bytes:  # noqa: A002
-    """Returns an image file's bytes."""
+def encoded(pixels: np.ndarray | Image.Image, format: str, **options: Any) -> bytes:  # noqa: A002
+    """Returns the image file that Pillow writes of an array or image."""
     buffer = BytesIO()
-    Image.fromarray(pixels).save(buffer, format, **options)
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    image.save(buffer, format, **options)
     return buffer.getvalue()

@@ -1,18 +1,11 @@
-"""Disks that are full, read-only or closed to us, for tests of what happens then.
-
-A tmpfs is mounted where this process may do that. Where it may not, the same system calls fail
-for another reason: no file grows beyond a limit, and permission bits take the place of a read-only
-disk.
-"""
+"""Folders that take nothing, for tests of what happens then."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import resource
 import stat
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,52 +13,15 @@ _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
 _CAPABILITY_VERSION_3 = 0x20080522
 
 
-class SmallDisk:
-    """A disk whose size can be changed; see `small_disk`."""
-
-    def __init__(self, path: Path, mounted: bool) -> None:
-        self.path = path
-        self.mounted = mounted
-        self._usual = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def resize(self, size: int | None) -> None:
-        """Lets the disk hold `size` bytes (no file more than that, where it is not mounted)."""
-        if self.mounted:
-            _mount(self.path, "remount", f"size={size or 2**30}")
-        else:
-            limit = self._usual[0] if size is None else size
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, self._usual[1]))
-
-    @contextlib.contextmanager
-    def read_only(self) -> Iterator[None]:
-        """Lets nothing be written within the block."""
-        if self.mounted:
-            assert _mount(self.path, "remount", "ro"), "a file on it is open to be written"
-            try:
-                yield
-            finally:
-                _mount(self.path, "remount", "rw")
-        else:
-            with no_permission(self.path):
-                yield
-
-
 @contextlib.contextmanager
-def small_disk(
-    path: Path, size: int | None = None, *, may_mount: bool = True
-) -> Iterator[SmallDisk]:
-    """Makes a new folder a disk of `size` bytes for the block."""
-    path.mkdir()
-    disk = SmallDisk(path, may_mount and _mount(path, f"size={size or 2**30}"))
+def no_space() -> Iterator[None]:
+    """Lets this process make no file longer than 10 bytes: the calls fail as on a full disk."""
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, usual[1]))
     try:
-        if not disk.mounted:
-            disk.resize(size)
-        yield disk
+        yield
     finally:
-        if disk.mounted:
-            subprocess.run(["umount", "--lazy", str(path)], check=True)
-        else:
-            disk.resize(None)
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
 
 
 @contextlib.contextmanager
@@ -98,10 +54,3 @@ def without_roots_privilege() -> Iterator[None]:
         yield
     finally:
         assert libc.capset(header, kept) == 0
-
-
-def _mount(path: Path, *options: str) -> bool:
-    command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(path)]
-    if os.geteuid() != 0:
-        return False
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0

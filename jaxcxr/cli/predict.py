@@ -1,8 +1,8 @@
 """Predicts new radiographs: the probability of each finding, and where it is seen.
 
-jaxcxr predict --workdir runs/baseline --out predictions a.png scans/ "more/*.dcm"
+jaxcxr predict --workdir runs/baseline --out predictions a.png scans/
 
-Takes PNG, JPEG and DICOM files (pip install 'jaxcxr[dicom]'), folders and patterns. Writes under
+Takes PNG, JPEG, TIFF, BMP and DICOM files (pip install 'jaxcxr[dicom]'), and folders. Writes under
 --out:
 
     predictions.csv  Image Index and the probability of each finding, for jaxcxr evaluate_auc

@@ -5,22 +5,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import filelock
 import pandas as pd
 
 from jaxcxr.data import phantom
-from jaxcxr.data.chest_xray14.beam_pipeline import options_of
 from jaxcxr.data.chest_xray14.chest_xray14_dataset_builder import (
     Builder,
     ChestXray14Config,
-    refuse_damaged,
 )
 from jaxcxr.data.quiet_tensorflow import open_dataset, silence, tf, tfds
 from jaxcxr.data.releases.nih import Release
@@ -41,15 +38,12 @@ class Preparation:
         folder: The prepared dataset; `tfds.builder_from_directory` opens it.
         images: Number of radiographs per split.
         left_out: Names of radiographs that have no usable file, each with the reason.
-        notes: What is unusual in the files, one line per kind with the first file and the number of
-            them; empty where Apache Beam prepared.
         reused: Whether the dataset was there already.
     """
 
     folder: Path
     images: Mapping[str, int]
     left_out: Mapping[str, str]
-    notes: tuple[str, ...]
     reused: bool
 
 
@@ -62,8 +56,6 @@ def prepare(
     split_seed: int = 0,
     square: SquareRule = "squash",
     on_bad_image: OnBadImage = "error",
-    beam_runner: str | None = None,
-    beam_options: Sequence[str] = (),
 ) -> Preparation:
     """Decodes, resizes and stores a release's radiographs; does nothing where that is done already.
 
@@ -79,14 +71,10 @@ def prepare(
         split_seed: Seed of the draw of validation patients.
         square: How radiographs become square, "squash" or "pad"; see `jaxcxr.images.square`.
         on_bad_image: "error" refuses a release with damaged files, "skip" leaves them out.
-        beam_runner: Let Apache Beam do the work with this runner, "DirectRunner" or "FlinkRunner"
-            for example; its workers must see the release's files and `data_dir`.
-        beam_options: Options of the runner, as Beam's command line takes them.
 
     Raises:
         UserError: Files are damaged; a split has no images; another release's dataset or another
-            process is preparing in the same place; the disk is full; Apache Beam is not installed,
-            or is to skip damaged files.
+            process is preparing in the same place; the disk is full.
     """
     variant = Variant(image_size, split, split_seed, square)
     folder = variant.folder(data_dir)
@@ -94,8 +82,6 @@ def prepare(
         raise UserError(
             f"on_bad_image is {on_bad_image!r}; use error or skip", argument="on_bad_image"
         )
-    skip = on_bad_image == "skip"
-    engine = _beam_settings(beam_runner, beam_options, skip)
     parts = _split(release, variant)
     fingerprint = _fingerprint(release, parts)
     if reused := folder.exists():
@@ -106,8 +92,7 @@ def prepare(
             config=ChestXray14Config(name=variant.name, image_size=image_size, square=square),
             release=release,
             split=parts,
-            skip_damaged=skip,
-            with_beam=bool(engine),
+            skip_damaged=on_bad_image == "skip",
             metadata={
                 "release": release.root.resolve().name,
                 "synthetic": (release.root / phantom.MARKER).is_file(),
@@ -116,17 +101,15 @@ def prepare(
                 "split_seed": split_seed,
                 "square": square,
                 "skipped": [],
-                "notes": [],
             },
         )
-        _generate(builder, folder, engine)
+        _generate(builder, folder)
     info, metadata = open_dataset(folder)
     left_out = dict.fromkeys(release.missing, "no file") | dict(metadata["skipped"])
     if left_out:
         _write_left_out(folder / "skipped.csv", left_out)
     images = {name: part.num_examples for name, part in info.splits.items()}
-    notes = tuple(metadata.get("notes", ()))  # early versions kept none
-    return Preparation(folder, images, left_out, notes, reused)
+    return Preparation(folder, images, left_out, reused)
 
 
 def _split(release: Release, variant: Variant) -> pd.Series:
@@ -139,22 +122,6 @@ def _split(release: Release, variant: Variant) -> pd.Series:
     split = split.drop(list(release.missing))
     refuse_empty(split.value_counts())
     return split
-
-
-def _beam_settings(
-    runner: str | None, options: Sequence[str], skip_damaged: bool
-) -> dict[str, Any]:
-    """Returns the arguments of TFDS for Apache Beam, none where it is not asked for."""
-    if runner is None:
-        if options:
-            raise UserError("beam_options need a runner", argument="beam_runner")
-        return {}
-    if skip_damaged:
-        raise UserError(
-            "Apache Beam cannot leave out damaged files (on_bad_image=skip); delete the files that "
-            "an attempt without it names, and read the release with allow_missing"
-        )
-    return {"beam_runner": runner, "beam_options": options_of(options)}
 
 
 def _fingerprint(release: Release, split: pd.Series) -> str:
@@ -182,7 +149,7 @@ def _refuse_other(folder: Path, release: Release, fingerprint: str) -> None:
         )
 
 
-def _generate(builder: Builder, folder: Path, engine: Mapping[str, Any]) -> None:
+def _generate(builder: Builder, folder: Path) -> None:
     tfds.disable_progress_bar()  # the builder shows one per split
     make_folder(folder.parent)
     lock = filelock.FileLock(folder.parent / ".lock", blocking=False)
@@ -192,15 +159,13 @@ def _generate(builder: Builder, folder: Path, engine: Mapping[str, Any]) -> None
                 shutil.rmtree(abandoned)
             builder.download_and_prepare(
                 download_dir=downloads,
-                download_config=tfds.download.DownloadConfig(try_download_gcs=False, **engine),
+                download_config=tfds.download.DownloadConfig(try_download_gcs=False),
             )
     except UserError:
         raise
     except filelock.Timeout as error:
         raise UserError(f"{folder.parent}: another process is preparing this dataset") from error
     except Exception as error:
-        if engine:  # workers' errors arrive as text
-            refuse_damaged(re.findall(r"DamagedImageError: (.*?)(?: \[while|\n|$)", str(error))[:1])
         reason = _storage_failure(error)
         if reason is None:
             raise

@@ -8,9 +8,6 @@ import numpy as np
 
 from jaxcxr.errors import UserError
 
-_ROWS = 256
-"""Rows that are looked up together: NumPy makes each index eight bytes."""
-
 _TAIL = 0.001
 """Share of the pixels at either end that may be marks or dead pixels."""
 
@@ -34,11 +31,7 @@ class Levels:
 
     def look_up(self, table: np.ndarray) -> np.ndarray:
         """Returns the picture as (H, W) uint8, given the gray value (N,) uint8 of each value."""
-        pixels = np.empty(self.index.shape, np.uint8)
-        for start in range(0, len(pixels), _ROWS):
-            rows = slice(start, start + _ROWS)
-            pixels[rows] = table[self.index[rows]]
-        return pixels
+        return table[self.index]
 
 
 def to_gray(brightness: np.ndarray) -> np.ndarray:
@@ -76,10 +69,7 @@ def distinct(pixels: np.ndarray) -> Levels:
     values = np.arange(int(low), int(high) + 1)
     offsets = pixels - low  # may wrap around if signed, so that unsigned they are right
     index = offsets.view(f"u{offsets.itemsize}")
-    counts = np.zeros(len(values), np.int64)
-    for start in range(0, len(index), _ROWS):
-        counts += np.bincount(index[start : start + _ROWS].ravel(), minlength=len(values))
-    return Levels(values, counts, index)
+    return Levels(values, np.bincount(index.ravel(), minlength=len(values)), index)
 
 
 def spread(values: np.ndarray, counts: np.ndarray) -> tuple[float, float, tuple[str, ...]]:

@@ -29,7 +29,6 @@ from PIL.TiffImagePlugin import TiffImageFile
 from jaxcxr.errors import UserError
 from jaxcxr.images import dicom
 from jaxcxr.images.gray import distinct, require_upper_bits, spread, to_gray
-from jaxcxr.images.jpeg import check_scans
 
 MIN_SIDE = 32
 """Smallest height and width of a radiograph in pixels."""
@@ -48,7 +47,7 @@ FORMATS = "PNG, JPEG, TIFF, BMP or DICOM"
 
 _GZIP = b"\x1f\x8b"
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_WHITE_IS_ZERO, _BITS_PER_SAMPLE, _PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH = 0, 258, 262, 322, 323
+_WHITE_IS_ZERO, _BITS_PER_SAMPLE, _PHOTOMETRIC = 0, 258, 262
 
 _warning_filters = threading.RLock()
 
@@ -109,7 +108,8 @@ def read_radiograph(path: str | os.PathLike[str], content: bytes | None = None) 
             `MAX_ASPECT` and `MAX_PIXELS`; the size is checked before the pixels are decompressed.
     """
     with _damage_named(path):
-        data = _inflate(_read_bytes(Path(path)) if content is None else content)
+        data = _read_bytes(Path(path)) if content is None else content
+        data = gzip.decompress(data) if data.startswith(_GZIP) else data
         format_ = _format_of(data)
         with _without_warnings() if format_ in ("DICOM", "TIFF") else nullcontext():
             if format_ == "DICOM":
@@ -174,16 +174,6 @@ def _read_bytes(path: Path) -> bytes:
         raise UserError(f"cannot be read ({error.strerror})") from error
 
 
-def _inflate(data: bytes) -> bytes:
-    if not data.startswith(_GZIP):
-        return data
-    with gzip.open(io.BytesIO(data)) as stream:
-        inflated = stream.read(dicom.MAX_INFLATED + 1)
-    if len(inflated) > dicom.MAX_INFLATED:
-        raise UserError(f"decompresses to more than {dicom.MAX_INFLATED:,} bytes; make it smaller")
-    return inflated
-
-
 def _format_of(data: bytes) -> str:
     if not data:
         raise UserError("empty, 0 bytes; copy it again")
@@ -219,10 +209,6 @@ def _decode(data: bytes, format_: str) -> tuple[np.ndarray, tuple[str, ...], int
         if format_ == "PNG":
             image.verify()  # compares the checksums, which decoding does not
             image = PngImageFile(io.BytesIO(data))
-        elif format_ == "JPEG":
-            check_scans(data)
-        elif format_ == "TIFF":
-            _check_tiles(image)
         gray, notes = _to_gray(image, data)
         orientation = _orientation(image)  # PNG files may have it behind the pixels
     notes += ("holds several pages; the first one is used",) if several else ()
@@ -261,14 +247,6 @@ def _stretch(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:
     if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # which Pillow applies to 8 bits only
         gray = 255 - gray
     return gray, note
-
-
-def _check_tiles(image: Image.Image) -> None:
-    """Refuses TIFF files whose tiles, each of which is decompressed in one piece, are too large."""
-    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
-    width, length = (tags.get(tag) or 0 for tag in (_TILE_WIDTH, _TILE_LENGTH))
-    if width * length > MAX_PIXELS:
-        raise UserError(f"tiles of {width}×{length} pixels; at most {MAX_PIXELS:,} are read")
 
 
 def _check_size(width: int, height: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,26 +16,27 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
 def find_radiographs(
     arguments: Sequence[str | Path], *, but_not_in: str | Path | None = None
 ) -> list[Path]:
-    """Finds the files that files, folders and patterns name, sorted and each once.
+    """Finds the files that are named or lie in folders, sorted and each once.
 
     Folders are searched recursively for names that end as those of PNG, JPEG, TIFF, BMP and DICOM
     files do, also with .gz behind, and for DICOM files of any name; names that begin with a dot are
     left out. A file that is named itself is always taken; reading it reports what is wrong with it.
 
     Args:
-        arguments: Paths of files and folders, and patterns with ``*``, ``?``, ``[…]`` and ``**``.
+        arguments: Paths of files and folders.
         but_not_in: A folder whose files are left out, for example that of the results.
 
     Raises:
-        UserError: There are no arguments, or one names a folder or pattern without radiographs.
+        UserError: There are no arguments, or one names a folder without radiographs.
     """
     if not arguments:
         raise UserError(f"no radiographs are named; name {FORMATS} files, or folders")
     found: dict[str, Path] = {}
     for argument in arguments:
+        place = Path(argument).expanduser()
         paths = [
             path
-            for path in _expand(str(argument))
+            for path in (_search(place) if os.path.isdir(place) else [place])
             if but_not_in is None or not lies_in(path, but_not_in)
         ]
         if not paths:
@@ -49,17 +49,6 @@ def find_radiographs(
 def lies_in(path: Path, folder: str | Path) -> bool:
     """Returns whether a path leads into a folder, with links and dots resolved."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
-
-
-def _expand(argument: str) -> Iterator[Path]:
-    argument = os.path.expanduser(argument)
-    if os.path.isdir(argument):
-        yield from _search(Path(argument))
-    elif os.path.exists(argument) or not glob.has_magic(argument):
-        yield Path(argument)
-    else:
-        for match in map(Path, glob.iglob(argument, recursive=True)):
-            yield from _search(match) if match.is_dir() else [match]
 
 
 def _search(folder: Path) -> Iterator[Path]:

@@ -61,7 +61,6 @@ _OF_FIT = (
     "epochs",
     "nonfinite_patience",
     "seed",
-    "steps_per_dispatch",
 )
 """Settings that are arguments of `fit` as they are."""
 
@@ -107,7 +106,6 @@ def default_config() -> Config:
             "batch_size": 128,
             "compute_dtype": "float32",  # or bfloat16, for the layers; all else stays float32
             "data_placement": "streamed",  # or "host", "device": in their memory
-            "steps_per_dispatch": 16,  # of devices that hold the radiographs
             "epochs": 30,
             "early_stopping": {"patience": 3, "min_delta": 0.001},
             "seed": 0,

@@ -29,7 +29,6 @@ _MAY_CHANGE = frozenset(
         "nonfinite_patience",
         "data_placement",
         "metrics",
-        "steps_per_dispatch",
     }
 )
 """Settings that may differ when a run is resumed."""

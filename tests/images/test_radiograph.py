@@ -238,16 +238,6 @@ def test_first_page_of_a_tiff_is_used_with_a_note(gray):
     np.testing.assert_array_equal(radiograph.pixels, gray)
 
 
-def test_tiff_of_huge_tiles_is_refused(gray):
-    content = encoded(gray, "TIFF")
-    for old, new in ((278, 322), (279, 323)):  # tags of strips become those of tiles
-        place = content.index(struct.pack("<H", old), 8)
-        entry = struct.pack("<HHII", new, 4, 1, 65536)
-        content = content[:place] + entry + content[place + len(entry) :]
-    with pytest.raises(UserError, match="tiles of 65536×65536 pixels"):
-        read_radiograph("a.tif", content)
-
-
 @pytest.fixture
 def folder(tmp_path, gray, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -262,11 +252,9 @@ def folder(tmp_path, gray, monkeypatch):
     ("arguments", "expected"),
     [
         (["b.png"], ["b.png"]),
-        (["b.png", "deep/../b.png", "*.png"], ["b.png"]),
+        (["b.png", "deep/../b.png"], ["b.png"]),
         (["."], ["a.JPG", "b.png", "deep/IM0001", "deep/er/c.dcm"]),
         (["deep", "b.png"], ["b.png", "deep/IM0001", "deep/er/c.dcm"]),
-        (["deep/**/*.dcm"], ["deep/er/c.dcm"]),
-        (["d?ep"], ["deep/IM0001", "deep/er/c.dcm"]),
         (["notes.txt"], ["notes.txt"]),
         (["missing.png"], ["missing.png"]),
     ],
@@ -275,27 +263,8 @@ def test_find_radiographs(folder, arguments, expected):
     assert [str(path) for path in find_radiographs(arguments)] == expected
 
 
-def test_brackets_in_a_name_are_no_pattern(folder):
-    (folder / "a[1].png").write_bytes(b"?")
-    assert find_radiographs(["a[1].png"]) == [Path("a[1].png")]
-
-
-@pytest.mark.parametrize("arguments", [[], ["*.tif"], ["empty"], ["b.png", "empty"]])
+@pytest.mark.parametrize("arguments", [[], ["empty"], ["b.png", "empty"]])
 def test_finds_nothing(folder, arguments):
     (folder / "empty").mkdir()
     with pytest.raises(UserError, match="name"):
         find_radiographs(arguments)
-
-
-def test_jpeg_of_thousands_of_scans_is_refused(tmp_path):
-    """Each scan of a few bytes is a pass over the whole image: minutes for a large one."""
-    gray = np.full((64, 64), 90, np.uint8)
-    gray[:32] = 120  # complete blocks of 8×8, so that the last scan refines nothing
-    content = encoded(gray, "JPEG", progressive=True)
-    scan = content[content.rindex(b"\xff\xda") : -2]
-    path = tmp_path / "a.jpg"
-    path.write_bytes(content[:-2] + 20 * scan + content[-2:])
-    assert abs(read_radiograph(path).pixels.astype(int) - gray).max() <= 3
-    path.write_bytes(content[:-2] + 3000 * scan + content[-2:])
-    with pytest.raises(UserError, match=r"a JPEG of 3,0\d\d scans; at most 40"):
-        read_radiograph(path)

@@ -1,21 +1,17 @@
-"""Short parts of the campaigns that take long, and the judge of the fuzz tests."""
+"""Short parts of the campaigns that take long."""
 
 import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import jaxcxr as cxr
-from jaxcxr.errors import UserError
 from tests.programs import REPOSITORY
 from tests.tiny import tiny_study
-from tests.torture import limits
-from tests.torture.limits import read_or_refuse
 
 
 def run_kills(*words):
@@ -85,48 +81,3 @@ def test_long_training_grows_by_nothing(tmp_path, placement):
     early, late = np.array(watch.samples[10:20]), np.array(watch.samples[-10:])
     assert np.median(late[:, 0]) < 1.05 * np.median(early[:, 0])
     assert (late[:, 1:].min(axis=0) - early[:, 1:].min(axis=0) < epochs / 4).all()
-
-
-def raises(error):
-    def read():
-        raise error
-
-    return read
-
-
-def compute():
-    end = time.process_time() + 0.6
-    while time.process_time() < end:
-        pass
-
-
-@pytest.mark.parametrize(
-    ("read", "error", "message"),
-    [
-        (raises(UserError("damaged")), AssertionError, "does not name a.png: damaged"),
-        (raises(UserError("a.png" + "x" * 10_000)), AssertionError, "10,005 characters"),
-        (raises(KeyError("x")), KeyError, "x"),
-        (raises(SystemExit(3)), SystemExit, "3"),
-        (compute, AssertionError, "processor time"),
-        (lambda: np.ones(3 * 10**7), AssertionError, "memory"),
-    ],
-)
-def test_what_fails_a_fuzz_test(read, error, message, monkeypatch):
-    monkeypatch.setattr(limits, "MEGABYTES", 100)
-    with pytest.raises(error, match=message):
-        read_or_refuse(read, names="a.png", seconds=0.5)
-    assert read_or_refuse(raises(UserError("a.png: damaged")), names="a.png") is None
-
-
-def test_input_that_hangs_ends_the_process_with_a_traceback():
-    code = (
-        "from tests.torture import limits\n"
-        "limits.HANGS = 1\n"
-        "limits.read_or_refuse(lambda: __import__('time').sleep(60), names='')\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 1
-    assert "Timeout (0:00:01)!" in done.stderr

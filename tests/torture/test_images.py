@@ -1,8 +1,5 @@
 """Image and DICOM files, complete and damaged, for the reader of radiographs."""
 
-import functools
-import struct
-import zlib
 from io import BytesIO
 
 import hypothesis.strategies as st
@@ -13,16 +10,12 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from jaxcxr.images.radiograph import read_radiograph
-from tests.dicom_files import dicom_bytes
+from tests.dicom_files import dicom_bytes, encoded
 from tests.torture.damage import SEEDS, damaged
 from tests.torture.limits import campaign, read_or_refuse
 
-NAMES = ("a.png", "a.PNG", "a.jpg", "a.dcm", "a.txt", "a", "-a.png", "ä ö.png", "a[1]*.png")
+NAMES = ("a.PNG", "a.jpg", "a", "-a.png", "ä ö.png", "a[1]*.png")
 SIDES = st.integers(32, 120)
-
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
-HEAD = len(SIGNATURE) + 25
-"""Bytes of a PNG file to the end of its header."""
 
 
 @pytest.fixture
@@ -42,23 +35,6 @@ def read(tmp_path):
 def same(pixels, expected, tolerance=0):
     shapes = pixels.shape == expected.shape
     return shapes and np.abs(pixels.astype(int) - expected).max() <= tolerance
-
-
-def encoded(pixels, format_, **options):
-    """Returns the image file that Pillow writes of an array or image."""
-    buffer = BytesIO()
-    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-    image.save(buffer, format_, **options)
-    return buffer.getvalue()
-
-
-def chunk(kind, data):
-    """Returns a chunk of a PNG file with its right checksum."""
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def header(width, height, depth=8, color=0):
-    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))
 
 
 @st.composite
@@ -164,74 +140,6 @@ def test_damaged_file_is_refused_or_read(read, format_, data):
     assert pixels is None or format_ != "PNG" or same(pixels, gray)
 
 
-@campaign(0.02)
-@given(noise(), st.sampled_from(("GIF", "BMP", "TIFF", "PPM", "TGA", "ICO", "JPEG2000")))
-def test_other_image_formats_are_refused_or_read_exactly(read, gray, format_):
-    pixels = read(encoded(gray, format_))
-    assert pixels is None or same(pixels, gray)
-
-
-@campaign(0.02)
-@given(
-    st.sampled_from((b"", b"%PDF-1.7\n", b"PK\x03\x04", SIGNATURE, b"\xff\xd8\xff\xe0", b"DICM")),
-    st.binary() | st.sampled_from((bytes(3000), b"<!DOCTYPE html>", chunk(b"IEND", b""))),
-)
-def test_what_is_not_an_image_is_refused(read, start, rest):
-    assert read(start + rest) is None
-
-
-@campaign(0.03)
-@given(noise(), st.data())
-def test_png_forged_under_right_checksums_is_refused_or_read(read, gray, data):
-    """Damage to the header, or to the compressed pixels."""
-    height, width = gray.shape
-    if data.draw(st.booleans()):
-        stream = zlib.compress(np.pad(gray, ((0, 0), (1, 0))).tobytes())
-        pixels = chunk(b"IDAT", data.draw(damaged(stream))) + chunk(b"IEND", b"")
-        read(SIGNATURE + header(width, height) + pixels)
-    else:
-        side = st.sampled_from((width, height, 0, 1, 31, 2**16, 2**31 - 1, 2**31, 2**32 - 1))
-        depth, color = (data.draw(st.sampled_from(s)) for s in ((8, 1, 2, 4, 16, 7), range(8)))
-        forged = header(data.draw(side), data.draw(side), depth, color)
-        read(SIGNATURE + forged + encoded(gray, "PNG")[HEAD:])
-
-
-@functools.cache
-def zeros(megabytes):
-    """Returns so many zeros as a zlib stream."""
-    deflate = zlib.compressobj(9)
-    million = bytes(10**6)
-    return b"".join(deflate.compress(million) for _ in range(megabytes)) + deflate.flush()
-
-
-def png_around(chunks):
-    """Returns a small PNG with more chunks between its header and its pixels."""
-    small = encoded(np.tile(np.arange(64, dtype=np.uint8), (64, 1)), "PNG")
-    return small[:HEAD] + chunks + small[HEAD:]
-
-
-def black_png(width, height, depth=8, color=0, megabytes=1):
-    """Returns a PNG of so many zeros; color types 0: gray, 2: RGB, 6: RGBA."""
-    pixels = chunk(b"IDAT", zeros(megabytes)) + chunk(b"IEND", b"")
-    return SIGNATURE + header(width, height, depth, color) + pixels
-
-
-BOMBS = {
-    "400 MB of pixels too many": lambda: black_png(64, 64, megabytes=400),
-    "text of 400 MB": lambda: png_around(chunk(b"zTXt", b"Comment\0\0" + zeros(400))),
-    "profile of 400 MB": lambda: png_around(chunk(b"iCCP", b"profile\0\0" + zeros(400))),
-    "100,000 texts": lambda: png_around(chunk(b"tEXt", b"a\0b") * 100_000),
-    "gray of 40 million pixels": lambda: black_png(5700, 7000, megabytes=41),
-    "RGBA of 16 bits and 40 million pixels": lambda: black_png(5700, 7000, 16, 6, 322),
-    "progressive CMYK": lambda: encoded(Image.new("CMYK", (5700, 7000)), "JPEG", progressive=True),
-}
-
-
-@pytest.mark.parametrize("bomb", BOMBS)
-def test_bombs_and_largest_images_stay_within_the_limits(read, bomb):
-    read(BOMBS[bomb]())
-
-
 VALUES = {
     "Rows": (0, 1, 31, 65535),
     "Columns": (0, 1, 31, 65535),
@@ -288,23 +196,3 @@ def test_dicom_of_contradictory_elements_is_refused_or_read(read, dicom, data):
     buffer = BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
     read(buffer.getvalue(), "IM0001")
-
-
-def endless_dicoms():
-    """Returns what only begins as a DICOM file, and what never ends."""
-    gray = np.tile(np.arange(64, dtype=np.uint8), (64, 1))
-    whole = dicom_bytes(gray, 8)
-    data = whole.index(b"\x08\x00\x16\x00")
-    deep = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
-    return {
-        "nothing else": bytes(128) + b"DICM",
-        "no elements": whole[:data],
-        "nesting": whole[:data] + deep * 20_000,
-        "zeros": whole[:data] + bytes(2 * 10**7),
-        "pixels of 2 GB": whole[:data] + b"\xe0\x7f\x10\x00OW\0\0\xff\xff\xff\x7f" + bytes(500),
-    }
-
-
-def test_dicom_without_end_is_refused_within_the_limits(read):
-    for kind, content in endless_dicoms().items():
-        assert read(content, "IM0001") is None, kind

@@ -127,23 +127,6 @@ def test_damaged_checkpoint_is_not_used(original, copy, use, data, epochs):
     use(run, original[1], changed)
 
 
-@campaign(0.003)
-@given(
-    USES,
-    st.sampled_from(
-        ("notes.txt", ".DS_Store", "9", "03", "٣", "2+", "+1", "9" * 200, ".partial-x")
-    ),
-    st.booleans(),
-)
-def test_other_files_among_the_checkpoints_are_ignored(original, copy, use, name, folder):
-    run = copy()
-    place = run / "checkpoints" / name
-    place.mkdir() if folder else place.touch()
-    if name.startswith("9"):  # it looks like the latest checkpoint
-        use = resume
-    use(run, original[1], set())
-
-
 @campaign(0.012)
 @given(st.data())
 def test_damaged_or_edited_config_is_refused_or_means_the_same(original, copy, data):

@@ -11,7 +11,7 @@ from hypothesis import given
 from jaxcxr.data.releases.nih import read_release
 from jaxcxr.evaluation.tables import IMAGE, read_boxes, read_predictions
 from jaxcxr.findings import FINDINGS, canonical_finding
-from tests.torture.damage import HARMLESS, damaged, edited, records, with_long_line
+from tests.torture.damage import HARMLESS, damaged, edited, records
 from tests.torture.limits import campaign, read_or_refuse
 
 METADATA, BOXES = "Data_Entry_2017_v2020.csv", "BBox_List_2017.csv"
@@ -176,10 +176,3 @@ def test_table_cut_within_a_line_is_refused(read, file, data):
     short = text[: data.draw(st.integers(0, len(text) - 1))]
     accepted = read(name, short.encode())
     assert not accepted or short.endswith("\n") or short == text.splitlines()[0]
-
-
-@campaign(0.005)
-@given(FILES, st.data())
-def test_line_of_10_megabytes_is_refused_or_read(read, file, data):
-    name, text = file
-    read(name, data.draw(with_long_line(text)))

@@ -223,8 +223,8 @@ def test_any_optimizer_trains_and_is_resumed(tiny_model, tmp_path, optimizer, ra
     if optimizer is not by_epochs:  # whose schedule depends on the number of epochs
         epochs(1, cxr.BackupAndRestore(tmp_path))
         assert_same(epochs(2, cxr.BackupAndRestore(tmp_path)).variables, run.variables)
-        for other in (optax.rmsprop(0.1), optax.sgd(0.2), cxr.adam(0.2, drop_every=1)):
-            with pytest.raises(cxr.UserError, match=r"holds another run: optimizer\."):
+        for other in (optax.rmsprop(0.1), cxr.adam(0.2, drop_every=1)):
+            with pytest.raises(cxr.UserError, match=r"another run: opt|another network or opt"):
                 epochs(2, cxr.BackupAndRestore(tmp_path), optimizer=other)
 
 
@@ -255,17 +255,15 @@ def test_other_optimizers_are_refused(tiny_model, optimizer):
 
 
 @pytest.mark.parametrize("optimizer", [None, optax.sgd(0.1)])
-@pytest.mark.parametrize("partial", [False, True], ids=["function", "partial"])
-def test_the_second_of_two_equal_trainings_compiles_nothing(tiny_model, optimizer, partial):
+def test_the_second_of_two_equal_trainings_compiles_nothing(tiny_model, optimizer):
     traced = []
 
-    def counted(logits, labels, mask, power=2):
+    def counted(logits, labels, mask):
         traced.append(logits.shape)
-        return (logits**power).mean()
+        return (logits**2).mean()
 
     for _ in range(3):
-        loss = functools.partial(counted, power=4) if partial else counted
-        train(tiny_model, 1, loss=loss, **({"optimizer": optimizer} if optimizer else {}))
+        train(tiny_model, 1, loss=counted, **({"optimizer": optimizer} if optimizer else {}))
     assert traced == [(16, 14), (20, 14)]  # a step and the validation, once each
 
 

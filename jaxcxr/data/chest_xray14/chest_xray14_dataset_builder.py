@@ -6,21 +6,17 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
-import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from jaxcxr.data.chest_xray14 import beam_pipeline
-from jaxcxr.data.chest_xray14.records import Record, Source, read_record, sources
+from jaxcxr.data.chest_xray14.records import Record, listed_records, read_record
 from jaxcxr.data.quiet_tensorflow import tfds
 from jaxcxr.data.releases.nih import Release
 from jaxcxr.data.splits import SPLITS
@@ -29,8 +25,6 @@ from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
 from jaxcxr.images.radiograph import DamagedImageError
 from jaxcxr.images.square import SquareRule
-
-_Read = Callable[[Path, Record, bytes | None], tuple[Record, tuple[str, ...]]]
 
 _DESCRIPTION = (
     "112,120 frontal chest radiographs of 30,805 patients with 14 findings, taken from the reports "
@@ -71,7 +65,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         release: Release | None = None,
         split: pd.Series | None = None,
         skip_damaged: bool = False,
-        with_beam: bool = False,
         metadata: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -82,17 +75,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             split: "train", "validation" or "test" for each of its radiographs that has a file, by
                 image name.
             skip_damaged: Whether to leave out damaged files rather than to refuse them.
-            with_beam: Whether an Apache Beam pipeline does the work.
             metadata: Kept with the dataset, readable as `builder.info.metadata`.
             **kwargs: `data_dir` and `config`, as every TFDS builder takes them.
         """
         self._release = release
         self._split = pd.Series(dtype=str) if split is None else split
         self._skip_damaged = skip_damaged
-        self._with_beam = with_beam
         self._metadata = tfds.core.MetadataDict(metadata or {})
         self._damaged: list[DamagedImageError] = []
-        self._notes: dict[str, list[str]] = {}
         super().__init__(**kwargs)
 
     @property
@@ -136,82 +126,53 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         del dl_manager  # nothing is downloaded: NIH asks to be visited in person
         if self._release is None:
             raise UserError("nothing to prepare from; call jaxcxr.data.prepare")
-        config = self._config
-        read = functools.partial(read_record, image_size=config.image_size, square=config.square)
-        if self._with_beam:
-            return {split: beam_pipeline.examples(self._sources(split), read) for split in SPLITS}
-        return {split: self._generate_examples(split, read) for split in SPLITS}
+        return {split: self._generate_examples(split) for split in SPLITS}
 
-    def _sources(self, split: str) -> Iterator[Source]:
+    def _generate_examples(self, split: str) -> Iterator[tuple[str, Record]]:
         assert self._release is not None
-        images = self._release.images
-        names = self._split.index[self._split == split]
-        return sources(images[images["image_name"].isin(names)], self._release)
-
-    def _generate_examples(self, split: str, read: _Read) -> Iterator[tuple[str, Record]]:
-        todo, made = self._sources(split), 0
-        count = int((self._split == split).sum())
-        with tqdm(total=count, desc=f"{split:>10}", unit=" images", disable=None) as bar:
-            for name, future in _in_parallel(read, todo):
+        images, made = self._release.images, 0
+        images = images[images["image_name"].isin(self._split.index[self._split == split])]
+        with tqdm(total=len(images), desc=f"{split:>10}", unit=" images", disable=None) as bar:
+            for future in self._read_in_threads(images):
                 bar.update()
                 try:
-                    record, notes = future.result()
+                    record = future.result()
                 except DamagedImageError as error:
                     self._damaged.append(error)
                     continue
-                for note in notes:
-                    self._notes.setdefault(_kind(note), [f"{name}: {note}"]).append(name)
-                yield name, record
+                yield record["image_name"], record
                 made += 1
-        self._judge(split, made)
-
-    def _judge(self, split: str, made: int) -> None:
-        """Refuses damaged files after the last split, so that all of them are named at once."""
-        if not self._skip_damaged and (split == SPLITS[-1] or not made):
-            refuse_damaged(self._damaged)
+        if not self._skip_damaged and self._damaged and (split == SPLITS[-1] or not made):
+            lines = [
+                f"damaged radiographs: {len(self._damaged)}; download them again, or leave them "
+                "out with on_bad_image=skip",
+                *map(str, self._damaged),
+            ]
+            raise UserError("\n  ".join(lines))
         if not made:
             raise UserError(
                 f"no usable radiograph for the {split} split: all {len(self._damaged)} that were "
                 "tried are damaged"
             )
         self._metadata["skipped"] = [[error.path.name, error.reason] for error in self._damaged]
-        self._metadata["notes"] = [
-            f"{first} ({len(names):,} radiographs)" for first, *names in self._notes.values()
-        ]
 
+    def _read_in_threads(self, images: pd.DataFrame) -> Iterator[Future[Record]]:
+        """Yields what `read_record` gives, in order, read in threads of all cores.
 
-def _kind(note: str) -> str:
-    return re.sub(r"[-+.\d]+", "", note)
-
-
-def refuse_damaged(damaged: Sequence[object]) -> None:
-    """Raises UserError naming all damaged files, if there are any."""
-    if damaged:
-        lines = [
-            f"damaged radiographs: {len(damaged)}; download them again, or leave them out with "
-            "on_bad_image=skip",
-            *map(str, damaged),
-        ]
-        raise UserError("\n  ".join(lines))
-
-
-def _in_parallel(
-    read: _Read, sources: Iterable[Source]
-) -> Iterator[tuple[str, Future[tuple[Record, tuple[str, ...]]]]]:
-    """Yields each radiograph's name and what `read` gives, in order, read in threads of all cores.
-
-    Pillow works outside Python's global lock. A bounded number of records is waiting at any time.
-    """
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    waiting: deque[tuple[str, Future[tuple[Record, tuple[str, ...]]]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for source in sources:
-                for path, record, content in source.opened():
-                    name = record["image_name"]
-                    waiting.append((name, pool.submit(read, path, record, content)))
-                    if len(waiting) > 4 * (workers or 1):
+        Pillow works outside Python's global lock. A bounded number of records waits at any time.
+        """
+        assert self._release is not None
+        workers = os.cpu_count() or 1
+        waiting: deque[Future[Record]] = deque()
+        config = self._config
+        with ThreadPoolExecutor(workers) as pool:
+            try:
+                for listed in listed_records(images, self._release):
+                    waiting.append(
+                        pool.submit(read_record, *listed, config.image_size, config.square)
+                    )
+                    if len(waiting) > 4 * workers:
                         yield waiting.popleft()
-            yield from waiting
-        finally:
-            pool.shutdown(cancel_futures=True)
+                yield from waiting
+            finally:
+                pool.shutdown(cancel_futures=True)

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import pandas as pd
 
 from jaxcxr.data.releases.archives import read_images
 from jaxcxr.data.releases.nih import Release
-from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
 from jaxcxr.images.radiograph import DamagedImageError, read_radiograph
 from jaxcxr.images.square import SquareRule, make_square
@@ -24,39 +22,22 @@ Record = dict[str, Any]
 """Fields of the dataset by name."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """A PNG file or an archive, and what the lists say about the radiographs that are wanted of it.
+def listed_records(
+    images: pd.DataFrame, release: Release
+) -> Iterator[tuple[Path, Record, bytes | None]]:
+    """Yields what the lists contain about radiographs: files in their order, then archives.
 
-    Attributes:
-        path: The file or the archive.
-        records: Every field that does not come from the pixels, by the name of the file in the
-            archive; of a PNG file, by its own path.
+    Args:
+        images: Rows of `Release.images`, each with a file.
+        release: The release.
+
+    Yields:
+        The path, every field that does not come from the pixels, and the bytes if the file is in an
+        archive.
+
+    Raises:
+        UserError: An archive is damaged.
     """
-
-    path: Path
-    records: Mapping[str, Record]
-
-    def opened(self) -> Iterator[tuple[Path, Record, bytes | None]]:
-        """Yields of each radiograph its path, its fields, and its bytes if it is in an archive.
-
-        Raises:
-            UserError: The archive is damaged, or not what it was when the release was read.
-        """
-        if (record := self.records.get(str(self.path))) is not None:
-            yield self.path, record, None
-            return
-        found = 0
-        for member, content in read_images(self.path):
-            if member in self.records:
-                found += 1
-                yield self.path / member, self.records[member], content
-        if found != len(self.records):
-            raise UserError(f"{self.path} was changed while it was being read; start again")
-
-
-def sources(images: pd.DataFrame, release: Release) -> Iterator[Source]:
-    """Yields the sources of rows of `Release.images`: files in their order, then archives."""
     boxes_of = {str(name): rows for name, rows in release.boxes.groupby("image_name", sort=False)}
     labels = images[list(FINDINGS)].to_numpy(np.uint8)
     fields = ["image_name", "patient", "age", "sex", "view", "follow_up"]
@@ -66,12 +47,14 @@ def sources(images: pd.DataFrame, release: Release) -> Iterator[Source]:
         boxes = boxes_of[name].itertuples() if name in boxes_of else ()
         record = row._asdict() | {"labels": vector, "boxes": [*map(_box_record, boxes)]}
         if path := release.image_paths.get(name):
-            yield Source(path, {str(path): record})
+            yield path, record, None
         else:
             image = release.archived[name]
             in_archives.setdefault(image.archive, {})[image.member] = record
-    for path, records in sorted(in_archives.items()):
-        yield Source(path, records)
+    for archive, records in sorted(in_archives.items()):
+        for member, content in read_images(archive):
+            if member in records:
+                yield archive / member, records[member], content
 
 
 def _box_record(box: Any) -> Record:
@@ -80,7 +63,7 @@ def _box_record(box: Any) -> Record:
 
 def read_record(
     path: Path, record: Record, content: bytes | None, image_size: int, square: SquareRule
-) -> tuple[Record, tuple[str, ...]]:
+) -> Record:
     """Decodes one radiograph.
 
     Args:
@@ -91,7 +74,7 @@ def read_record(
         square: How the radiograph becomes square.
 
     Returns:
-        The complete record, and notes about the file, each one line.
+        The complete record.
 
     Raises:
         DamagedImageError: The file is damaged (see `jaxcxr.images.radiograph.read_radiograph`), or
@@ -102,6 +85,6 @@ def read_record(
         raise DamagedImageError(
             path, f"its EXIF orientation is {radiograph.orientation}; save it upright"
         )
-    image, _ = make_square(radiograph.pixels, image_size, square)
+    image = np.rint(make_square(radiograph.pixels, image_size, square)[0]).astype(np.uint8)
     size = np.array([radiograph.width, radiograph.height], np.int32)
-    return {"image": image[:, :, None], "png_size": size, **record}, radiograph.notes
+    return {"image": image[:, :, None], "png_size": size, **record}

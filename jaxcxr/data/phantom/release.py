@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import json
 import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from tqdm import tqdm
 from jaxcxr.data.phantom.anatomy import View
 from jaxcxr.data.phantom.radiograph import draw_radiograph, require_size
 from jaxcxr.errors import UserError
-from jaxcxr.files import temporary_path
+from jaxcxr.files import atomic_write
 from jaxcxr.findings import FINDINGS, NO_FINDING
 
 DATA_ENTRY_HEADER = (
@@ -133,16 +132,10 @@ def write_release(
             f"seed {seed}; remove it or name another folder",
             argument="out",
         )
-    aside = temporary_path(out)
-    try:
-        (aside / "images").mkdir(parents=True)
-        _write_files(aside, plan_release(images, seed), image_size, seed, jobs)
-        (aside / MARKER).write_text(json.dumps(facts, indent=2) + "\n")
-        os.replace(aside, out)
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with atomic_write(out) as folder:
+        (folder / "images").mkdir(parents=True)
+        _write_files(folder, plan_release(images, seed), image_size, seed, jobs)
+        (folder / MARKER).write_text(json.dumps(facts, indent=2) + "\n")
     return True
 
 

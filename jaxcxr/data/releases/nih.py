@@ -85,7 +85,7 @@ def read_release(
         UserError: The folder or a list is missing; or the content contradicts itself: names in the
             split lists without metadata or file, metadata in no list, unknown findings, boxes
             outside their image or without area, duplicate names, patients in both lists; an archive
-            is damaged or has members that no release has. All problems are reported at once.
+            is damaged. All problems are reported at once.
     """
     root = Path(root).expanduser()
     metadata_path = _find_lists(root)
@@ -170,7 +170,7 @@ def _find_files(
     archived: dict[str, ArchivedImage] = {}
     twice = []
     for image in list_images(find_archives(root), problems) if wanted else ():
-        name = image.path.name
+        name = image.name
         if name in wanted and archived.setdefault(name, image) is not image:
             twice.append(f"{name} in {image.archive.name}")
     problems.add("images lie twice in archives", twice)

@@ -10,9 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import os
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from typing import Any
 from flax import linen as nn
 
 from jaxcxr.errors import UserError
-from jaxcxr.files import reason_of, temporary_path
+from jaxcxr.files import atomic_write
 from jaxcxr.findings import FINDINGS
 from jaxcxr.images.square import SQUARE_RULES, SquareRule
 from jaxcxr.models.classifier import Classifier
@@ -206,17 +204,9 @@ def _write(
     folder = Path(folder).absolute()
     if folder.exists():
         raise UserError(f"{folder} exists already; name a new folder or remove it")
-    partial = temporary_path(folder)
     texts = {**texts, "config.json": json.dumps(config, indent=2) + "\n"}
-    try:
-        partial.mkdir(parents=True)
+    with atomic_write(folder) as partial:
+        partial.mkdir()
         (partial / ARRAYS).write_bytes(arrays)
         for name, text in texts.items():
             (partial / name).write_text(text, encoding="utf-8")
-        os.rename(partial, folder)
-    except OSError as error:
-        raise UserError(
-            f"{folder} cannot be written: {reason_of(error)}; free space or choose another place"
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -4,7 +4,6 @@ import gzip
 import io
 import re
 import shutil
-import stat
 import tarfile
 import zipfile
 import zlib
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxcxr.data import load, prepare, read_release
+from jaxcxr.data import prepare, read_release
 from jaxcxr.errors import UserError
 from tests.data.conftest import spoil
 
@@ -51,20 +50,6 @@ def tarred(make_release):
     return folder, pack(folder.root)
 
 
-def member(name: str, content: bytes = b"", **fields: object) -> bytes:
-    """Returns a member of a tar file."""
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    for field, value in fields.items():
-        setattr(info, field, value)
-    padding = bytes(-len(content) % 512)
-    return info.tobuf(tarfile.GNU_FORMAT) + content + padding
-
-
-def tar(*members: bytes) -> bytes:
-    return gzip.compress(b"".join(members) + bytes(1024))
-
-
 @pytest.mark.parametrize(("suffix", "place"), [("tar.gz", "."), ("tar.gz", "images"), ("zip", ".")])
 def test_archives_give_the_dataset_that_folders_give(prepared, tmp_path, suffix, place):
     folder, data_dir = prepared
@@ -85,17 +70,6 @@ def test_archives_give_the_dataset_that_folders_give(prepared, tmp_path, suffix,
     assert ours == theirs
     assert prepare(release, data_dir, image_size=32).reused
     assert sorted(path.name for path in tmp_path.iterdir()) == ["datasets", "release"]
-
-
-@pytest.mark.filterwarnings("ignore")  # of Beam's own
-def test_beam_reads_archives(tarred, tmp_path):
-    release = read_release(tarred[0].root)
-    for name, engine in (("threads", None), ("beam", "DirectRunner")):
-        prepare(release, tmp_path / name, image_size=16, beam_runner=engine)
-    ours, theirs = (load(tmp_path / name, 16).train for name in ("beam", "threads"))
-    for some, others in zip(ours.batches(8), theirs.batches(8), strict=True):
-        np.testing.assert_array_equal(some["image"], others["image"])
-        np.testing.assert_array_equal(some["image_name"], others["image_name"])
 
 
 def test_boxes_are_compared_with_the_radiographs_in_archives(packed):
@@ -190,18 +164,6 @@ def test_damage_of_a_zip_archive_is_reported_with_the_member_before_it(make_rele
         read_release(folder.root)
 
 
-def test_a_header_that_cannot_be_read_is_not_the_end(tarred):
-    """Where tarfile stops silently: within a gzip file whose own checksum is right."""
-    folder, (path, *_) = tarred
-    content = bytearray(gzip.decompress(path.read_bytes()))
-    with tarfile.open(path) as archive:
-        third = archive.getmembers()[3]
-    content[third.offset + 1] ^= 1
-    path.write_bytes(gzip.compress(content))
-    with pytest.raises(UserError, match=r"damaged after 'images/\d.*\.png' \(what follows is not"):
-        read_release(folder.root)
-
-
 def test_all_archives_that_cannot_be_read_are_reported_together(tarred):
     folder, paths = tarred
     with tarfile.open(paths[2]) as archive:
@@ -219,67 +181,19 @@ def test_all_archives_that_cannot_be_read_are_reported_together(tarred):
     assert 40 - held < lost < 40  # what lies before the damage is found
 
 
-def zip_of(name: str, kind: int = 0) -> bytes:
-    info = zipfile.ZipInfo(name)
-    info.external_attr = kind << 16
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(info, "/etc/passwd")
-    return buffer.getvalue()
-
-
-OUT, SPECIAL = "a path that leads out of the archive", "a link or a special file"
-HOSTILE = {
-    "up": (tar(member(f"../{PNG}", b"x")), OUT),
-    "up within": (tar(member(f"images/../../{PNG}", b"x")), OUT),
-    "absolute": (tar(member(f"/etc/{PNG}", b"x")), OUT),
-    "backslashes": (tar(member(f"..\\{PNG}", b"x")), OUT),
-    "symbolic link": (tar(member(PNG, type=tarfile.SYMTYPE, linkname="/etc/passwd")), SPECIAL),
-    "hard link": (tar(member(PNG, type=tarfile.LNKTYPE, linkname="../../secret")), SPECIAL),
-    "device": (tar(member(PNG, type=tarfile.CHRTYPE, devmajor=1)), SPECIAL),
-    "pipe": (tar(member(PNG, type=tarfile.FIFOTYPE)), SPECIAL),
-    "sparse file": (tar(member(PNG, type=tarfile.GNUTYPE_SPARSE), bytes(1024)), SPECIAL),
-    "huge": (tar(member(PNG, size=2**40)), "1,099,511,627,776 bytes; expected 67,108,864"),
-    "huge note": (tar(member("README.txt", size=2**40)), "1,099,511,627,776 bytes"),
-    "up in zip": (zip_of(f"../{PNG}"), OUT),
-    "absolute in zip": (zip_of(f"/etc/{PNG}"), OUT),
-    "link in zip": (zip_of(PNG, stat.S_IFLNK), SPECIAL),
-    "pipe in zip": (zip_of(PNG, stat.S_IFIFO), SPECIAL),
-}
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_members_that_no_release_has_are_refused(make_release, name):
-    content, problem = HOSTILE[name]
-    folder = make_release()
-    (path, *_) = pack(folder.root, "zip" if content.startswith(b"PK") else "tar.gz")
-    path.write_bytes(content)
-    with pytest.raises(UserError, match="download it again, or move it") as caught:
-        read_release(folder.root)
-    assert re.search(rf"{path.name} has '[^']*': {problem}", str(caught.value))
-    assert not (folder.root / "images").exists()
-
-
-@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
-def test_headers_of_any_length_are_not_read_into_memory(tarred, kind):
-    folder, (path, *_) = tarred
-    path.write_bytes(tar(member("x", type=kind, size=2**40), bytes(4096)))
-    with pytest.raises(UserError, match="headers of more than 67,108,864 bytes"):
-        read_release(folder.root)
-
-
-def test_other_members_are_passed_over(make_release):
+def test_other_members_are_passed_over_and_nothing_is_extracted(make_release, tmp_path):
     folder = make_release(patients=5)
     (path,) = pack(folder.root, parts=1)
-    more = member("README.txt", b"notes" * 300) + member(f"images/._{PNG}", b"of a Mac")
-    path.write_bytes(gzip.compress(more + gzip.decompress(path.read_bytes())))
+    complete = io.BytesIO(gzip.decompress(path.read_bytes()))
+    with tarfile.open(fileobj=complete) as images, tarfile.open(path, "w:gz") as archive:
+        for name, content in (("README.txt", b"notes"), (f"images/._{PNG}", b"of a Mac")):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+        link = tarfile.TarInfo("../99.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+        for info in images:
+            archive.addfile(info, images.extractfile(info) if info.isfile() else None)
     assert len(read_release(folder.root).archived) == 10
-
-
-def test_an_archive_that_changes_meanwhile_is_reported(packed, tmp_path):
-    folder, paths = packed
-    release = read_release(folder.root)
-    shutil.copy(paths[1], paths[0])
-    with pytest.raises(UserError, match=r"was changed while it was being read"):
-        prepare(release, tmp_path / "out", image_size=16)
-    assert not list(tmp_path.rglob("*.tfrecord*"))
+    assert {path.name for path in tmp_path.iterdir()} == {"release"}

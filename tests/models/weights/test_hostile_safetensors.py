@@ -1,19 +1,13 @@
-"""Files from strangers are data: nothing in them runs, leads elsewhere, or is believed."""
+"""Headers of safetensors files are not believed: contradictions are refused."""
 
 import json
-import re
 import struct
-from pathlib import Path
 
 import pytest
 
-import jaxcxr as cxr
 from jaxcxr.errors import UserError
 from jaxcxr.models.weights.torch_files import read_torch_file
-from jaxcxr.training.callbacks import Progress
-from jaxcxr.training.history import History
 
-REPOSITORY = Path(__file__).parents[1]
 TENSOR = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
 
@@ -47,33 +41,3 @@ def test_invalid_headers_of_safetensors_are_refused(tmp_path, lie):
     path.write_bytes(LIES[lie])
     with pytest.raises(UserError, match=r"weights.safetensors is not a complete safetensors file"):
         read_torch_file(path)
-
-
-RUNS_PICKLES = re.compile(
-    r"allow_pickle=True|read_pickle\(|to_pickle\(|Unpickler|enable_unsafe_deserialization"
-    r"|shelve\.open|torch\.load\((?!(?s:[^()]|\([^()]*\))*weights_only=True)"
-)
-"""Beside ruff's rules S301 to S307 and S506, which know pickle, marshal, eval and yaml."""
-
-
-def test_no_program_runs_what_a_file_holds():
-    folders = ("jaxcxr", "launch", "configs", "benchmarks", "docs")
-    sources = [path for folder in folders for path in (REPOSITORY / folder).rglob("*.py")]
-    assert len(sources) > 80
-    for path in sources:
-        assert not RUNS_PICKLES.search(path.read_text(encoding="utf-8")), path
-    assert RUNS_PICKLES.search("torch.load(open(p), weights_only=False)")
-    assert not RUNS_PICKLES.search("torch.load(open(p),\n weights_only=True)")
-
-
-def test_event_files_contain_no_folder(tmp_path):
-    record = {"epoch": 1, "loss": 1.0, "val_loss": 2.0}
-    progress = Progress(None, History((record,)), 1, {"initial_weights": str(Path.home() / "w.pt")})
-    callback = cxr.TensorBoard(tmp_path / "events")
-    callback.set_progress(progress)
-    callback.on_epoch_end(1, record)
-    (path,) = (tmp_path / "events").iterdir()
-    content = path.read_bytes()
-    assert b"val_loss" in content
-    assert str(tmp_path).encode() not in content
-    assert str(Path.home()).encode() not in content
