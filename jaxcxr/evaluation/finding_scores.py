@@ -134,7 +134,8 @@ def by_group(
         (kind, name): table(labels.loc[members], predictions.loc[members])
         for kind, name, members in groups(labels)
     }
-    return pd.concat(parts, names=["group", "value", "row"]).reset_index().drop(columns="row")
+    stacked = pd.concat(parts).rename_axis(["group", "value", "row"])
+    return stacked.reset_index().drop(columns="row")
 
 
 def operating_points(labels: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
