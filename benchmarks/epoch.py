@@ -20,7 +20,6 @@ _PLACEMENT = flags.DEFINE_enum("placement", "device", ["host", "device"], "Of th
 _IMAGES = flags.DEFINE_integer("images", 256, "Radiographs per epoch.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 64, "Pixels.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Images per step.")
-_STEPS_PER_DISPATCH = flags.DEFINE_integer("steps_per_dispatch", 16, "Of device placement.")
 _COMPUTE_DTYPE = flags.DEFINE_enum("compute_dtype", "float32", ["float32", "bfloat16"], "Layers'.")
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "How often each is measured.")
 
@@ -31,32 +30,27 @@ def train_epochs(
     batch_size: int,
     steps: int,
     placement: str,
-    steps_per_dispatch: int,
     compute_dtype: str,
 ) -> Work:
     """Returns one epoch of `steps` steps as `fit` runs it, shuffled again each time."""
     import jax
 
     from jaxcxr.data.arrays import ArraySplit
-    from jaxcxr.training.feeding import Streamed, make_resident
-    from jaxcxr.training.steps import make_train_step
+    from jaxcxr.training.feeding import resident, streamed
 
     rows = networks.batch(image_size, batch_size * steps)
     split = ArraySplit(rows["image"], rows["labels"])
     training = networks.training(name, image_size, compute_dtype)
-    step, mesh = training.step(), training.mesh
-    if placement == "device":
-        feed = make_resident(step, split, batch_size, 0, mesh, steps_per_dispatch)
-    else:
-        feed = Streamed(make_train_step(step, mesh), split, batch_size, 0, mesh)
+    make_feed = resident if placement == "device" else streamed
+    feed = make_feed(training.step(), split, batch_size, 0, training.mesh)
     state, epoch = training.state, 0
 
     def work() -> None:
         nonlocal state, epoch
         epoch += 1
         losses = []
-        for dispatch in feed.dispatches(epoch, 0, lambda step: False):
-            state, loss = dispatch.advance(state)
+        for on_devices, _ in feed.batches(epoch, 0):
+            state, loss = feed.step(state, on_devices)
             losses.append(loss)
         assert all(np.isfinite(jax.device_get(loss)).all() for loss in losses)
 
@@ -78,7 +72,6 @@ def main(_: list[str]) -> None:
         "batch_size": _BATCH_SIZE.value,
         "steps": _IMAGES.value // _BATCH_SIZE.value,
         "placement": _PLACEMENT.value,
-        "steps_per_dispatch": _STEPS_PER_DISPATCH.value,
         "compute_dtype": _COMPUTE_DTYPE.value,
     }
     images = arguments["steps"] * _BATCH_SIZE.value

@@ -1,12 +1,13 @@
-"""How well heads localize: every head with several seeds on one phantom, and tests between them.
+"""How well heads localize: every head with several seeds on phantoms, and tests between them.
 
     python -m benchmarks.localization --out DIR [--seeds 5] [--jobs 2] [--only NAME …]
 
-Every run is trained, gets its box rule from a phantom of another seed (jaxcxr tune_boxes) and is
-scored, all by the programs: with the head's own heat maps, and with LayerCAM of all stages averaged
-with that of the mirror image. What was scored is not made again: the command resumes. Writes
-DIR/runs.csv, three rows per run, and prints the tables of docs/localization.md: means ± standard
-deviations over seeds, and p of Welch's t-test of IoU > 0.3 against the best head (Bonferroni).
+Every run is trained on one phantom, gets its box rule from a second one (jaxcxr tune_boxes) and is
+scored on a third one, all by the programs: with the head's own heat maps, and with LayerCAM of all
+stages averaged with that of the mirror image. What was scored is not made again: the command
+resumes. Writes DIR/runs.csv (a row per run, heat map and box rule) and DIR/findings.csv (the same
+per finding), and prints the tables of docs/localization.md: means ± standard deviations over seeds,
+and p of Welch's t-test of IoU > 0.3 against the best head (Bonferroni).
 """
 
 from __future__ import annotations
@@ -43,6 +44,22 @@ HEADS: dict[str, list[str]] = {
 }
 """Config and changed settings of each head."""
 
+AT_256: dict[str, list[str]] = {
+    "demo": [
+        "--config.model.backbone.width=16",
+        "--config.model.backbone.blocks=(2,2,2)",
+        "--config.model.head.stride=8",
+    ],
+    "demo_baseline": [
+        "--config.model.backbone.width=16",
+        "--config.model.backbone.blocks=(2,2,2,2)",
+    ],
+}
+"""What the configs need at 256 pixels: networks that two cores train, 32×32 and 8×8 heat maps."""
+
+PHANTOMS = {"trained": 0, "tuning": 1, "scored": 2}
+"""Seeds of the phantoms."""
+
 MAPS = {"network": [], "layer_cam": ["--heatmap=layer_cam", "--flip"]}
 """The heat maps that are scored, and the flags that ask for them."""
 
@@ -58,20 +75,23 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side")
     parser.add_argument("--only", nargs="*", default=list(HEADS), choices=HEADS, metavar="NAME")
+    parser.add_argument("--maps", nargs="*", default=list(MAPS), choices=MAPS, metavar="MAPS")
     parser.add_argument("--image_size", type=int, default=96)
     args = parser.parse_args()
-    for seed, name in ((0, "scored"), (1, "tuning")):
+    for name, seed in PHANTOMS.items():
         make_dataset(args.out / name, seed, args.image_size)
     runs = [(head, seed) for seed in range(args.seeds) for head in args.only]
     with ThreadPoolExecutor(args.jobs) as pool:
-        made = pool.map(lambda run: make_run(args.out, run[0], run[1], args.image_size), runs)
+        made = pool.map(lambda run: make_run(args.out, *run, args.image_size, args.maps), runs)
         for _ in tqdm(made, total=len(runs), unit="run"):
             pass
-    tables = [read_scores(args.out, head, seed, maps) for head, seed in runs for maps in MAPS]
-    table = pd.concat(tables)
+    tables = [read_scores(args.out, head, seed, maps) for head, seed in runs for maps in args.maps]
+    findings = pd.concat(tables)
+    findings.to_csv(args.out / "findings.csv", index=False)
+    table = findings[findings["finding"] == "Mean"].drop(columns="finding")
     table.to_csv(args.out / "runs.csv", index=False)
     print(describe())
-    for maps in MAPS:
+    for maps in args.maps:
         for rule in ("in use", "paper"):
             part = table.query("maps == @maps and rule == @rule")
             print(f"\nHeat maps: {maps}; rule: {rule}\n\n{comparison(part)}")
@@ -87,17 +107,20 @@ def make_dataset(folder: Path, seed: int, image_size: int) -> None:
     call("prepare", f"--release={release}", f"--data_dir={folder}/datasets", image_size=image_size)
 
 
-def make_run(out: Path, head: str, seed: int, image_size: int) -> None:
+def make_run(out: Path, head: str, seed: int, image_size: int, wanted: list[str]) -> None:
     """Trains, tunes and scores a run, as far as that is not done."""
     workdir = run_folder(out, head, seed)
     config, *settings = HEADS[head]
     scored = {"workdir": workdir, "data_dir": out / "scored" / "datasets"}
     if not (workdir / "evaluation" / "auc.csv").exists():
+        settings = [*(AT_256[config] if image_size == 256 else []), *settings]
         settings += [f"--config.seed={seed}", f"--config.data.image_size={image_size}"]
-        call("train", f"--config={config}", *settings, **scored)
+        data_dir = out / "trained" / "datasets"
+        call("train", f"--config={config}", *settings, workdir=workdir, data_dir=data_dir)
         call("evaluate_auc", bootstraps=2, **scored)
     stages = [f"--stage={stage + 1}" for stage in range(number_of_stages(workdir))]
-    for maps, flags in MAPS.items():
+    for maps in wanted:
+        flags = MAPS[maps]
         if not (workdir / maps).exists():
             flags = [*flags, *stages] if "layer_cam" in maps else flags
             call("tune_boxes", *flags, workdir=workdir, data_dir=out / "tuning" / "datasets")
@@ -125,13 +148,13 @@ def call(verb: str, *arguments: str, **flags: object) -> None:
 
 
 def read_scores(out: Path, head: str, seed: int, maps: str) -> pd.DataFrame:
-    """Returns two rows, the scores of a run by its own box rule and by the paper's."""
+    """Returns the scores of a run per finding, by its own box rule and by the paper's."""
     folder = run_folder(out, head, seed) / maps
-    auc = pd.read_csv(folder / "auc.csv").set_index("finding")["auc"]["Mean"]
-    pointing = pd.read_csv(folder / "pointing_game.csv").set_index("finding")["accuracy"]["Mean"]
-    fits = pd.read_csv(folder / "localization_rules.csv")
-    means = fits[fits["finding"] == "Mean"].drop(columns=["finding", "boxes"])
-    return means.assign(head=head, seed=seed, maps=maps, AUC=auc, pointing=pointing)
+    auc = pd.read_csv(folder / "auc.csv").set_index("finding")["auc"]
+    pointing = pd.read_csv(folder / "pointing_game.csv").set_index("finding")["accuracy"]
+    fits = pd.read_csv(folder / "localization_rules.csv").drop(columns="boxes")
+    scores = fits.join(auc.rename("AUC"), on="finding").join(pointing.rename("pointing"), "finding")
+    return scores.assign(head=head, seed=seed, maps=maps)
 
 
 def comparison(table: pd.DataFrame) -> str:

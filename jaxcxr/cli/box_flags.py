@@ -11,7 +11,7 @@ from absl import flags
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation.box_tuning import ChosenRule, read_box_rule
 from jaxcxr.evaluation.boxes import BoxRule, Cut, RegionChoice, Scale
-from jaxcxr.inference.heatmaps import PredictFn, flip_averaged
+from jaxcxr.inference.heatmaps import PredictFn, flip_averaged, size_averaged
 
 if TYPE_CHECKING:
     from jaxcxr.inference.predictor import Predictor
@@ -32,6 +32,14 @@ _STAGES = flags.DEFINE_multi_integer(
 )
 _FLIP = flags.DEFINE_bool(
     "flip", None, "Average with the mirror image. Default: as --heatmap's, else no."
+)
+_SIZE_FACTORS = flags.DEFINE_multi_float(
+    "size_factor",
+    None,
+    "Average over radiographs resized by each: --size_factor=1 --size_factor=1.25. Default: as "
+    "--heatmap's, else the network's own size.",
+    lower_bound=0.25,
+    upper_bound=4,
 )
 _THRESHOLDS = flags.DEFINE_list(
     "threshold",
@@ -69,10 +77,12 @@ class HeatMapChoice(NamedTuple):
     source: str = "network"
     stages: tuple[int, ...] = ()
     flip: bool = False
+    size_factors: tuple[float, ...] = ()
 
     def __str__(self) -> str:
         stages = [f"stage {stage}" for stage in self.stages]
-        return ", ".join([self.source, *stages, *(["flip"] if self.flip else [])])
+        sizes = [f"size {factor:g}" for factor in self.size_factors]
+        return ", ".join([self.source, *stages, *(["flip"] if self.flip else []), *sizes])
 
     @classmethod
     def parse(cls, text: str) -> HeatMapChoice:
@@ -82,8 +92,9 @@ class HeatMapChoice(NamedTuple):
             ValueError: None does.
         """
         source, *rest = text.split(", ")
-        stages = [int(word.removeprefix("stage ")) for word in rest if word != "flip"]
-        choice = cls(source, tuple(stages), "flip" in rest)
+        stages = [int(word[6:]) for word in rest if word.startswith("stage ")]
+        sizes = [float(word[5:]) for word in rest if word.startswith("size ")]
+        choice = cls(source, tuple(stages), "flip" in rest, tuple(sizes))
         if source not in _SOURCES or str(choice) != text:
             raise ValueError(f"{text!r} are not heat maps")
         return choice
@@ -102,6 +113,11 @@ class HeatMapChoice(NamedTuple):
             raise UserError(
                 f"--heatmap={self.source} takes one stage; give --heatmap=layer_cam for several"
             )
+        if self.size_factors:
+            one_size = self._replace(size_factors=())
+            sizes = [round(factor * predictor.image_size) for factor in self.size_factors]
+            resized = {size: dataclasses.replace(predictor, image_size=size) for size in sizes}
+            return size_averaged({size: one_size.predict_fn(resized[size]) for size in sizes})
         predict: PredictFn = predictor
         if self.source == "layer_cam":
             predict = gradcam.layer_cam(predictor, self.stages)
@@ -120,7 +136,8 @@ class HeatMapChoice(NamedTuple):
 
 def asked_for() -> HeatMapChoice:
     """Returns the heat maps that the flags ask for."""
-    return HeatMapChoice(_HEATMAP.value or "network", tuple(_STAGES.value or ()), bool(_FLIP.value))
+    stages, sizes = tuple(_STAGES.value or ()), tuple(_SIZE_FACTORS.value or ())
+    return HeatMapChoice(_HEATMAP.value or "network", stages, bool(_FLIP.value), sizes)
 
 
 def maps_and_rule(workdir: Path) -> tuple[HeatMapChoice, ChosenRule]:
@@ -133,7 +150,7 @@ def maps_and_rule(workdir: Path) -> tuple[HeatMapChoice, ChosenRule]:
     regions, min_area = cast(RegionChoice, _REGIONS.value), _MIN_AREA.value
     if _THRESHOLDS.value is None and _SCALE.value is None and path.exists():
         chosen = read_box_rule(path)
-        if all(flag.value is None for flag in (_HEATMAP, _STAGES, _FLIP)):
+        if all(flag.value is None for flag in (_HEATMAP, _STAGES, _FLIP, _SIZE_FACTORS)):
             try:
                 maps = HeatMapChoice.parse(chosen.heatmap)
             except ValueError as error:

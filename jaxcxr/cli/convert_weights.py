@@ -1,35 +1,36 @@
 """Converts weights between PyTorch and this package.
 
-    jaxcxr convert_weights --source resnet34.pth --model ResNet34 --out weights/resnet34
-    jaxcxr convert_weights --source unified_net.pt --model baseline --out weights/authors
+    jaxcxr convert_weights --source model.pth.tar --out models/chexnet
+    jaxcxr convert_weights --source five.ckpt --findings=Atelectasis,Edema,… --out models/five
+    jaxcxr convert_weights --source unified_net.pt --model baseline --out models/authors
     jaxcxr convert_weights --source runs/baseline --to torch --out baseline.safetensors
 
-The first two write a folder of weights: config.json, which describes the network, and
-model.safetensors. The source is a backbone with torchvision's names, the same with a classifier of
-the 14 findings (CheXNet), or the authors' checkpoint of one of their four networks, which is
-converted to a network with their arithmetic. Predict with such a folder, or start training from it.
-The last reads such a folder or a run (its best epoch) and writes a state dict, the backbone under
-torchvision's names and the head under `head.`.
+The first three write a model folder. The source is a PyTorch file: a DenseNet or ResNet with
+torchvision's names, whatever a wrapper put before them, with one dense layer (CheXNet,
+TorchXRayVision, timm), with PCAM pooling (jfhealthcare) or alone; or the authors' checkpoint of one
+of their four networks, which is converted to a network with their arithmetic. Predict with such a
+folder, or start training from it. The last reads such a folder or a run (its best epoch) and writes
+a state dict, the backbone under torchvision's names and the head under `head.`.
 """
 
 from __future__ import annotations
 
 # isort: split
 import json
-import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from absl import flags
 
 from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.errors import UserError
-from jaxcxr.findings import FINDINGS
+from jaxcxr.images.square import SQUARE_RULES, SquareRule
 from jaxcxr.inference.predictor import Predictor
-from jaxcxr.models import Baseline, Classifier, build_classifier
+from jaxcxr.models import Pixels, build_classifier
 from jaxcxr.models.registry import backbones
+from jaxcxr.models.weights.foreign import operating_points, read_foreign
 from jaxcxr.models.weights.model_folder import (
     TrainedModel,
     is_model_folder,
@@ -58,6 +59,13 @@ _HEAD = flags.DEFINE_multi_string(
     "head", [], "What is different in the authors' head: pooling=average, aggregation=ft …"
 )
 _OUT = flags.DEFINE_string("out", None, "The new folder, or the file to write.", required=True)
+_FINDINGS = flags.DEFINE_list(
+    "findings", [], "The file's outputs in their order; - for one that was not trained."
+)
+_IMAGE_SIZE = flags.DEFINE_integer("image_size", None, "Pixels of the network's input; or 224.")
+_PIXEL_MEAN = flags.DEFINE_list("pixel_mean", [], "Of gray values from 0 to 1, a channel each.")
+_PIXEL_STD = flags.DEFINE_list("pixel_std", [], "What they are divided by, a channel each.")
+_SQUARE = flags.DEFINE_enum("square", None, SQUARE_RULES, "How radiographs become square.")
 define_import_flag()
 _TO = flags.DEFINE_enum("to", "jax", ["jax", "torch"], "Which side to convert to.")
 
@@ -73,31 +81,41 @@ def main() -> None:
         if "head" not in variables["params"]:
             raise UserError(f"{_SOURCE.value} holds a backbone alone: use --model=ResNet34")
         save_model_folder(_OUT.value, TrainedModel(model, variables))
-    elif _MODEL.value and _MODEL.value in backbones():
-        _convert_backbone(_SOURCE.value, _MODEL.value, _OUT.value)
+    elif _MODEL.value is None or _MODEL.value in backbones():
+        _convert_foreign()
     else:
         choices = ", ".join([*backbones(), *AUTHORS_HEADS])
-        raise UserError(
-            f"--model is {_MODEL.value or 'missing'}: name the file's network, {choices}"
-        )
+        raise UserError(f"--model is {_MODEL.value}: name the file's network, {choices}")
     print(_OUT.value)
 
 
-def _convert_backbone(source: str, name: str, out: str) -> None:
-    """Converts a backbone, and the classifier of the 14 findings where the file holds one."""
-    model = Classifier(backbones()[name](), Baseline(pooling="average", transition="none"))
-    variables = load_classifier(source, model)
-    if "head" in variables["params"]:
-        return save_model_folder(out, TrainedModel(model, variables))
-    classifier = {
-        key: array.shape
-        for key, array in read_torch_file(source).items()
-        if re.search(r"(^|\.)(fc|classifier)\.", key)
-    }
-    if classifier:
-        shapes = ", ".join(f"{key} {shape}" for key, shape in classifier.items())
-        print(f"left out, not a classifier of the {len(FINDINGS)} findings: {shapes}")
-    return save_backbone(out, model.backbone, variables)
+def _convert_foreign() -> None:
+    """Converts a network that its file shows, and prints what the file does not show."""
+    found = read_foreign(_SOURCE.value)
+    name = type(found.backbone).__name__
+    if _MODEL.value not in (None, name):
+        raise UserError(f"{_SOURCE.value} holds a {name}, not a {_MODEL.value}: leave out --model")
+    if found.head is None:
+        save_backbone(_OUT.value, found.backbone, found.variables)
+        return
+    pixels = None
+    if _PIXEL_MEAN.value or _PIXEL_STD.value:
+        pixels = Pixels(tuple(map(float, _PIXEL_MEAN.value)), tuple(map(float, _PIXEL_STD.value)))
+    trained = found.described(
+        findings=[None if name == "-" else name for name in _FINDINGS.value],
+        image_size=_IMAGE_SIZE.value,
+        pixels=pixels,
+        square=cast(SquareRule | None, _SQUARE.value),
+        source={"name": Path(_SOURCE.value).name},
+    )
+    points = operating_points(trained.findings, found.thresholds)
+    save_model_folder(_OUT.value, trained, points)
+    scale = trained.model.pixels
+    print(
+        f"{name} of {scale.channels} channel(s), {trained.image_size} pixels, square by "
+        f"{trained.square}, gray values as (gray / 255 - {scale.mean}) / {scale.std}; outputs: "
+        f"{', '.join(name or '-' for name in trained.findings)}. Flags change these"
+    )
 
 
 def _fields(settings: Iterable[str]) -> dict[str, Any]:

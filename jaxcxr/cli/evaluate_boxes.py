@@ -8,9 +8,9 @@ Of any system, from a CSV file (Image Index,Finding Label,x,y,w,h,score) and the
 
     jaxcxr evaluate_boxes --boxes FILE.csv --release DIR --out DIR
 
-Boxes are in pixels of the release's PNG files. Those of a file with columns width and height, the
-size of the images that they were drawn in (1 and 1 for fractions), are scaled to the PNG files;
-jaxcxr predict writes such files.
+Boxes are in pixels of the release's PNG files. A file with columns width and height, as jaxcxr
+predict writes it, gives the size of the images that its boxes are in; for others --box_image_size
+does. Such boxes are scaled to the PNG files.
 
 Writes boxes.csv, annotated_boxes.csv, localization.csv, localization_intervals.csv and, by the
 published arithmetic with its faults (docs/scoring.md), localization_published.csv under
@@ -26,6 +26,7 @@ from __future__ import annotations
 
 # isort: split
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ from absl import flags
 from jaxcxr.cli import box_flags, scoring
 from jaxcxr.data.phantom import MARKER
 from jaxcxr.data.releases.nih import Release
+from jaxcxr.data.releases.original_sizes import original_sizes
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.box_tuning import ALL_CUTS, boxes_digest
@@ -66,7 +68,21 @@ _PNG_SIZE = flags.DEFINE_integer(
     "phantom's image size, otherwise 1024.",
     lower_bound=1,
 )
+_BOX_IMAGE_SIZE = flags.DEFINE_string(
+    "box_image_size",
+    None,
+    "Size of the images that --boxes was made from: pixels (224 or 256x224), fraction (x, y, w, h "
+    "from 0 to 1) or original (OriginalImage[Width,Height] of the metadata). Default: the PNG "
+    "files' size.",
+)
 flags.adopt_module_key_flags(box_flags)
+
+_PIXELS = re.compile(r"[1-9][0-9]{0,4}(x[1-9][0-9]{0,4})?")
+
+
+@flags.validator("box_image_size", message="expected 224, 256x224, fraction or original")
+def _is_image_size(text: str | None) -> bool:
+    return text in (None, "fraction", "original") or _PIXELS.fullmatch(text) is not None
 
 
 def main() -> None:
@@ -134,7 +150,7 @@ def score_file(path: str, out: Path, release: Release) -> None:
     annotated = release.boxes.merge(people, on="image_name", how="left")
     side = _PNG_SIZE.value or annotated_side(release.root)
     annotated = annotated.assign(width=side, height=side)
-    predicted = in_png_pixels(predicted, annotated, side, path)
+    predicted = in_png_pixels(predicted, annotated, side, path, release.root)
     official = tables.on_test_list(predicted, release.images)
     print(f"{path}: {len(predicted)} boxes, {official.sum()} of them on the official test list")
     if FLAGS.split == "test":
@@ -152,19 +168,36 @@ def annotated_side(release: Path) -> int:
 
 
 def in_png_pixels(
-    predicted: pd.DataFrame, annotated: pd.DataFrame, side: int, path: str
+    predicted: pd.DataFrame, annotated: pd.DataFrame, side: int, path: str, release: Path
 ) -> pd.DataFrame:
     """Returns predicted boxes in pixels of PNG files of side × side; warns of an unlikely unit."""
-    size = ["width", "height"]
-    drawn_in = predicted[size].to_numpy() if "width" in predicted else np.full(2, side)
-    scaled = scale_boxes(predicted.drop(columns=size, errors="ignore"), drawn_in, np.full(2, side))
+    size = _BOX_IMAGE_SIZE.value
+    if "width" in predicted:
+        if size is not None:
+            raise UserError(
+                f"{path} has columns width and height, the size of the images of its boxes; "
+                "leave out --box_image_size"
+            )
+        drawn_in, source = predicted[["width", "height"]].to_numpy(), "the columns width and height"
+        predicted = predicted.drop(columns=["width", "height"])
+    else:
+        drawn_in = given_size(size or str(side), predicted, release)
+        source = f"--box_image_size={size}" if size else f"the default --box_image_size={side}"
+    scaled = scale_boxes(predicted, drawn_in, np.full(2, side))
     if problem := unit_problem(scaled, annotated, side, side):
         print(
-            f"warning: {path}: {problem}; the size of their images seems to be wrong: give it in "
-            f"columns width and height (without them: {side} and {side})",
+            f"warning: {path}: by {source}, {problem}; that size of their images seems to be wrong",
             file=sys.stderr,
         )
     return scaled
+
+
+def given_size(size: str, predicted: pd.DataFrame, release: Path) -> np.ndarray:
+    """Returns width and height, (2,) or (N, 2), of images whose size is given as a flag's text."""
+    if size == "original":
+        return original_sizes(release, predicted["image_name"].tolist())
+    sides = ["1"] if size == "fraction" else size.split("x")
+    return np.array([float(sides[0]), float(sides[-1])])
 
 
 def write_scores(

@@ -24,6 +24,7 @@ from jaxcxr.cli.configs import find_config, require_config
 from jaxcxr.cli.own_modules import import_own_modules
 from jaxcxr.errors import UserError
 
+_SETTING = re.compile(r"--?[a-z_]+(\.[A-Za-z_][A-Za-z_0-9]*)+")
 _MISSING = re.compile(r"flag (--\w+)=None: Flag \1 must have a value other than None\.")
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EPIPE)
 
@@ -33,7 +34,7 @@ def run_verb(verb: str) -> None:
 
     A `UserError` becomes `error: …` on standard error and exit status 1, and so does a disk that is
     full or read-only, be it that of standard output, and a pipe without a reader. Any other
-    exception is a bug of ours, or in a config file or an imported module, and keeps its traceback.
+    exception is a bug of ours and keeps its traceback.
 
     Args:
         verb: Name of a module of `jaxcxr.cli`, which defines the flags and `main`. Where it has
@@ -92,6 +93,14 @@ def command(verb: str) -> str:
 def command_again(verb: str) -> str:
     """Returns the complete command line of this process, which runs `verb`, for a shell."""
     return shlex.join([*shlex.split(command(verb)), *sys.argv[1:]])
+
+
+def _check_names(words: Sequence[str]) -> None:
+    """Refuses --config.… without the name of a setting; ml_collections would run it as Python."""
+    for word in words:
+        name = word.partition("=")[0]
+        if re.match(r"--?[a-z_]+\.", name) and not _SETTING.fullmatch(name):
+            raise flags.Error(f"{name} does not name a setting; expected --config.a.b=value")
 
 
 def _check_values() -> None:
@@ -164,29 +173,49 @@ def experiment_config(flag: flags.FlagHolder[Any]) -> Any:
 def _parse(verb: str, argv: Sequence[str]) -> list[str]:
     words = _joined(map(_with_home, argv))
     try:
+        _check_names(words)
         if "import" in flags.FLAGS:
             import_own_modules(words)  # before a config, whose network may be of such a head
         arguments = flags.FLAGS(words)
         _check_values()
         return arguments
     except SystemExit as stop:
-        sys.exit(0 if stop.code == 1 else stop.code)  # absl ends with 1 after --help
+        problem = _fault_of_file(stop, words)
+        if problem is None:  # absl's, after --help; with status 1
+            sys.exit(0)
     except Exception as error:
-        problem = _problem(error)
+        problem = _fault_of_file(error, words) or _fault_of_word(error)
         if problem is None:
             raise
     print(f"error: {problem}\n{command(verb)} --help lists the flags", file=sys.stderr)
     sys.exit(2)
 
 
-def _problem(error: Exception) -> str | None:
-    """Describes what is wrong with the words of the command line, if that is the error."""
+def _fault_of_file(error: BaseException, words: Sequence[str]) -> str | None:
+    """Names the line of a file of --config or --import that raised an error."""
+    if isinstance(error, SyntaxError):  # no line of such a file was run
+        place = f"{error.filename or 'the file of --config'}, line {error.lineno or 1}"
+        return f"{place}: not valid Python: {error.msg}"
+    values = (word.partition("=")[2].partition(":")[0] for word in words)
+    named = set(map(os.path.abspath, values))
+    for step in reversed(traceback.extract_tb(error.__traceback__)):
+        if os.path.abspath(step.filename) in named:
+            return f"{step.filename}, line {step.lineno}: {type(error).__name__}: {error}"
+    reason = error.__cause__ or error.__context__  # of absl's error, which has it as a text
+    return None if reason is None else _fault_of_file(reason, words)
+
+
+def _fault_of_word(error: Exception) -> str | None:
+    """Describes what is wrong with the words of the command line."""
     if isinstance(error, flags.Error) and "Traceback" not in str(error):
         return _MISSING.sub(r"\1 is required", str(error)).replace("\n", "; ")
-    if isinstance(error, UserError | ModuleNotFoundError):  # of --import
+    if isinstance(error, OSError | flags.Error):  # ml_collections': a file that cannot be loaded
+        return str(error).strip().splitlines()[-1].strip()
+    if isinstance(error, ImportError | UserError):  # of --import
         return str(error)
-    *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
-    if innermost.f_globals["__name__"].startswith("ml_collections"):  # an unknown setting
+    if isinstance(error, AttributeError | KeyError):  # and how, that a setting is unknown
         words = re.sub(r"\\n|[\\'\"]", " ", str(error)).split()
-        return None if "get_config" in words else f"the config has no setting {' '.join(words)}"
+        if "get_config" in words:
+            return "the file of --config does not define get_config(); see configs/baseline.py"
+        return f"the config has no setting {' '.join(words)}"
     return None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from jaxcxr.images.grid import Grid, interpolation_matrix
 
@@ -46,30 +47,62 @@ def flip_averaged(predict: PredictFn) -> PredictFn:
         mirrored_probabilities, mirrored = predict(images[:, :, ::-1])
         turned = mirrored.values[:, :, ::-1]
         last = own.grid.centers(turned.shape[2])[-1]
-        grid = Grid(images.shape[2] - 1 - last, own.grid.stride)
-        mean = _mean_of_maps(own, HeatMaps(turned, grid))
+        columns = Grid(images.shape[2] - 1 - last, own.grid.stride)
+        mean = _mean_of_maps([(own.values, own.grid, own.grid), (turned, own.grid, columns)])
         return (probabilities + mirrored_probabilities) / 2, mean
 
     return predict_twice
 
 
-def _mean_of_maps(own: HeatMaps, turned: HeatMaps) -> HeatMaps:
-    """Averages maps of which only the columns lie in different places."""
-    if own.grid == turned.grid:
-        return HeatMaps((own.values + turned.values) / 2, own.grid)
-    height, width = own.values.shape[1:3]
-    start = min(own.grid.first_center, turned.grid.first_center)
-    span = max(own.grid.centers(width)[-1], turned.grid.centers(width)[-1]) - start
-    steps = min(math.ceil(span), _MOST_POINTS - 1)
-    fine = Grid(start, span / steps)
+def size_averaged(predict_at: Mapping[int, PredictFn]) -> PredictFn:
+    """Returns the mean over each radiograph at several sizes.
 
-    def weights(grid: Grid, cells: int) -> np.ndarray:
-        positions = grid.positions(fine.centers(steps + 1))
-        return interpolation_matrix(positions, cells).astype(np.float32)
+    Radiographs are resized bilinearly with antialiasing. Heat maps are averaged unscaled, each
+    where its cells lie in the radiograph, at no more points than `flip_averaged` takes.
 
-    rows = weights(own.grid, height)
-    on_fine = [
-        np.einsum("bhwk,Hh,Ww->bHWk", maps.values, rows, weights(maps.grid, width), optimize=True)
-        for maps in (own, turned)
+    Args:
+        predict_at: Per height and width in pixels what predicts radiographs of that size.
+    """
+
+    def predict(images: np.ndarray) -> tuple[np.ndarray, HeatMaps]:
+        probabilities, maps = [], []
+        for size, predict_resized in predict_at.items():
+            own_probabilities, (values, own_grid) = predict_resized(_resized(images, size))
+            grid = own_grid.scaled(images.shape[1] / size)
+            probabilities.append(own_probabilities)
+            maps.append((values, grid, grid))
+        return np.mean(probabilities, axis=0), _mean_of_maps(maps)
+
+    return predict
+
+
+def _resized(images: np.ndarray, size: int) -> np.ndarray:
+    resized = [
+        Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)
+        for image in images[..., 0]
     ]
-    return HeatMaps((on_fine[0] + on_fine[1]) / 2, fine)
+    return np.stack([np.asarray(image) for image in resized])[..., None]
+
+
+def _mean_of_maps(maps: Sequence[tuple[np.ndarray, Grid, Grid]]) -> HeatMaps:
+    """Averages maps (B, h, w, 14), each with the grids of its rows and its columns."""
+    if len({grid for _, *grids in maps for grid in grids}) == 1:
+        return HeatMaps(np.mean([values for values, *_ in maps], axis=0), maps[0][1])
+    centers = [
+        grid.centers(cells)
+        for values, *grids in maps
+        for grid, cells in zip(grids, values.shape[1:3], strict=True)
+    ]
+    start, end = min(each[0] for each in centers), max(each[-1] for each in centers)
+    steps = min(math.ceil(end - start), _MOST_POINTS - 1)
+    fine = Grid(start, (end - start) / steps)
+    points = fine.centers(steps + 1)
+    mean = np.zeros((), np.float32)
+    for values, *grids in maps:
+        down, across = (
+            interpolation_matrix(grid.positions(points), cells).astype(np.float32)
+            for grid, cells in zip(grids, values.shape[1:3], strict=True)
+        )
+        on_fine = np.einsum("bhwk,Hh,Ww->bHWk", values, down, across, optimize=True)
+        mean = mean + on_fine / len(maps)
+    return HeatMaps(mean, fine)

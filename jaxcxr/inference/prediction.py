@@ -125,7 +125,8 @@ def _predict_batch(
     batch: Sequence[tuple[str, Radiograph]],
     batch_size: int,
 ) -> Iterator[PredictionResult]:
-    images = np.zeros((batch_size, image_size, image_size, 1), np.uint8)
+    dtype = np.float32 if rule == "crop" else np.uint8
+    images = np.zeros((batch_size, image_size, image_size, 1), dtype)
     squares = []
     for row, (_, radiograph) in enumerate(batch):
         images[row, ..., 0], square = make_square(radiograph.pixels, image_size, rule)

@@ -80,8 +80,8 @@ class Predictor:
         """Predicts a batch of radiographs.
 
         Args:
-            images: (B, S, S, 1) uint8. Each new B is compiled again, so use one; a multiple of the
-                number of this process's devices is spread over them.
+            images: (B, S, S, 1) uint8, or float32 of 0 to 255. Each new B is compiled again, so
+                use one; a multiple of the number of this process's devices is spread over them.
 
         Returns:
             Probabilities (B, 14) float32, findings in the order of `jaxcxr.findings.FINDINGS`, and
@@ -91,10 +91,11 @@ class Predictor:
             UserError: `images` has another shape or dtype, or an output is not finite.
         """
         expected = (self.image_size, self.image_size, 1)
-        if images.dtype != np.uint8 or images.shape[1:] != expected or not len(images):
+        is_gray = images.dtype in (np.uint8, np.float32)
+        if not is_gray or images.shape[1:] != expected or not len(images):
             raise UserError(
-                f"images are {images.dtype} of shape {images.shape}; this network takes uint8 of "
-                f"shape (B, {', '.join(map(str, expected))})"
+                f"images are {images.dtype} of shape {images.shape}; this network takes uint8 or "
+                f"float32 of shape (B, {', '.join(map(str, expected))})"
             )
         over_devices = PartitionSpec(None if len(images) % self._mesh.size else "devices")
         placed = jax.device_put(images, NamedSharding(self._mesh, over_devices))

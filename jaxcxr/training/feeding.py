@@ -8,12 +8,12 @@ from typing import Any, Literal, Protocol
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding
 
 from jaxcxr.errors import UserError
-from jaxcxr.training.devices import DEVICES, EVERYWHERE, Batch, shard_batch
+from jaxcxr.training.devices import BY_ROWS, EVERYWHERE, Batch, shard_batch
 from jaxcxr.training.state import TrainState
-from jaxcxr.training.steps import TrainStep, make_resident_steps
+from jaxcxr.training.steps import TrainStep, make_gathering_step, make_train_step
 
 DataPlacement = Literal["streamed", "host", "device"]
 DATA_PLACEMENTS: tuple[DataPlacement, ...] = ("streamed", "host", "device")
@@ -65,134 +65,64 @@ class InMemorySource(DataSource, Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Dispatch:
-    """Steps that the devices do in one call, without the host in between.
+class Feed:
+    """Where the steps of a training come from.
 
     Attributes:
-        advance: Starts the steps: state → (state after them, their losses); it does not wait.
-        batches: Each step's batch, or only the names of its images, for messages.
-        pauses: Whether the training pauses after them.
+        step: (state, what is on the devices) → (next state, loss); it does not wait for them.
+        batches: (epoch from 1, number of its steps done) → for each step that follows, what it
+            reads on the devices, and its batch, or only the names of its images, for messages.
     """
 
-    advance: Callable[[TrainState], tuple[TrainState, jax.Array]]
-    batches: tuple[Batch, ...]
-    pauses: bool
+    step: Callable[[TrainState, Any], tuple[TrainState, jax.Array]]
+    batches: Callable[[int, int], Iterator[tuple[Any, Batch]]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Streamed:
-    """One step per dispatch, each with a batch that the host puts on the devices.
+def streamed(step: TrainStep, data: DataSource, batch_size: int, seed: int, mesh: Mesh) -> Feed:
+    """Returns steps whose batches the host puts on the devices, while they do those before.
 
-    The host runs ahead of the devices (see `nonfinite.StepLosses`): it reads and sends the batches
-    to come while they compute.
-
-    Attributes:
-        step: Of `make_train_step`.
+    Args:
+        step: Of one device.
         data: The training split.
         batch_size: Of the global batch.
         seed: Of the order.
         mesh: The devices.
     """
 
-    step: Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]
-    data: DataSource
-    batch_size: int
-    seed: int
-    mesh: Mesh
-
-    def dispatches(
-        self, epoch: int, done: int, pauses_after: Callable[[int], bool]
-    ) -> Iterator[Dispatch]:
-        """Yields the steps of an epoch (from 1) that follow the first `done`.
-
-        `pauses_after` returns for each step (from 1) whether the training pauses after it; it is
-        called once per step.
-        """
-        batches = self.data.batches(
-            self.batch_size,
-            seed=self.seed,
+    def batches(epoch: int, done: int) -> Iterator[tuple[Any, Batch]]:
+        for batch in data.batches(
+            batch_size,
+            seed=seed,
             epoch=epoch,
             start_batch=done,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
-        )
-        for step, batch in enumerate(batches, done + 1):
-            rows = shard_batch(batch, self.mesh)
+        ):
+            yield shard_batch(batch, mesh), batch
 
-            def advance(state: TrainState, rows: Batch = rows) -> tuple[TrainState, jax.Array]:
-                return self.step(state, rows)
-
-            yield Dispatch(advance, (batch,), pauses_after(step))
+    return Feed(make_train_step(step, mesh), batches)
 
 
-@dataclasses.dataclass(frozen=True)
-class Resident:
-    """Several steps per dispatch, whose batches the devices gather from radiographs they hold.
+def resident(step: TrainStep, data: DataSource, batch_size: int, seed: int, mesh: Mesh) -> Feed:
+    """Returns steps whose batches the devices gather from radiographs that they hold.
 
-    Attributes:
-        steps: Of `make_resident_steps`.
-        held: The training split in host memory.
-        on_devices: `image` and `labels` of `held`, complete on each device.
-        batch_size: Of the global batch.
-        seed: Of the order.
-        mesh: The devices.
-        max_steps: Steps per dispatch.
-    """
-
-    steps: Callable[..., tuple[TrainState, jax.Array]]
-    held: InMemorySource
-    on_devices: Batch
-    batch_size: int
-    seed: int
-    mesh: Mesh
-    max_steps: int
-
-    def dispatches(
-        self, epoch: int, done: int, pauses_after: Callable[[int], bool]
-    ) -> Iterator[Dispatch]:
-        """Yields the steps of an epoch; see `Streamed.dispatches`."""
-        order = self.held.epoch_rows(self.seed, epoch)
-        batches = order[: len(order) // self.batch_size * self.batch_size]
-        batches = batches.reshape(-1, self.batch_size)
-        while done < len(batches):
-            count, pauses = 0, False
-            while count < min(self.max_steps, len(batches) - done) and not pauses:
-                count += 1
-                pauses = pauses_after(done + count)
-            yield self._dispatch(batches[done : done + count], pauses)
-            done += count
-
-    def _dispatch(self, batches: np.ndarray, pauses: bool) -> Dispatch:
-        rows = np.zeros((self.max_steps, self.batch_size), np.int32)
-        rows[: len(batches)] = batches
-        shared = _global(rows, NamedSharding(self.mesh, PartitionSpec(None, DEVICES)))
-
-        def advance(state: TrainState) -> tuple[TrainState, jax.Array]:
-            state, losses = self.steps(state, self.on_devices, shared, len(batches))
-            return state, losses[: len(batches)]
-
-        names = self.held.fields.get("image_name")
-        named = ({} if names is None else {"image_name": names[rows]} for rows in batches)
-        return Dispatch(advance, tuple(named), pauses)
-
-
-def make_resident(
-    step: TrainStep,
-    data: DataSource,
-    batch_size: int,
-    seed: int,
-    mesh: Mesh,
-    steps_per_dispatch: int,
-) -> Resident:
-    """Puts a training split on the devices and returns its steps.
+    The arguments are those of `streamed`.
 
     Raises:
-        UserError: A device has too little memory.
+        UserError: A device has too little memory, or the split has no `in_memory`.
     """
-    max_steps = steps_per_call(mesh, steps_per_dispatch)
-    steps = make_resident_steps(step, mesh, max_steps)
     held = in_memory(data, "device")
-    return Resident(steps, held, put_on_devices(held, mesh), batch_size, seed, mesh, max_steps)
+    radiographs, gathering_step = put_on_devices(held, mesh), make_gathering_step(step, mesh)
+    names = held.fields.get("image_name")
+
+    def batches(epoch: int, done: int) -> Iterator[tuple[Any, Batch]]:
+        order = held.epoch_rows(seed, epoch).astype(np.int32)
+        for end in range((done + 1) * batch_size, len(order) + 1, batch_size):
+            rows = order[end - batch_size : end]
+            named = {} if names is None else {"image_name": names[rows]}
+            yield _global(rows, NamedSharding(mesh, BY_ROWS)), named
+
+    return Feed(lambda state, rows: gathering_step(state, radiographs, rows), batches)
 
 
 def in_memory(data: DataSource, placement: DataPlacement) -> InMemorySource:
@@ -208,14 +138,6 @@ def in_memory(data: DataSource, placement: DataPlacement) -> InMemorySource:
             argument="data_placement",
         )
     return data.in_memory()  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def steps_per_call(mesh: Mesh, steps_per_dispatch: int) -> int:
-    """Returns the greatest number of steps per call: one on CPUs.
-
-    In loops of XLA for CPUs a step takes seven times as long; the host is not a bottleneck there.
-    """
-    return 1 if mesh.devices.flat[0].platform == "cpu" else steps_per_dispatch
 
 
 def put_on_devices(data: InMemorySource, mesh: Mesh) -> dict[str, jax.Array]:

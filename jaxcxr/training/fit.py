@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,23 +23,22 @@ from jaxcxr.training.feeding import (
     DATA_PLACEMENTS,
     DataPlacement,
     DataSource,
-    Streamed,
     in_memory,
-    make_resident,
+    resident,
+    streamed,
 )
 from jaxcxr.training.history import History, UnfinishedEpoch
-from jaxcxr.training.identity import identity
 from jaxcxr.training.loop import Training, train
-from jaxcxr.training.losses import same_partial, weighted_cross_entropy
+from jaxcxr.training.losses import loss_name, weighted_cross_entropy
 from jaxcxr.training.objective import COMPUTE_DTYPES, ComputeDtype, Loss, Objective
 from jaxcxr.training.optimizers import (
     Adam,
     Optimizer,
     build_transformation,
-    optimizer_identity,
+    optimizer_settings,
 )
 from jaxcxr.training.state import Variables, create_state, initial_variables
-from jaxcxr.training.steps import TrainStep, make_train_step
+from jaxcxr.training.steps import TrainStep
 from jaxcxr.training.validation import Metric, Validation, named_metrics
 
 _MAX_COUNT = 2**31 - 1
@@ -102,7 +100,6 @@ def fit(
     callbacks: Sequence[Callback] = (),
     devices: Sequence[Any] | None = None,
     data_placement: DataPlacement = "streamed",
-    steps_per_dispatch: int = 16,
     compute_dtype: ComputeDtype = "float32",
     nonfinite_patience: int = 10,
     verbose: bool = True,
@@ -137,8 +134,6 @@ def fit(
         data_placement: Where the radiographs are: "streamed" from their source; in "host" memory,
             read once; the training split on each "device", gathered, augmented and normalized
             within the step (7.4 GB for 112,120 of 256×256). The batches are the same, bit for bit.
-        steps_per_dispatch: Greatest number of steps that GPUs which hold the radiographs do in one
-            call. Signals, and the progress bar, wait for them.
         compute_dtype: "bfloat16" makes the network's layers compute in it; parameters, batch norm
             statistics, loss, gradients and updates stay float32, and so does validation.
         nonfinite_patience: A step whose loss or gradients are not finite changes nothing and is
@@ -153,7 +148,6 @@ def fit(
         batch_size=batch_size,
         epochs=epochs,
         nonfinite_patience=nonfinite_patience,
-        steps_per_dispatch=steps_per_dispatch,
         seed=seed,
         ema_decay=ema_decay,
         data_placement=data_placement,
@@ -165,22 +159,19 @@ def fit(
         train_data = in_memory(train_data, data_placement)
         validation_data = validation_data and in_memory(validation_data, data_placement)
     steps_per_epoch, mesh = train_data.num_images // batch_size, device_mesh(devices)
-    optimizer, loss = optimizer or Adam(), same_partial(loss)
+    optimizer = optimizer or Adam()
     frozen = (frozen,) if isinstance(frozen, str) else tuple(frozen)
     objective = Objective(model, loss, frozen, augmentation, seed, compute_dtype)
     transformation = build_transformation(optimizer, steps_per_epoch, epochs, frozen)
     step = TrainStep(objective, transformation, ema_decay)
-    if data_placement == "device":
-        feed = make_resident(step, train_data, batch_size, seed, mesh, steps_per_dispatch)
-    else:
-        feed = Streamed(make_train_step(step, mesh), train_data, batch_size, seed, mesh)
+    make_feed = resident if data_placement == "device" else streamed
     validation, named = None, named_metrics(metrics)
     if validation_data is not None:
         validation = Validation(validation_data, model, loss, named, batch_size, mesh)
     _check_monitors(callbacks, named if validation else {})
     verbose = verbose and is_primary_process()
     training = Training(
-        feed=feed,
+        feed=make_feed(step, train_data, batch_size, seed, mesh),
         validation=validation,
         optimizer=optimizer,
         batch_size=batch_size,
@@ -191,11 +182,10 @@ def fit(
         verbose=verbose,
     )
     variables = starting_variables(model, train_data.image_size, initial_weights, seed, frozen)
-    weights = _weights_identity(initial_weights, variables)
     best = any(isinstance(c, EarlyStopping) and c.restore_best_weights for c in callbacks)
     state = create_state(variables, transformation, averaged=ema_decay > 0, keeps_best=best)
     state = jax.device_put(state, NamedSharding(mesh, EVERYWHERE))
-    settings = _settings(step, training, train_data, weights, restore_best_weights=best)
+    settings = _settings(step, training, train_data, initial_weights, best)
     progress, interrupted = train(training, Progress(state, History(), epochs, settings))
     variables = progress.state.best or progress.state.evaluated
     return Run(model, variables, progress.history, interrupted, progress.unfinished)
@@ -205,10 +195,11 @@ def _settings(
     step: TrainStep,
     training: Training,
     data: DataSource,
-    initial_variables: str,
+    initial_weights: Variables | str | Path | None,
     restore_best_weights: bool,
 ) -> dict[str, Any]:
     """Returns what config.json says about a training, as plain values."""
+    weights = "random" if initial_weights is None else initial_weights
     objective = step.objective
     return {
         "model": classifier_config(objective.model),
@@ -217,14 +208,14 @@ def _settings(
         "augmentation": dataclasses.asdict(objective.augmentation or Augmentation()),
         "compute_dtype": objective.compute_dtype,
         "frozen": list(objective.frozen),
-        "loss_function": identity(objective.loss),
-        "optimizer": optimizer_identity(training.optimizer),
+        "loss_function": loss_name(objective.loss),
+        "optimizer": optimizer_settings(training.optimizer),
         "seed": objective.seed,
         "batch_size": training.batch_size,
         "ema_decay": step.ema_decay,
         "epochs": training.epochs,
         "restore_best_weights": restore_best_weights,
-        "initial_variables": initial_variables,
+        "initial_variables": weights if weights in ("imagenet", "random") else "given",
     }
 
 
@@ -310,13 +301,3 @@ def starting_variables(
     variables = initial_variables(model, image_size, seed)
     _check_parts(variables, frozen)
     return initialize(model, variables, "random" if initial_weights is None else initial_weights)
-
-
-def _weights_identity(initial_weights: Variables | str | Path | None, variables: Variables) -> str:
-    """Returns how a resumed training recognizes its initial weights: a name or a checksum."""
-    if initial_weights is None or initial_weights in ("random", "imagenet"):
-        return str(initial_weights or "random")
-    checksum = hashlib.sha256()
-    for leaf in jax.tree.leaves(variables):
-        checksum.update(np.asarray(leaf).tobytes())
-    return f"sha256:{checksum.hexdigest()[:16]}"

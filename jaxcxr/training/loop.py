@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from tqdm import tqdm
 
 from jaxcxr.training.callbacks import Callback, Logs, Progress
-from jaxcxr.training.feeding import Resident, Streamed
+from jaxcxr.training.feeding import Feed
 from jaxcxr.training.history import History, UnfinishedEpoch
 from jaxcxr.training.nonfinite import StepLosses
 from jaxcxr.training.optimizers import Optimizer, learning_rate
@@ -36,7 +36,7 @@ class Training:
         verbose: Whether to show a progress bar.
     """
 
-    feed: Streamed | Resident
+    feed: Feed
     validation: Validation | None
     optimizer: Optimizer
     batch_size: int
@@ -108,14 +108,16 @@ def _train_epoch(training: Training, progress: Progress) -> tuple[Progress, str 
         return dataclasses.replace(progress, state=state, unfinished=unfinished)
 
     with _bar(training, epoch, before.steps) as bar:
-        for dispatch in training.feed.dispatches(epoch, before.steps, training.pauses_after):
+        batches = training.feed.batches(epoch, before.steps)
+        for step, (on_devices, batch) in enumerate(batches, before.steps + 1):
             if interrupted is not None:
                 break
-            state, of_steps = dispatch.advance(state)
-            losses.add(of_steps, dispatch.batches)
-            bar.update(len(dispatch.batches))
+            pauses = training.pauses_after(step)
+            state, loss = training.feed.step(state, on_devices)
+            losses.add(loss, batch)
+            bar.update()
             interrupted = training.interruption()
-            if interrupted is None and dispatch.pauses:
+            if interrupted is None and pauses:
                 training.notify(place(), lambda c: c.on_pause())
     return place(), interrupted
 

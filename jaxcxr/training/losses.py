@@ -16,6 +16,7 @@ mask) → scalar.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -88,21 +89,25 @@ def focal_loss(
     return _mean_over_images(losses, _rows(logits, mask))
 
 
-def same_partial(loss: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the same object for equal partials of a loss, so that it is compiled once."""
-    if not isinstance(loss, functools.partial):
-        return loss
-    try:
-        return _partial(loss.func, loss.args, tuple(sorted(loss.keywords.items())))
-    except TypeError:  # an argument that cannot be hashed
-        return loss
+def loss_name(loss: Callable[..., Any]) -> str:
+    """Returns the name by which a resumed training recognizes its loss.
 
-
-@functools.lru_cache(maxsize=16)
-def _partial(
-    function: Callable[..., Any], args: tuple[Any, ...], keywords: tuple[tuple[str, Any], ...]
-) -> Callable[..., Any]:
-    return functools.partial(function, *args, **dict(keywords))
+    Functions of this module go by their name, others by module and qualified name; settings of a
+    `functools.partial` follow where they are not the defaults: ``focal_loss(gamma=3.0)``.
+    """
+    settings: dict[str, Any] = {}
+    while isinstance(loss, functools.partial):
+        settings = {**loss.keywords, **settings}
+        loss = loss.func
+    named = loss if hasattr(loss, "__qualname__") else type(loss)
+    name = f"{named.__module__}.{named.__qualname__}".removeprefix(f"{__name__}.")
+    defaults = inspect.signature(loss).parameters
+    words = ", ".join(
+        f"{key}={value!r}"
+        for key, value in sorted(settings.items())
+        if key not in defaults or defaults[key].default != value
+    )
+    return f"{name}({words})" if words else name
 
 
 def _rows(logits: jax.Array, mask: jax.Array | None) -> jax.Array:

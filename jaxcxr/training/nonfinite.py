@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -18,7 +17,7 @@ from jaxcxr.training.devices import Batch
 from jaxcxr.training.history import UnfinishedEpoch
 
 _RUN_AHEAD = 2
-"""Dispatches that the host may be ahead of the devices: enough not to keep them waiting."""
+"""Steps that the host may be ahead of the devices: enough not to keep them waiting."""
 
 _NAMES_SHOWN = 8
 
@@ -38,34 +37,33 @@ class StepLosses:
         unfinished: UnfinishedEpoch,
         epoch: int,
         patience: int,
-        on_read: Callable[[int, float], None] = lambda step, loss: None,
+        on_read: Callable[[int, float], None],
     ) -> None:
         self.losses = list(unfinished.losses)
         self._in_a_row = unfinished.skipped_in_a_row
         self._epoch = epoch
         self._patience = patience
         self._on_read = on_read
-        self._unread: deque[tuple[jax.Array, Sequence[Batch]]] = deque()
+        self._unread: deque[tuple[jax.Array, Batch]] = deque()
 
-    def add(self, losses: jax.Array, batches: Sequence[Batch]) -> None:
-        """Adds the losses of a dispatch's steps, one per batch.
+    def add(self, loss: jax.Array, batch: Batch) -> None:
+        """Adds the loss of a step and its batch.
 
         Raises:
             UserError: Too many steps in a row were skipped.
         """
-        self._unread.append((losses, batches))
+        self._unread.append((loss, batch))
         self.read(_RUN_AHEAD)
 
     def read(self, but: int = 0) -> None:
-        """Reads all losses but those of the last `but` dispatches, and waits for them.
+        """Reads all losses but the last `but`, and waits for them.
 
         Raises:
             UserError: Too many steps in a row were skipped.
         """
         while len(self._unread) > but:
-            losses, batches = self._unread.popleft()
-            for loss, batch in zip(np.atleast_1d(losses), batches, strict=True):
-                self._read(float(loss), batch)
+            loss, batch = self._unread.popleft()
+            self._read(float(loss), batch)
 
     def _read(self, loss: float, batch: Batch) -> None:
         self.losses.append(loss)
@@ -81,7 +79,7 @@ class StepLosses:
             )
 
 
-def _names(batch: Mapping[str, Any]) -> str:
+def _names(batch: Batch) -> str:
     names = list(map(str, np.asarray(batch.get("image_name", ()))))
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     return f" ({', '.join(names[:_NAMES_SHOWN])}{more})" if names else ""

@@ -15,7 +15,6 @@ import optax
 from jaxcxr.errors import UserError
 from jaxcxr.models.ops.normalization import in_part
 from jaxcxr.training.devices import made_once
-from jaxcxr.training.identity import checksum
 
 _MAX_INT32 = 2**31 - 1
 
@@ -181,11 +180,8 @@ def learning_rate(
     return None if rate is None else float(rate)
 
 
-def optimizer_identity(optimizer: Optimizer) -> dict[str, Any]:
+def optimizer_settings(optimizer: Optimizer) -> dict[str, Any]:
     """Returns the settings by which a resumed training recognizes its optimizer."""
     if isinstance(optimizer, Adam):
         return {"function": "jaxcxr.Adam", **dataclasses.asdict(optimizer)}
-    function = optimizer.init if isinstance(optimizer, optax.GradientTransformation) else optimizer
-    name = getattr(function, "__qualname__", type(function).__qualname__)
-    name = f"{function.__module__}.{name.partition('.<locals>')[0]}"
-    return {"function": name, "checksum of its settings": checksum(optimizer)}
+    return {"function": "given"}

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 
 from jaxcxr.training.devices import (
     BY_ROWS,
-    DEVICES,
     EVERYWHERE,
     Batch,
     made_once,
@@ -83,48 +81,25 @@ def make_train_step(
 
 
 @made_once
-def make_resident_steps(
-    step: TrainStep, mesh: Mesh, max_steps: int
-) -> Callable[[TrainState, Batch, jax.Array, int], tuple[TrainState, jax.Array]]:
-    """Returns several steps as one call, whose batches are gathered on the devices.
+def make_gathering_step(
+    step: TrainStep, mesh: Mesh
+) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, jax.Array]]:
+    """Returns the jitted step (state, radiographs, rows) → (next state, loss) over all devices.
 
-    Their number is decided when they are started: wherever an epoch is interrupted, the same
-    compiled step does the rest, so an interrupted training and an uninterrupted one agree to the
-    last bit.
-
-    Args:
-        step: Of one device.
-        mesh: The devices.
-        max_steps: Greatest number of steps in one call.
-
-    Returns:
-        (state, radiographs, rows, count) → (state after `count` steps, losses (max_steps,)), with
-        the `image` (N, S, S, 1) and `labels` (N, K) that every device holds completely, and the
-        rows (max_steps, B) of each step's global batch, spread over the devices by their second
-        axis. The losses after the first `count` are 0.
+    Every device holds `image` (N, S, S, 1) and `labels` (N, K) of the radiographs completely, and
+    gathers its share of the global batch's rows (B,). The state's memory is reused (donated).
     """
 
-    def device_steps(
-        state: TrainState, radiographs: Batch, rows: jax.Array, count: jax.Array
+    def device_step(
+        state: TrainState, radiographs: Batch, rows: jax.Array
     ) -> tuple[TrainState, jax.Array]:
-        def one(state: TrainState, rows: jax.Array) -> tuple[TrainState, jax.Array]:
-            batch = {
-                name: radiographs[name].at[rows].get(mode="promise_in_bounds")
-                for name in ("image", "labels")
-            }
-            return step(state, {**batch, "mask": jnp.ones(len(rows), bool)})
+        batch = {
+            name: array.at[rows].get(mode="promise_in_bounds")
+            for name, array in radiographs.items()
+        }
+        return step(state, {**batch, "mask": jnp.ones(len(rows), bool)})
 
-        def body(number: jax.Array, carry: tuple[TrainState, jax.Array]) -> Any:
-            state, total = one(carry[0], rows[number])
-            return state, carry[1].at[number].set(total)
-
-        if max_steps == 1:  # without a loop, which is slow on CPUs
-            state, total = one(state, rows[0])
-            return state, total[None]
-        return jax.lax.fori_loop(0, count, body, (state, jnp.zeros(max_steps)))
-
-    in_specs = (EVERYWHERE, EVERYWHERE, PartitionSpec(None, DEVICES), EVERYWHERE)
-    return map_over_devices(device_steps, mesh, in_specs, donate=0)
+    return map_over_devices(device_step, mesh, (EVERYWHERE, EVERYWHERE, BY_ROWS), donate=0)
 
 
 def _advance_if(

@@ -45,8 +45,8 @@ def test_to_a_folder_and_back(resnet18, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--model is missing"),
-        (["--model=ResNet34"], "running_var is missing\n  and 70 more"),
+        (["--model=ResNet99"], "--model is ResNet99: name the file's network, ResNet18, "),
+        (["--model=ResNet34"], "holds a ResNet18, not a ResNet34"),
         (["--model=baseline", "--head=pooling=sum"], "'max_average'"),
     ],
 )

@@ -16,6 +16,7 @@ WRONG_WORDS = {
     "--config.optimizer.learning_rat=1": (2, "Did you mean learning_rate"),
     "--config.epoch=3": (2, "no setting epoch Did you mean epochs"),
     "--config.batch_size=many": (2, "--config.batch_size=many: invalid literal"),
+    "--config.=1": (2, "--config. does not name a setting"),
     "--config.a.b.c=1": (2, "the config has no setting"),
     "--nosuch=1": (2, "Unknown command line flag 'nosuch'"),
     "--workdir=": (2, "--workdir is empty"),
@@ -64,22 +65,34 @@ def test_missing_flags_and_invalid_values_are_named(launch, words, message):
     assert_one_clear_line(launch(*words), 2, message)
 
 
-def test_error_in_a_file_of_the_user_keeps_its_traceback(launch, tmp_path):
-    (tmp_path / "mine.py").write_text("def get_config():\n    return rate\n")
-    (tmp_path / "heads.py").write_text("import jaxcxr\njaxcxr.nosuch\n")
-    for words, line in (
-        (["--config=mine.py"], 'mine.py", line 2, in get_config'),
-        (["--config", "baseline", "--import", "heads.py"], 'heads.py", line 2, in <module>'),
-    ):
-        ended = launch("train", *PLACES, *words, cwd=tmp_path)
-        assert ended.returncode == 1
-        assert line in ended.stderr
+WRONG_FILES = {
+    "def get_config(:\n": (2, "line 1: not valid Python: invalid syntax"),
+    "def get_config():\n    return rate\n": (2, "line 2: NameError: name 'rate'"),
+    "import nosuch\n": (2, "line 1: ModuleNotFoundError: No module named 'nosuch'"),
+    "epochs = 3\n": (2, "does not define get_config()"),
+    "\0": (2, "not valid Python: source code string cannot contain null bytes"),
+    "def get_config():\n    return {'epochs': 3}\n": (1, "start from default_config()"),
+    "def get_config():\n    return int('a')\n": (2, "line 2: ValueError: invalid literal"),
+    "raise SystemExit(0)\n": (2, "line 1: SystemExit: 0"),
+    "def get_config(size):\n    return 1\n": (2, "get_config() missing 1 required positional"),
+}
 
 
-def test_config_of_another_type_is_refused(launch, tmp_path):
-    (tmp_path / "mine.py").write_text("def get_config():\n    return {'epochs': 3}\n")
+@pytest.mark.parametrize("text", WRONG_FILES)
+def test_mistake_in_a_config_file_is_named_with_its_line(launch, tmp_path, text):
+    (tmp_path / "mine.py").write_text(text)
+    status, message = WRONG_FILES[text]
     ended = launch("train", *PLACES, "--config=mine.py", cwd=tmp_path)
-    assert_one_clear_line(ended, 1, "start from default_config()")
+    place = "mine.py, " if message.startswith("line") else ""
+    assert_one_clear_line(ended, status, place + message)
+
+
+def test_mistake_in_an_imported_file_is_named_with_its_line(launch, tmp_path):
+    (tmp_path / "fine.py").write_text("import jaxcxr\n")
+    (tmp_path / "heads.py").write_text("\nimport nosuch\n")
+    words = ["--config", "baseline", "--import", "fine.py", "--import=heads.py"]
+    ended = launch("train", *PLACES, *words, cwd=tmp_path)
+    assert_one_clear_line(ended, 2, "heads.py, line 2: ModuleNotFoundError: No module named")
 
 
 def test_config_file_that_may_not_be_read_is_named(tmp_path):

@@ -131,6 +131,11 @@ def test_no_program_writes_over_what_it_scores(launch, release, predictions, tmp
         ("evaluate_auc", ["--workdir=run"], "--workdir and --data_dir to score a run"),
         ("evaluate_auc", ["--predictions=a.csv", "--release=r"], "--predictions, --release and"),
         ("evaluate_auc", ["--predictions=a.csv", "--release=no", "--out=o"], "no: no such folder"),
+        (
+            "evaluate_boxes",
+            ["--workdir=no", "--data_dir=d", "--box_image_size=0x9"],
+            "expected 224, 256x224, fraction or original",
+        ),
         ("evaluate_boxes", [], "--boxes, --release and --out to score a file"),
         (
             "evaluate_boxes",
@@ -182,11 +187,19 @@ def boxes_in(tmp_path, width, height, columns=""):
     return path
 
 
-@pytest.mark.parametrize("size", [(512, 256), (1, 1)])
-def test_boxes_in_images_of_another_size_are_scaled(launch, release, tmp_path, size):
-    boxes = boxes_in(tmp_path, *size, f",0.5,{size[0]},{size[1]}")
+@pytest.mark.parametrize(
+    ("size", "columns", "flag"),
+    [
+        ((224, 224), "", "--box_image_size=224"),
+        ((2500, 2048), "", "--box_image_size=original"),
+        ((1, 1), "", "--box_image_size=fraction"),
+        ((512, 256), ",0.5,512,256", "--seed=0"),
+    ],
+)
+def test_boxes_in_pixels_of_another_size_are_scaled(launch, release, tmp_path, size, columns, flag):
+    boxes = boxes_in(tmp_path, *size, columns)
     out = tmp_path / "scores"
-    flags = [f"--boxes={boxes}", f"--release={release}", f"--out={out}", "--bootstraps=9"]
+    flags = [f"--boxes={boxes}", f"--release={release}", f"--out={out}", "--bootstraps=9", flag]
     done = launch("evaluate_boxes", *flags)
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr
@@ -196,20 +209,24 @@ def test_boxes_in_images_of_another_size_are_scaled(launch, release, tmp_path, s
 
 
 @pytest.mark.parametrize(
-    ("size", "columns", "words"),
+    ("size", "columns", "flags", "words"),
     [
-        (768, "", "centers of boxes are at 0.75 (x) and"),
-        (4000, "", "boxes end at 2.289 times the side"),
-        (1024, ",0.5,256,256", "boxes end at 2.344 times"),
+        (768, "", [], "the default --box_image_size=1024, centers of boxes are at 0.75 (x) and"),
+        (4000, "", [], "the default --box_image_size=1024, boxes end at 2.289 times the side"),
+        (1024, "", ["--box_image_size=fraction"], "--box_image_size=fraction, boxes end at 600"),
+        (1024, "", ["--box_image_size=9999"], "--box_image_size=9999, centers of boxes are at 0.1"),
+        (1024, ",0.5,256,256", [], "the columns width and height, boxes end at 2.344 times"),
     ],
 )
-def test_boxes_in_unlikely_pixels_give_a_warning(launch, release, tmp_path, size, columns, words):
+def test_boxes_in_unlikely_pixels_give_a_warning(
+    launch, release, tmp_path, size, columns, flags, words
+):
     boxes = boxes_in(tmp_path, size, size, columns)
-    flags = [f"--boxes={boxes}", f"--release={release}", f"--out={tmp_path}/o", "--bootstraps=9"]
-    done = launch("evaluate_boxes", *flags)
+    flags = [f"--boxes={boxes}", f"--release={release}", f"--out={tmp_path}/o", *flags]
+    done = launch("evaluate_boxes", *flags, "--bootstraps=9")
     assert done.returncode == 0, done.stderr
-    assert f"warning: {boxes}: {words}" in done.stderr
-    assert "(without them: 1024 and 1024)" in done.stderr
+    assert f"warning: {boxes}: by {words}" in done.stderr
+    assert done.stderr.rstrip().endswith("that size of their images seems to be wrong")
 
 
 def test_a_wrong_file_of_boxes_is_refused_and_nothing_written(launch, release, tmp_path):

@@ -113,7 +113,7 @@ def test_variants_have_the_names_of_their_folders():
         ({"image_size": 4}, "image_size is 4; it must lie from 16 to 2048 pixels"),
         ({"image_size": 4096}, "image_size is 4096"),
         ({"split": "mine"}, "split is 'mine'; use one of by_patient, authors"),
-        ({"square": "crop"}, "square is 'crop'; use one of squash, pad"),
+        ({"square": "tile"}, "square is 'tile'; use one of squash, pad"),
         ({"split_seed": -1}, "split_seed is -1; it must be 0 or more"),
     ],
 )

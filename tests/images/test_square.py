@@ -68,6 +68,25 @@ def test_places_in_the_square_are_found_in_the_original(rule, width, height, lef
     np.testing.assert_allclose(found, [x + (w - 1) / 2, y + (h - 1) / 2], atol=tolerance)
 
 
+def test_cropped_radiograph_keeps_the_middle_of_the_longer_side():
+    pixels = np.zeros((120, 300), np.uint8)
+    pixels[40:60, 120:160] = 255
+    square, placed = make_square(pixels, 60, "crop")
+    assert square.shape == (60, 60)
+    assert (placed.left, placed.top, placed.columns, placed.rows) == (-45, 0, 150, 60)
+    inner = square[3:-3, 3:-3]
+    centroid = [3 + np.average(np.arange(54), weights=inner.sum(axis)) for axis in (0, 1)]
+    found = [
+        grid.first_center + grid.stride * position
+        for grid, position in zip(placed.in_original(PIXELS, PIXELS), centroid, strict=True)
+    ]
+    np.testing.assert_allclose(found, [139.5, 49.5], atol=0.1)
+    whole = placed.crop(square)
+    assert whole.shape == (60, 150)
+    np.testing.assert_array_equal(whole[:, 45:105], square)
+    assert not whole[:, :45].any()
+
+
 def test_cells_keep_their_place_and_distance():
     placed = Square.fit(2048, 2500, 256, "squash")
     columns, rows = placed.in_original(Grid(0, 32), Grid(14, 32))
@@ -77,8 +96,8 @@ def test_cells_keep_their_place_and_distance():
 
 
 def test_unknown_rule_is_refused():
-    with pytest.raises(UserError, match="square is 'crop'; use one of squash, pad"):
-        make_square(np.zeros((50, 50), np.uint8), 64, "crop")
+    with pytest.raises(UserError, match="square is 'tile'; use one of squash, pad, crop"):
+        make_square(np.zeros((50, 50), np.uint8), 64, "tile")
 
 
 def test_grid_is_indexed_strided_and_scaled_by_the_centers_of_its_cells():

@@ -78,7 +78,7 @@ def test_config_holds_everything_but_the_arrays(tmp_path):
         ("findings", ["../a", *"bcdefghijklmn"], "is not the name of a finding"),
         ("findings", 3, "does not describe a network"),
         ("image_size", "256", "expected 16 to 2048 pixels"),
-        ("square", "crop", "one of squash, pad"),
+        ("square", "tile", "one of squash, pad"),
         ("network", [], "does not describe a network|a backbone alone"),
         ("network", {"backbone": {"name": "Other"}, "head": {}}, "not registered"),
     ],

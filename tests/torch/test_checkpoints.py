@@ -119,8 +119,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_the_code_does_not_run(tmp_path)
     torch.save({"conv1.weight": Code(marker)}, tmp_path / "evil.pth")
     with pytest.raises(UserError, match="refused") as error:
         read_torch_file(tmp_path / "evil.pth")
-    assert "\n" not in str(error.value)
-    assert str(tmp_path / "evil.pth") in str(error.value)
+    assert f'checkpoint = torch.load("{tmp_path / "evil.pth"}"' in str(error.value)
     assert not marker.exists()
 
 

@@ -83,6 +83,6 @@ def read_record(
         raise DamagedImageError(
             path, f"its EXIF orientation is {radiograph.orientation}; save it upright"
         )
-    image, _ = make_square(radiograph.pixels, image_size, square)
+    image = np.rint(make_square(radiograph.pixels, image_size, square)[0]).astype(np.uint8)
     size = np.array([radiograph.width, radiograph.height], np.int32)
     return {"image": image[:, :, None], "png_size": size, **record}

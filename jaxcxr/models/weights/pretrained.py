@@ -7,6 +7,8 @@ saved from; see `jaxcxr.models.weights.torch_names`.
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -31,6 +33,7 @@ ARRAYS = "model.safetensors"
 """Name of the file of arrays in a folder of weights."""
 
 _PROBLEMS_SHOWN = 10
+_OF_HEADS = r"(classifier|head)\..*"
 
 
 def load_imagenet(backbone: nn.Module) -> Variables:
@@ -65,8 +68,9 @@ def load_backbone(path: str | Path, backbone: nn.Module) -> Variables:
             first parameters that are missing, left over or of another shape.
     """
     shapes = {name: {"backbone": part} for name, part in _shapes(backbone).items()}
-    naming = torch_names.torchvision(_name(backbone))
-    loaded = _from_torch(path, read_torch_file(path), shapes, naming)
+    arrays = torch_names.from_foreign(read_torch_file(path))
+    naming = dataclasses.replace(torch_names.torchvision(_name(backbone)), unused=_OF_HEADS)
+    loaded = _from_torch(path, arrays, shapes, naming)
     return {name: part["backbone"] for name, part in loaded.items()}
 
 
@@ -86,8 +90,8 @@ def load_classifier(path: str | Path, model: Classifier) -> Variables:
     Raises:
         UserError: As for `load_backbone`.
     """
-    arrays = torch_names.from_jfhealthcare(read_torch_file(path))
-    return _read_classifier(path, arrays, model)
+    arrays = torch_names.from_foreign(read_torch_file(path))
+    return variables_from_torch(path, arrays, model)
 
 
 def initialize(
@@ -162,9 +166,16 @@ def _shapes(module: nn.Module) -> Variables:
     return dict(jax.eval_shape(module.init, jax.random.key(0), images))
 
 
-def _read_classifier(
+def variables_from_torch(
     source: str | Path, arrays: Mapping[str, np.ndarray], model: Classifier
 ) -> Variables:
+    """Returns the variables of `model` in a state dict; as `load_classifier`.
+
+    Args:
+        source: What messages call the state dict.
+        arrays: As `torch_names.from_foreign` returns them.
+        model: The network.
+    """
     shapes = _shapes(model)
     head = shapes["params"].get("head", {})
     dense = head["classifier"]["kernel"].shape[::-1] if head.keys() == {"classifier"} else ()
@@ -175,6 +186,12 @@ def _read_classifier(
         dense,
     )
     if naming.head is None:
+        if "classifier.weight" in arrays:
+            logging.getLogger(__name__).warning(
+                "%s: its classifier of %d outputs is left out: the network's head is another",
+                source,
+                len(arrays["classifier.weight"]),
+            )
         shapes = {name: {"backbone": parts["backbone"]} for name, parts in shapes.items()}
     return _from_torch(source, arrays, shapes, naming)
 
@@ -194,7 +211,7 @@ def _from_torch(
         for name, array in arrays.items()
         if name in expected or not naming.ignores(name)
     }
-    _check(source, found, expected)
+    _check(source, found, expected, torch_names.recognize_backbone(found))
     return unflatten_dict(
         {
             path: np.asarray(torch_names.from_torch_layout(path, arrays[name]), np.float32)
@@ -218,8 +235,9 @@ def _check(
     source: str | Path,
     found: Mapping[str, tuple[int, ...]],
     expected: Mapping[str, tuple[int, ...]],
+    seems: nn.Module | None = None,
 ) -> None:
-    """Raises a UserError with a line for each of the first parameters that do not fit."""
+    """Raises a UserError that names the first parameters that do not fit and the likely cause."""
     problems = [
         *(f"{name} is missing" for name in expected if name not in found),
         *(f"{name} is not a parameter of the network" for name in found if name not in expected),
@@ -229,10 +247,17 @@ def _check(
             if name in found and found[name] != shape
         ),
     ]
-    if problems:
-        more = len(problems) - _PROBLEMS_SHOWN
-        shown = problems[:_PROBLEMS_SHOWN] + ([f"and {more} more"] if more > 0 else [])
-        raise UserError(
-            f"{source} does not fit the network in {len(problems)} parameters; "
-            "name the network that it was saved from:\n  " + "\n  ".join(shown)
-        )
+    if not problems:
+        return
+    more = len(problems) - _PROBLEMS_SHOWN
+    shown = problems[:_PROBLEMS_SHOWN] + ([f"and {more} more"] if more > 0 else [])
+    first, *others = {name.partition(".")[0] for name in found} or {""}
+    cause = "name the network that it was saved from"
+    if seems is not None:
+        cause = f"it looks like {_name(seems)}{getattr(seems, 'blocks', '')}, " + cause
+    elif first and not others:
+        cause = f"all its names begin with {first}., {cause}"
+    raise UserError(
+        f"{source} does not fit the network in {len(problems)} parameters; {cause}:\n  "
+        + "\n  ".join(shown)
+    )

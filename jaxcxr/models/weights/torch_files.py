@@ -14,9 +14,14 @@ import safetensors.numpy
 from jaxcxr.errors import UserError
 from jaxcxr.files import atomic_write
 
-_PICKLED = (".pth", ".pt", ".bin", ".tar")
-_NESTED = ("state_dict", "model_state_dict", "model")
+_PICKLED = (".pth", ".pt", ".bin", ".tar", ".ckpt")
+_NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net")
 """Where checkpoints that hold more than parameters keep them."""
+
+_MORE_THAN_TENSORS = """{0} is refused: it holds more than tensors (perhaps code, which is never \
+run). If you trust it, make a state dict where its network's code is installed, and use that:
+  checkpoint = torch.load("{0}", weights_only=False)
+  torch.save(checkpoint.state_dict(), "weights.pth")  # or checkpoint["model"].state_dict()"""
 
 SUFFIXES = (".safetensors", *_PICKLED)
 
@@ -86,11 +91,10 @@ def _read_pickled(path: Path) -> dict[str, np.ndarray]:
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path} is refused: it holds more than tensors (perhaps code, which is never run); "
-            "save the network's state_dict() and use that file"
-        ) from error
+        raise UserError(_MORE_THAN_TENSORS.format(path)) from error
     except Exception as error:  # damaged bytes make the unpickler raise exceptions of any kind
+        if "legacy .tar" in str(error):  # PyTorch's format before 0.1.11, which is always unpickled
+            raise UserError(_MORE_THAN_TENSORS.format(path)) from error
         reason = str(error).partition("\n")[0]
         raise UserError(
             f"{path} is not a complete PyTorch file ({reason}); download it again"

@@ -1,18 +1,23 @@
 """How PyTorch names and lays out the parameters of this package's networks.
 
-Four namings are known: torchvision's names of a backbone alone; those of torchvision's whole
-network, whose classifier reads the average of the last stage's features (CheXNet); this package's
-own, which add the head's modules under ``head.``; and those of the authors' four networks, which
-wrap torchvision's ResNet-34.
+Four namings are known: torchvision's names of a backbone alone; the same with ``classifier``, which
+reads the average of the last stage's features (CheXNet, TorchXRayVision, timm); this package's own,
+which add the head's modules under ``head.``; and those of the authors' four networks, which wrap
+torchvision's ResNet-34. `from_foreign` brings what others put around such names to these forms.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from flax import linen as nn
+
+from jaxcxr.models.backbones.densenet import DenseNet121
+from jaxcxr.models.backbones.resnet import ResNet18, ResNet34, ResNet50
 
 _LEAVES = {
     "kernel": "weight",
@@ -23,8 +28,23 @@ _LEAVES = {
 }
 """Other arrays keep their names."""
 
-_DATA_PARALLEL = (r"^module\.", "")
-"""What `torch.nn.DataParallel` puts before every name."""
+_WRAPPERS = r"^((module|model|net|network|_orig_mod)\.)+"
+"""What PyTorch's, Lightning's and people's wrappers put before every name."""
+
+_OLD_DENSENET = (r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2")
+"""Torchvision's own files of DenseNet still have the dots of its first version: ``norm.1``."""
+
+_OF_AUTHORS = re.compile(r"resnet\.\d|(ag\d|se\d|conv_att|trans_pool_prediction)\.")
+"""Names that only the authors' networks have."""
+
+_BACKBONES = (
+    ("features.", r"(.*?)conv0\.weight", r"(conv0|norm0|denseblock\d+|transition\d+|norm5)\."),
+    ("", r"(.*?)layer1\.0\.conv1\.weight", r"(conv1|bn1|layer\d+)\."),
+)
+"""Of DenseNet and ResNet: torchvision's prefix, the first layer's name, beginnings of all names."""
+
+_NOT_OF_NETWORK = r".*\.num_batches_tracked|op_threshs|(.*\.)?pos_weight|(criterion|loss)\..*"
+"""What files hold beside the parameters: TorchXRayVision's thresholds, weights of losses."""
 
 _NOTHING = "$."
 """A pattern that no name matches."""
@@ -56,13 +76,13 @@ class Naming:
 
     def canonical(self, name: str) -> str:
         """Returns the name that `name` gives to a parameter of a file."""
-        for pattern, replacement in (_DATA_PARALLEL, *self.aliases):
+        for pattern, replacement in self.aliases:
             name = re.sub(pattern, replacement, name)
         return name
 
     def ignores(self, name: str) -> bool:
         """Returns whether a file may hold a parameter that the network does not use."""
-        return re.fullmatch(rf".*\.num_batches_tracked|{self.unused}", name) is not None
+        return re.fullmatch(f"{_NOT_OF_NETWORK}|{self.unused}", name) is not None
 
 
 def to_torch_layout(path: Sequence[str], array: np.ndarray) -> np.ndarray:
@@ -103,27 +123,87 @@ def recognize(
         head: Name of the head, "Baseline".
         classifier: PyTorch's shape of the weights of a head that is one dense layer.
     """
-    shapes = {re.sub(*_DATA_PARALLEL, name): shape for name, shape in shapes.items()}
     if any(name.startswith("head.") for name in shapes):
         return whole(backbone)
-    if any(name.startswith("resnet.") for name in shapes) and head in _AUTHORS:
+    if any(_OF_AUTHORS.match(name) for name in shapes) and head in _AUTHORS:
         return _AUTHORS[head]
     alone = torchvision(backbone)
-    layer = _classifier(backbone)
-    held = {alone.canonical(name): shape for name, shape in shapes.items()}
-    if classifier and held.get(f"{layer}.weight") == tuple(classifier):
-        return dataclasses.replace(alone, head=_table({"classifier": layer}), unused=_NOTHING)
+    if classifier and shapes.get("classifier.weight") == tuple(classifier):
+        return dataclasses.replace(alone, head=_table({"classifier": "classifier"}), unused="$.")
     return alone
 
 
-def from_jfhealthcare(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def recognize_backbone(shapes: Mapping[str, tuple[int, ...]]) -> nn.Module | None:
+    """Returns the backbone that arrays belong to, None if it is not one of this package's.
+
+    Args:
+        shapes: The shapes of the arrays by name, as `from_foreign` names them.
+    """
+    names = "\n".join(shapes)
+    if "features.conv0.weight" in shapes:
+        layers = re.findall(
+            r"^features\.denseblock(\d+)\.denselayer\d+\.conv2\.weight", names, re.M
+        )
+        growth = shapes["features.denseblock1.denselayer1.conv2.weight"][0]
+        return DenseNet121(_counts(layers), shapes["features.conv0.weight"][0], growth)
+    if not {"conv1.weight", "layer1.0.conv1.weight"} <= shapes.keys():
+        return None
+    blocks = _counts(re.findall(r"^layer(\d+)\.\d+\.conv1\.weight", names, re.M))
+    width = shapes["conv1.weight"][0]
+    if "layer1.0.conv3.weight" in shapes:
+        return ResNet50(blocks, width)
+    return (ResNet34 if blocks == ResNet34.blocks else ResNet18)(blocks, width)
+
+
+def _counts(stages: Sequence[str]) -> tuple[int, ...]:
+    return tuple(Counter(map(int, stages)).values())
+
+
+def from_foreign(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Renames a state dict of others to torchvision's names and ``classifier``.
+
+    Understood are any prefixes of a DenseNet's or ResNet's names, torchvision's old names of
+    DenseNet, and the one dense layer beside the backbone under any name, ``fc``, ``classifier.0``.
+    Names of jfhealthcare's networks become this package's; other state dicts keep their names.
+    """
+    bare = {
+        re.sub(*_OLD_DENSENET, re.sub(_WRAPPERS, "", name)): array for name, array in arrays.items()
+    }
+    if len(bare) < len(arrays):  # several networks
+        return dict(arrays)
+    if any(map(_OF_AUTHORS.match, bare)):
+        return bare
+    bare = _from_jfhealthcare(bare)
+    for prefix, first, others in _BACKBONES:
+        found = [match[1] for name in bare if (match := re.fullmatch(first, name))]
+        if not found:
+            continue
+        of_backbone = re.compile(re.escape(found[0]) + f"(?={others})")
+        renamed = {
+            of_backbone.sub(prefix, name): array
+            for name, array in bare.items()
+            if of_backbone.match(name)
+        }
+        rest = {name: array for name, array in bare.items() if not of_backbone.match(name)}
+        if found[0] in ("", prefix) and any(name.startswith("head.") for name in rest):
+            return renamed | rest
+        dense = [name for name, array in rest.items() if array.ndim == 2]
+        if len(dense) == 1:
+            layer = dense[0].removesuffix("weight")
+            rest = {
+                re.sub(f"^{re.escape(layer)}(?=weight|bias)", "classifier.", name): array
+                for name, array in rest.items()
+            }
+        return renamed | rest
+    return bare
+
+
+def _from_jfhealthcare(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Renames a state dict of jfhealthcare's networks with PCAM pooling to this package's names.
 
     Theirs (github.com/jfhealthcare/Chexpert) has a 1×1 convolution for each finding, ``fc_0``,
     ``fc_1`` …, and layers that such networks do not use: ``bn_0`` … and the backbone's classifier.
-    Other state dicts are returned as they are.
     """
-    arrays = {re.sub(*_DATA_PARALLEL, name): array for name, array in arrays.items()}
     count = sum(re.fullmatch(r"fc_\d+\.weight", name) is not None for name in arrays)
     if count == 0:
         return arrays
@@ -137,7 +217,7 @@ def from_jfhealthcare(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
 
 
 def to_jfhealthcare(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Reverses `from_jfhealthcare`, for a state dict of `PCAM` without a pyramid."""
+    """Renames a state dict of `PCAM` without a pyramid to the names of jfhealthcare's networks."""
     head = {
         f"fc_{at}.{leaf}": row[None]
         for leaf in ("weight", "bias")
@@ -148,30 +228,14 @@ def to_jfhealthcare(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def torchvision(backbone: str) -> Naming:
-    """Torchvision's naming of a backbone (``"ResNet34"``); the classifier in a file is unused.
-
-    DenseNet's parameters may have the dots of torchvision's own files (``norm.1``), and the names
-    that reproductions of CheXNet put around them.
-    """
-    unused = rf"{_classifier(backbone)}\.\w+"
-    if not backbone.startswith("DenseNet"):
-        return Naming(_resnet, unused=unused)
-    aliases = (
-        (r"^densenet121\.", ""),
-        (r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2"),
-        (r"^classifier\.0\.", "classifier."),
-    )
-    return Naming(_densenet, aliases=aliases, unused=unused)
-
-
-def _classifier(backbone: str) -> str:
-    return "classifier" if backbone.startswith("DenseNet") else "fc"
+    """Torchvision's naming of a backbone (``"ResNet34"``); the classifier in a file is unused."""
+    translate = _densenet if backbone.startswith("DenseNet") else _resnet
+    return Naming(translate, unused=r"classifier\.\w+")
 
 
 def whole(backbone: str) -> Naming:
     """This package's naming of a classifier: torchvision's, and the head's under ``head.``."""
-    alone = torchvision(backbone)
-    return Naming(alone.backbone, lambda module: f"head/{module}", alone.aliases)
+    return Naming(torchvision(backbone).backbone, lambda module: f"head/{module}")
 
 
 def _resnet(module: str) -> str:
