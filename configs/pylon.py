@@ -1,16 +1,16 @@
-"""ResNet-50 with PYLON's decoder, maps of 64×64 (Preechakul et al. 2020, arXiv 2010.11475).
-
-jaxcxr train --config=pylon --data_dir=DIR --workdir=runs/pylon
-"""
+"""ResNet-50 with PYLON's decoder, maps of 64×64 (Preechakul et al. 2020, arXiv 2010.11475)."""
 
 from jaxcxr.runs.experiment import Config, default_config
 
 
 def get_config() -> Config:
-    """Returns the network and the recipe of the authors' code (github.com/cmb-chula/pylon).
+    """Returns the network and the recipe of the authors' code for NIH at 256 pixels.
 
-    There half of the images are rotated, half change their gray values, and the learning rate falls
-    when the validation loss does not; here all are, and it follows a cosine over as many epochs.
+    Values are those of github.com/cmb-chula/pylon (train_nih.py, utils/exp_base.py,
+    data/transform.py). There half of the images are rotated, over black, half change their gray
+    values, crops are stretched by up to 4/3, and the learning rate falls to a fifth when the
+    validation loss has not fallen for more than one epoch, down to 1e-6, where training ends; here
+    all are changed, crops stay square, and it follows a cosine over as many epochs.
     """
     config = default_config()
     config.model.backbone.name = "ResNet50"

@@ -270,10 +270,7 @@ class _DamagedError(Exception):
 
 def _read_run(path: Path, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Returns the item `run` of a checkpoint; refuses other versions and settings."""
-    if (path / "manifest.json").exists():
-        run: dict[str, Any] = {"format": 1, "jaxcxr": "0.1"}
-    else:
-        run = _read(path, run=ocp.args.JsonRestore())["run"]  # pyright: ignore[reportCallIssue]
+    run = _read(path, run=ocp.args.JsonRestore())["run"]  # pyright: ignore[reportCallIssue]
     if run["format"] != FORMAT:
         raise UserError(
             f"{path} has format {run['format']}, written by jaxcxr {run['jaxcxr']}; expected "

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ml_collections
+from flax.traverse_util import flatten_dict
 from ml_collections.config_dict import placeholder
 
 from jaxcxr.data.variant import Variant
@@ -19,7 +20,7 @@ from jaxcxr.models import Classifier, Pixels, backbones, build_classifier, class
 from jaxcxr.models.fields import field_types, plain_type
 from jaxcxr.runs.callbacks import BackupAndRestore, StopOnSignals
 from jaxcxr.runs.trained import starting_weights
-from jaxcxr.runs.workdir import Config, claim_workdir, trained_on_other_data, write_run_facts
+from jaxcxr.runs.workdir import claim_workdir, trained_on_other_data, write_run_facts
 from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.callbacks import (
     CSVLogger,
@@ -41,6 +42,9 @@ from jaxcxr.training.validation import named_metrics
 
 if TYPE_CHECKING:
     from jaxcxr.data.pipeline import Data
+
+Config = Any
+"""An `ml_collections.ConfigDict`; type checkers cannot know its attributes."""
 
 LOSSES: dict[str, Loss] = {
     loss.__name__: loss
@@ -138,9 +142,9 @@ class Experiment:
         """Reads the settings of a file of configs/; `default_config` lists them all.
 
         Raises:
-            UserError: A setting is unknown, missing or of another type; a value is invalid.
+            UserError: A setting is unknown or of another type; a value is invalid.
         """
-        _check_settings(config, default_config())
+        config = _completed(config)
         if not 0 <= config.label_smoothing < 1:
             raise UserError(
                 f"config.label_smoothing is {config.label_smoothing}; it must be at least 0 and "
@@ -232,33 +236,25 @@ def _set_fields(model: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _check_settings(config: Any, known: Config, place: str = "config") -> None:
-    """Refuses unknown settings, and values of another type than in `known`."""
-    if not isinstance(config, Mapping | ml_collections.ConfigDict):
-        raise UserError(f"{place} is {config!r}; it must hold {', '.join(known)}")
-    if place in ("config.model.backbone", "config.model.head"):
-        return  # checked against the fields of the module, which need not be registered yet
-    for name, value in config.items():
+def _completed(config: Config) -> Config:
+    """Returns the default settings with those of `config` in their places."""
+    completed = default_config()
+    known = flatten_dict(completed.to_dict(), sep=".")
+    for name, value in flatten_dict(config.to_dict(), sep=".").items():
+        if name.startswith(("model.backbone.", "model.head.")):
+            continue  # checked against the fields of the module, which need not be registered yet
         if name not in known:
             close = difflib.get_close_matches(name, known, 1) or [f"one of {', '.join(known)}"]
-            raise UserError(f"{place}.{name} is not a setting; did you mean {close[0]}?")
-        kind = known.get_type(name)
-        if issubclass(kind, ml_collections.ConfigDict):
-            _check_settings(value, known[name], f"{place}.{name}")
-        elif not (value is known[name] is None or _fits(value, kind)):
-            raise UserError(f"{place}.{name} is {value!r}; expected {kind.__name__}")
-    missing = set(known) - set(config)
-    if missing and not place.startswith("config.model"):  # whose parts have values of their own
-        raise UserError(
-            f"{place} is missing {', '.join(sorted(missing))}; start from default_config()"
-        )
-
-
-def _fits(value: Any, kind: type) -> bool:
-    """Returns whether a value, as JSON may hold it, is one of a type."""
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, {float: int | float, tuple: list | tuple}.get(kind, kind))
+            raise UserError(f"config.{name} is not a setting; did you mean {close[0]}?")
+        try:
+            if value is None and known[name] is not None:
+                raise TypeError
+            completed.update_from_flattened_dict({name: value})
+        except TypeError as error:
+            kind = type(known[name]).__name__ if known[name] is not None else "another type"
+            raise UserError(f"config.{name} is {value!r}; expected {kind}") from error
+    completed.model = config.model
+    return completed
 
 
 def _initial_weights(value: str) -> str:

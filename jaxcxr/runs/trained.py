@@ -64,12 +64,12 @@ def restore_network(workdir: str | Path) -> tuple[Classifier, Variables, int, Va
     """
     config, variant = read_config(workdir), read_variant(workdir)
     try:
-        model = build_classifier(config.model.to_dict())
+        model = build_classifier(config["model"])
         shapes = jax.eval_shape(lambda: initial_variables(model, variant.image_size, seed=0))
     except UserError as error:
         path = Path(workdir) / "config.json"
         raise UserError(f"{path}: {error}", argument=error.argument) from error
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{Path(workdir) / 'config.json'} is damaged ({error}); restore it or train again"
         ) from error

@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from flax.traverse_util import flatten_dict
 
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
 from jaxcxr.files import remove_file, write_text
 from jaxcxr.models.weights.model_folder import STUDY_IMAGE_SIZE, is_model_folder
-
-Config = Any
-"""An `ml_collections.ConfigDict`; type checkers cannot know its attributes."""
 
 _MAY_CHANGE = frozenset(
     {
@@ -36,20 +34,18 @@ _MAY_CHANGE = frozenset(
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-def read_config(workdir: str | Path) -> Config:
+def read_config(workdir: str | Path) -> dict[str, Any]:
     """Reads `config.json` of a run.
 
     Raises:
         UserError: `workdir` is not the folder of a run, or the file is damaged.
     """
-    import ml_collections  # lazy: `fit` and `Predictor` serve where it is not installed
-
     path = Path(workdir) / "config.json"
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(settings, dict):
             raise TypeError("no JSON object")
-        return ml_collections.ConfigDict(settings)
+        return settings
     except OSError as error:
         raise UserError(
             f"{workdir} is not the folder of a run: {path} cannot be read "
@@ -71,8 +67,8 @@ def read_variant(workdir: str | Path) -> Variant:
     if is_model_folder(workdir):
         return Variant(image_size=STUDY_IMAGE_SIZE)
     try:
-        return Variant(**read_config(workdir).data)
-    except (AttributeError, TypeError, UserError) as error:
+        return Variant(**read_config(workdir)["data"])
+    except (KeyError, TypeError, UserError) as error:
         raise UserError(
             f"{workdir}/config.json does not name the prepared dataset ({error}); restore it or "
             "train again in another folder"
@@ -90,7 +86,7 @@ def claim_workdir(workdir: str | Path, config: Mapping[str, Any]) -> None:
     """
     path = Path(workdir) / "config.json"
     if path.exists():
-        different = different_settings(read_config(workdir).to_dict(), config)
+        different = different_settings(read_config(workdir), config)
         if different and any((Path(workdir) / "checkpoints").glob("[0-9]*")):
             raise UserError(
                 f"{workdir} holds another run: {'; '.join(different)}. "
@@ -111,7 +107,7 @@ def different_settings(there: Mapping[str, Any], config: Mapping[str, Any]) -> l
         config: The settings asked for. One that only one of both has is not compared, nor is one
             that may change.
     """
-    asked, found = (dict(_flatten(json.loads(json.dumps(each)))) for each in (config, there))
+    asked, found = (flatten_dict(json.loads(json.dumps(each)), sep=".") for each in (config, there))
     return [
         f"{name} is {found[name]!r} there and {asked[name]!r} here"
         for name in asked
@@ -142,16 +138,6 @@ def trained_on_other_data(workdir: str | Path, facts: Mapping[str, Any]) -> str 
         f"{workdir} was trained on another dataset (release {there.get('release')!r}) than this "
         f"one (release {facts.get('release')!r})"
     )
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    leaves = []
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            leaves += _flatten(value, f"{prefix}{name}.")
-        else:
-            leaves.append((prefix + name, value))
-    return leaves
 
 
 def write_run_facts(workdir: str | Path, **facts: Any) -> None:

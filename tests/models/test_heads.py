@@ -11,10 +11,12 @@ from scipy.special import expit, logsumexp
 from jaxcxr.models import (
     PCAM,
     AttentionGated,
+    Baseline,
     LogSumExp,
     Pylon,
     SpaceAttention,
     SqueezeExcitation,
+    heads,
 )
 from jaxcxr.models.geometry import Grid
 from jaxcxr.models.heads.head import mean_probability
@@ -74,6 +76,13 @@ def pooled(head, params, maps):
         return weighted
     r = head.r0 + np.exp(params.get("beta", 0))
     return logsumexp(r * maps, axis=(1, 2), b=1 / maps[0, ..., 0].size) / r
+
+
+def test_defaults_are_those_of_the_papers():
+    fields = [(Baseline(), "lse_r", 10), (LogSumExp(), "r0", 2), (PCAM(), "width", 64)]
+    fields += [(Pylon(), "stride", 4), (Pylon(), "width", 128)]
+    assert [getattr(head, name) for head, name, _ in fields] == [value for *_, value in fields]
+    assert {head().num_classes for head in heads().values()} == {14}
 
 
 POOLED = [

@@ -1,9 +1,16 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxcxr.findings import BOXED_FINDINGS
 from jaxcxr.reporting.gallery import common_scores, galleries, ranks
 from jaxcxr.reporting.runs import Cases, read_runs
+
+DRAW_OVERLAYS = Path(__file__).parents[2] / "docs" / "draw_overlays.py"
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +92,16 @@ def test_only_cases_that_all_runs_have_are_compared(cases, make_run):
     scores = common_scores({"baseline": cases["baseline"], "other": other})
     assert scores.empty
     assert galleries({"baseline": cases["baseline"], "other": other}, BOXED_FINDINGS) == []
+
+
+def test_picture_of_the_readme_has_the_median_cases_of_five_findings(cases, three_runs, tmp_path):
+    out = tmp_path / "overlays.png"
+    subprocess.run([sys.executable, DRAW_OVERLAYS, three_runs[0], out], check=True)
+    columns = np.split(np.asarray(Image.open(out)), 5, axis=1)
+    findings = ("Cardiomegaly", "Effusion", "Pneumothorax", "Pneumonia", "Infiltration")
+    for column, finding in zip(columns, findings, strict=True):
+        (gallery,) = galleries({"baseline": cases["baseline"]}, [finding])
+        _, median, _ = gallery.chosen
+        above, below = np.split(column, 2)
+        np.testing.assert_array_equal(above, median.plain)
+        np.testing.assert_array_equal(below, median.pictures["baseline"])

@@ -13,7 +13,6 @@ import pytest
 import jaxcxr as cxr
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.training.augmentation import Augmentation
-from jaxcxr.training.history import UnfinishedEpoch
 from jaxcxr.training.losses import focal_loss, loss_name, weighted_cross_entropy
 from tests.tiny import make_split
 
@@ -194,24 +193,6 @@ def test_a_run_without_a_finite_validation_loss_has_no_usable_epoch(tiny_model, 
     assert "best so far" not in capsys.readouterr().out
     with pytest.raises(cxr.UserError, match="no finished epoch with a finite value"):
         Predictor.from_run(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [({"every": -1}, "checkpoint_every is -1"), ({"keep": 0}, "keep_checkpoints is 0")],
-)
-def test_invalid_intervals_are_named(tmp_path, arguments, message):
-    with pytest.raises(cxr.UserError, match=message):
-        cxr.BackupAndRestore(tmp_path, **arguments)
-
-
-def test_skipped_steps_are_counted_over_epochs():
-    nan = float("nan")
-    assert UnfinishedEpoch((1.0, nan, nan)).skipped_in_a_row == 2
-    assert UnfinishedEpoch((nan, nan), skipped_before=3).skipped_in_a_row == 5
-    assert UnfinishedEpoch((nan, 2.0), skipped_before=3).skipped_in_a_row == 0
-    assert UnfinishedEpoch((nan, 2.0, 4.0)).mean_loss == 3
-    assert np.isnan(UnfinishedEpoch((nan,)).mean_loss)
 
 
 def test_losses_are_recognized_by_their_names_and_settings():
