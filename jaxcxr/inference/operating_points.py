@@ -8,22 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from jaxcxr.evaluation.calibration import with_platt
-from jaxcxr.evaluation.tables import Columns, Numbers, read_table, require_rows
+from jaxcxr.evaluation.tables import read_table, require_findings
 from jaxcxr.findings import FINDINGS
 
 _AGAIN = "run evaluate_auc again"
-_HIGHEST = float(np.nextafter(np.float32(1), np.float32(2)))
-"""The threshold of a fixed specificity is the next float32 above a probability, which may be 1."""
-
-_POINTS = {
-    "threshold": Numbers(
-        "a number from 0 to 1, inf or nothing", 0, _HIGHEST, empty=True, infinite=True
-    )
-}
-_LINES = {
-    "slope": Numbers("a number from 1/20 to 20 or nothing", 0.05, 20, empty=True),
-    "intercept": Numbers("a number or nothing", -1e6, 1e6, empty=True),
-}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,21 +44,19 @@ def read_operating_points(workdir: str | Path) -> OperatingPoints:
         UserError: A file of the evaluation is damaged.
     """
     evaluation = Path(workdir) / "evaluation"
-    points = _read_findings(
-        evaluation / "operating_points.csv", _POINTS, group="All", rule="youden"
-    )
-    lines = _read_findings(evaluation / "calibration.csv", _LINES)
-    return OperatingPoints(points["threshold"], lines["slope"], lines["intercept"])
+    points = evaluation / "operating_points.csv"
+    (thresholds,) = _read_findings(points, ["threshold"], group="All", rule="youden")
+    slopes, intercepts = _read_findings(evaluation / "calibration.csv", ["slope", "intercept"])
+    return OperatingPoints(thresholds, slopes, intercepts)
 
 
-def _read_findings(path: Path, columns: Columns, **wanted: str) -> dict[str, np.ndarray]:
+def _read_findings(path: Path, columns: list[str], **wanted: str) -> np.ndarray:
     """Returns each column's (14,) values, in the rows of findings where others are as wanted."""
     if not path.exists():
-        return {name: np.full(len(FINDINGS), np.nan) for name in columns}
-    table = read_table(path, {"finding": None, **dict.fromkeys(wanted), **columns}, _AGAIN)
+        return np.full((len(columns), len(FINDINGS)), np.nan)
+    table = read_table(path, ["finding", *wanted], columns, _AGAIN)
     for name, value in wanted.items():
         table = table.loc[table[name] == value]
-    of_findings = table.loc[table["finding"] != "Mean", ["finding", *columns]]
-    require_rows(path, of_findings, ["finding"], [(finding,) for finding in FINDINGS], _AGAIN)
-    in_order = of_findings.set_index("finding").loc[list(FINDINGS)]
-    return {name: in_order[name].to_numpy() for name in columns}
+    of_findings = table.loc[table["finding"] != "Mean"]
+    require_findings(path, of_findings, _AGAIN)
+    return of_findings[columns].to_numpy().T
