@@ -1,7 +1,4 @@
-"""ResNet-34 with attention gates (paper, sections 3.3 and 4.3; Table 1, column 4).
-
-jaxcxr train --config=attention_gated --data_dir=DIR --workdir=runs/attention_gated
-"""
+"""ResNet-34 with attention gates (paper, sections 3.3 and 4.3; Table 1, column 4)."""
 
 from jaxcxr.runs.experiment import Config, default_config
 

@@ -1,7 +1,4 @@
-"""ResNet-34 with the transition head, all layers trained (paper, section 4.1; Table 1, column 2).
-
-jaxcxr train --config=baseline --data_dir=DIR --workdir=runs/baseline
-"""
+"""ResNet-34, transition head, all layers trained (paper, section 4.1; Table 1, column 2)."""
 
 from jaxcxr.runs.experiment import Config, default_config
 

@@ -1,7 +1,4 @@
-"""The baseline with the ImageNet backbone frozen (paper, section 4.1: clearly worse, but faster).
-
-jaxcxr train --config=baseline_frozen --data_dir=DIR --workdir=runs/baseline_frozen
-"""
+"""The baseline with the ImageNet backbone frozen (paper, section 4.1: worse, but faster)."""
 
 from jaxcxr.runs.experiment import Config, default_config
 

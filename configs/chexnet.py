@@ -1,7 +1,4 @@
-"""DenseNet-121 at 224×224, binary cross-entropy, flips (CheXNet, Rajpurkar et al. 2017).
-
-jaxcxr train --config=chexnet --data_dir=DIR --workdir=runs/chexnet
-"""
+"""DenseNet-121 at 224×224, binary cross-entropy, flips (CheXNet, Rajpurkar et al. 2017)."""
 
 from jaxcxr.runs.experiment import Config, default_config
 

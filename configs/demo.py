@@ -1,7 +1,4 @@
-"""A small network that localizes, for minutes on two CPU cores. See `make demo`.
-
-jaxcxr train --config=demo --data_dir=DIR --workdir=runs/demo
-"""
+"""A small network that localizes, for minutes on two CPU cores. See `make demo`."""
 
 from jaxcxr.runs.experiment import Config, default_config
 

@@ -1,7 +1,4 @@
-"""The paper's baseline at the size of the demonstration, to compare with. See `make demo`.
-
-jaxcxr train --config=demo_baseline --data_dir=DIR --workdir=runs/demo_baseline
-"""
+"""The paper's baseline at the size of the demonstration, to compare with. See `make demo`."""
 
 from jaxcxr.runs.experiment import Config, default_config
 

@@ -1,7 +1,4 @@
-"""ResNet-34 with learned log-sum-exp pooling (Yao et al. 2018, arXiv 1803.07703), maps of 32×32.
-
-jaxcxr train --config=log_sum_exp --data_dir=DIR --workdir=runs/log_sum_exp
-"""
+"""ResNet-34 with learned log-sum-exp pooling (Yao et al. 2018, arXiv 1803.07703), maps of 32×32."""
 
 from jaxcxr.runs.experiment import Config, default_config
 

@@ -1,7 +1,4 @@
-"""ResNet-34 with PCAM pooling (Ye et al. 2020, arXiv 2005.14480): localization from labels.
-
-jaxcxr train --config=pcam --data_dir=DIR --workdir=runs/pcam
-"""
+"""ResNet-34 with PCAM pooling (Ye et al. 2020, arXiv 2005.14480): localization from labels."""
 
 from jaxcxr.runs.experiment import Config, default_config
 

@@ -1,7 +1,4 @@
-"""ResNet-50 with PYLON's decoder, maps of 64×64 (Preechakul et al. 2020, arXiv 2010.11475).
-
-jaxcxr train --config=pylon --data_dir=DIR --workdir=runs/pylon
-"""
+"""ResNet-50 with PYLON's decoder, maps of 64×64 (Preechakul et al. 2020, arXiv 2010.11475)."""
 
 from jaxcxr.runs.experiment import Config, default_config
 

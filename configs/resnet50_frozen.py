@@ -1,7 +1,4 @@
-"""ResNet-50, frozen, with the transition head: the reference paper's network (Table 1, column 1).
-
-jaxcxr train --config=resnet50_frozen --data_dir=DIR --workdir=runs/resnet50_frozen
-"""
+"""ResNet-50, frozen, with the transition head: the reference paper (Table 1, column 1)."""
 
 from jaxcxr.runs.experiment import Config, default_config
 

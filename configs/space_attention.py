@@ -1,7 +1,4 @@
-"""ResNet-34 with space attention (paper, sections 3.2 and 4.2; Table 1, column 3).
-
-jaxcxr train --config=space_attention --data_dir=DIR --workdir=runs/space_attention
-"""
+"""ResNet-34 with space attention (paper, sections 3.2 and 4.2; Table 1, column 3)."""
 
 from jaxcxr.runs.experiment import Config, default_config
 

@@ -1,7 +1,4 @@
-"""Squeeze-and-excitation after each stage, then space attention: the authors' fourth network.
-
-jaxcxr train --config=squeeze_excitation --data_dir=DIR --workdir=runs/squeeze_excitation
-"""
+"""Squeeze-and-excitation after each stage, then space attention: the authors' fourth network."""
 
 from jaxcxr.runs.experiment import Config, default_config
 

@@ -16,17 +16,12 @@ if TYPE_CHECKING:
     from jaxcxr.data.releases.nih import Release, read_release
     from jaxcxr.data.splits import authors_split, split_by_patient
 
-_HOMES = {
-    "ArraySplit": "arrays",
-    "Data": "pipeline",
-    "Preparation": "preparation",
-    "Release": "releases.nih",
-    "Split": "pipeline",
-    "authors_split": "splits",
-    "load": "pipeline",
-    "prepare": "preparation",
-    "read_release": "releases.nih",
-    "split_by_patient": "splits",
+_NAMES = {
+    "arrays": ("ArraySplit",),
+    "pipeline": ("Data", "Split", "load"),
+    "preparation": ("Preparation", "prepare"),
+    "releases.nih": ("Release", "read_release"),
+    "splits": ("authors_split", "split_by_patient"),
 }
 
 __all__ = [
@@ -44,9 +39,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'jaxcxr.data' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"jaxcxr.data.{_HOMES[name]}"), name)
+    for module, names in _NAMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"jaxcxr.data.{module}"), name)
+    raise AttributeError(f"module 'jaxcxr.data' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

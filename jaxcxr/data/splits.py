@@ -21,18 +21,16 @@ SPLIT_METHODS = ("by_patient", "authors")
 VALIDATION_FRACTION = 0.10
 
 
-def split_by_patient(
-    images: pd.DataFrame, seed: int = 0, validation_fraction: float = VALIDATION_FRACTION
-) -> pd.Series:
+def split_by_patient(images: pd.DataFrame, seed: int = 0) -> pd.Series:
     """Draws patients with all their images for validation from those that are not on the test list.
 
-    Patients are shuffled by the seed and taken until they have `validation_fraction` of all images.
+    Patients are shuffled by the seed and taken until they have a tenth of all images, those of the
+    test list among them.
     The draw depends on the seed and the release's patients only, not on the order of its rows.
 
     Args:
         images: `Release.images`.
         seed: Seed of the draw.
-        validation_fraction: Wanted share of all images, the test list's among them.
 
     Returns:
         "train", "validation" or "test" per row. No patient is in two splits.
@@ -44,7 +42,7 @@ def split_by_patient(
     counts = learning.groupby("patient").size().sort_index()
     shuffled = np.random.default_rng(seed).permutation(len(counts))
     reached = np.cumsum(counts.to_numpy()[shuffled])
-    wanted = validation_fraction * len(images)
+    wanted = VALIDATION_FRACTION * len(images)
     drawn = np.clip(np.searchsorted(reached, wanted) + 1, 1, max(len(counts) - 1, 1))
     held_out = images["patient"].isin(counts.index[shuffled[:drawn]])
     return _named(images, held_out)

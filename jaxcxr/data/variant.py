@@ -65,14 +65,8 @@ class Variant:
         return "_".join(parts)
 
     def __str__(self) -> str:
-        """Returns the arguments of `prepare` that make this variant, but for the usual ones."""
-        usual = Variant()
-        chosen = {"image_size": self.image_size} | {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if getattr(self, field.name) != getattr(usual, field.name)
-        }
-        return ", ".join(f"{name}={value}" for name, value in chosen.items())
+        """Returns the arguments of `prepare` that make this variant."""
+        return ", ".join(f"{name}={value}" for name, value in dataclasses.asdict(self).items())
 
     def folder(self, data_dir: str | os.PathLike[str]) -> Path:
         """Returns the folder of the prepared dataset, as TFDS names it."""

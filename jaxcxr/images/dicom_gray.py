@@ -149,10 +149,7 @@ def _through_voi(
 
 
 def _window(values: np.ndarray, center: float, width: float, function: str) -> np.ndarray | None:
-    """Returns the brightness, 0..1, of values in a window; None if the window is not valid.
-
-    PS3.3, C.11.2.1.2 and C.11.2.1.3; functions other than those of the standard count as LINEAR.
-    """
+    """Returns the brightness, 0..1, in a window (PS3.3, C.11.2.1.2), None if it is not valid."""
     is_exact = function in ("LINEAR_EXACT", "SIGMOID")
     if not np.isfinite([center, width]).all() or not (width > 0 if is_exact else width >= 1):
         return None
@@ -196,10 +193,7 @@ def _can_be_negative(dataset: Dataset, shown: np.ndarray) -> bool:
 def _read_lut(
     item: Dataset, dataset: Dataset, values: np.ndarray, can_be_negative: bool
 ) -> tuple[int, np.ndarray, int]:
-    """Returns a lookup table: the value of its first entry; the entries; the bits of an entry.
-
-    The values that are looked up, and whether they can be negative, settle the sign of the first.
-    """
+    """Returns the value of a table's first entry, the entries, and the bits of an entry."""
     count, first, bits = (int(number) for number in item.LUTDescriptor)
     count = count % 2**16 or 2**16
     data = item.LUTData

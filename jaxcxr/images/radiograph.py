@@ -155,10 +155,7 @@ def _damage_named(path: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Ignores the warnings of readers about much that does not matter.
-
-    The filters belong to the process, and pictures are read in threads.
-    """
+    """Ignores readers' warnings, in one thread at a time: the filters belong to the process."""
     with _warning_filters, warnings.catch_warnings(action="ignore"):
         yield
 

@@ -153,7 +153,7 @@ def test_a_config_builds_the_same_classifier_again_even_through_json(head):
     ("backbone", "head", "message"),
     [
         ({"name": "ResNet35"}, {"name": "Baseline"}, ["'ResNet35'", *backbones()]),
-        ({"name": "ResNet34"}, {"name": "Base"}, ["'Base'", *heads()]),
+        ({"name": "ResNet34"}, {"name": "Base"}, ["'Base'", *heads(), "import the module"]),
         ({"name": "ResNet34"}, {}, ["model.head.name", *heads()]),
         ({"name": "ResNet34", "depth": 3}, {"name": "Baseline"}, ["depth", "blocks", "width"]),
         ({"name": "ResNet34"}, {"name": "Baseline", "pooling": "sum"}, ["'sum'", "max_average"]),

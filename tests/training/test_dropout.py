@@ -1,10 +1,9 @@
 import jax
 import numpy as np
-import pytest
 from flax import linen as nn
 
 import jaxcxr as cxr
-from jaxcxr.models import INFERENCE, build_classifier
+from jaxcxr.models import INFERENCE
 from tests.tiny import make_split
 
 
@@ -37,8 +36,3 @@ def trained(rate: float, seed: int = 0) -> np.ndarray:
 def test_dropout_follows_the_seed():
     np.testing.assert_array_equal(trained(0.5), trained(0.5))
     assert not np.array_equal(trained(0.5), trained(0.0))
-
-
-def test_head_that_is_not_registered_is_named():
-    with pytest.raises(cxr.UserError, match=r"'Lost', which is not registered.*import the module"):
-        build_classifier({"backbone": {"name": "ResNet18"}, "head": {"name": "Lost"}})

@@ -107,9 +107,13 @@ def test_learning_rate_drops_exactly_at_the_epoch():
     """For 1 to 1,200 steps per epoch, compiled, against the powers of Python's integers."""
     adam, sizes = cxr.adam(1.0, drop_every=1, drop_factor=0.5), range(1, 1201, 37)
     counts = [np.array([30 * n - 1, 30 * n, 60 * n - 1, 60 * n], np.int32) for n in sizes]
-    found = jax.jit(lambda: [adam.schedule(n, 100)(c) for n, c in zip(sizes, counts, strict=True)])
+
+    @jax.jit
+    def found(counts):
+        return [adam.schedule(n, 100)(count) for n, count in zip(sizes, counts, strict=True)]
+
     expected = [[0.5**29, 0.5**30, 0.5**59, 0.5**60]] * len(sizes)
-    np.testing.assert_allclose(found(), expected, rtol=1e-5)
+    np.testing.assert_allclose(found(counts), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("decoupled", [False, True], ids=["Adam of PyTorch", "AdamW"])

@@ -112,3 +112,5 @@ def test_the_row_goes_on_over_the_end_of_an_epoch(tiny_model):
         train(tiny_model, data, epochs=2, nonfinite_patience=3)
     run = train(tiny_model, data, epochs=2, nonfinite_patience=4)
     assert run.history["skipped_steps"] == [3, 3]
+    run = train(tiny_model, Batches(bad=range(6)), nonfinite_patience=7)
+    assert np.isnan(run.history["loss"]).all()

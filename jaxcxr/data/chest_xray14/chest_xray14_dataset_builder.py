@@ -157,10 +157,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self._metadata["skipped"] = [[error.path.name, error.reason] for error in self._damaged]
 
     def _read_in_threads(self, images: pd.DataFrame) -> Iterator[Future[Record]]:
-        """Yields what `read_record` gives, in order, read in threads of all cores.
-
-        Pillow works outside Python's global lock. A bounded number of records waits at any time.
-        """
+        """Yields what `read_record` gives, in order; Pillow works outside Python's lock."""
         assert self._release is not None
         workers = os.cpu_count() or 1
         waiting: deque[Future[Record]] = deque()

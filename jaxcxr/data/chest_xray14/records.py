@@ -38,14 +38,16 @@ def listed_records(
     Raises:
         UserError: An archive is damaged.
     """
-    boxes_of = {str(name): rows for name, rows in release.boxes.groupby("image_name", sort=False)}
+    boxes_of: dict[str, list[Record]] = {}
+    for box in release.boxes.itertuples():
+        sides = np.array([box.x, box.y, box.w, box.h], np.float32)
+        boxes_of.setdefault(box.image_name, []).append({"finding": box.finding, "box": sides})
     labels = images[list(FINDINGS)].to_numpy(np.uint8)
     fields = ["image_name", "patient", "age", "sex", "view", "follow_up"]
     in_archives: dict[Path, dict[str, Record]] = {}
     for row, vector in zip(images[fields].itertuples(index=False), labels, strict=True):
         name = str(row.image_name)
-        boxes = boxes_of[name].itertuples() if name in boxes_of else ()
-        record = row._asdict() | {"labels": vector, "boxes": [*map(_box_record, boxes)]}
+        record = row._asdict() | {"labels": vector, "boxes": boxes_of.get(name, [])}
         if path := release.image_paths.get(name):
             yield path, record, None
         else:
@@ -55,10 +57,6 @@ def listed_records(
         for member, content in read_images(archive):
             if member in records:
                 yield archive / member, records[member], content
-
-
-def _box_record(box: Any) -> Record:
-    return {"finding": box.finding, "box": np.array([box.x, box.y, box.w, box.h], np.float32)}
 
 
 def read_record(

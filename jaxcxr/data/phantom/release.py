@@ -28,9 +28,6 @@ BOX_HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,"
 HEALTHY = 0.35
 """Share of the radiographs without any finding (NIH's: 0.54)."""
 
-FIRST = 1 / len(FINDINGS)
-"""Probability of each finding to be the first one of a radiograph that is not healthy."""
-
 FURTHER = 0.05
 """Probability of each other finding to come along."""
 

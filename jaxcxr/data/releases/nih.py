@@ -11,10 +11,9 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -85,12 +84,14 @@ def read_release(
         UserError: The folder or a list is missing; or the content contradicts itself: names in the
             split lists without metadata or file, metadata in no list, unknown findings, boxes
             outside their image or without area, duplicate names, patients in both lists; an archive
-            is damaged. All problems are reported at once.
+            is damaged. All problems of lists that can be read are reported at once.
     """
     root = Path(root).expanduser()
     metadata_path = _find_lists(root)
     problems = Problems()
-    images, boxes, train_val, test = _read_lists(root, metadata_path, problems)
+    images = read_metadata(metadata_path, problems)
+    boxes = read_boxes(root / BOXES_NAME, problems)
+    train_val, test = (read_names(root / name, problems) for name in (TRAIN_VAL_NAME, TEST_NAME))
     _compare_lists(metadata_path.name, images, boxes, train_val, test, problems)
     paths: dict[str, Path] = {}
     archived: dict[str, ArchivedImage] = {}
@@ -129,30 +130,6 @@ def _find_lists(root: Path) -> Path:
     if missing:
         raise UserError(f"{root}: no {', no '.join(missing)} there; {holds}")
     return metadata[0]
-
-
-def _read_lists(root: Path, metadata_path: Path, problems: Problems) -> list[Any]:
-    """Returns what the four lists hold.
-
-    Raises:
-        UserError: One cannot be read at all, so that they cannot be compared.
-    """
-    readers: list[tuple[Callable[[Path, Problems], Any], Path]] = [
-        (read_metadata, metadata_path),
-        (read_boxes, root / BOXES_NAME),
-        (read_names, root / TRAIN_VAL_NAME),
-        (read_names, root / TEST_NAME),
-    ]
-    lists, refused = [], []
-    for read, path in readers:
-        try:
-            lists.append(read(path, problems))
-        except UserError as error:
-            refused.append(str(error))
-    if refused:
-        problems.add("lists that cannot be read", refused)
-        problems.raise_any(root)
-    return lists
 
 
 def _find_files(

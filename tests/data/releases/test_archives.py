@@ -2,11 +2,9 @@
 
 import gzip
 import io
-import re
 import shutil
 import tarfile
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -72,13 +70,6 @@ def test_archives_give_the_dataset_that_folders_give(prepared, tmp_path, suffix,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["datasets", "release"]
 
 
-def test_boxes_are_compared_with_the_radiographs_in_archives(packed):
-    folder, _ = packed
-    folder.edit(folder.boxes, "00000005_000.png,Mass,38.4", "00000005_000.png,Mass,800")
-    with pytest.raises(UserError, match=r"boxes outside their image \(1\): 00000005_000.png Mass"):
-        read_release(folder.root)
-
-
 def test_files_in_folders_are_preferred_to_archives(make_release, tmp_path):
     folder = make_release()
     (folder.root / "images_001.tar.gz").write_bytes(b"not read: nothing is missing")
@@ -119,35 +110,21 @@ def test_damaged_radiographs_in_archives(make_release, tmp_path):
     assert list(done.left_out) == ["00000005_001.png"]
 
 
-def have_the_same_content(one: bytes, other: bytes) -> bool:
-    try:
-        return gzip.decompress(one) == gzip.decompress(other)
-    except (OSError, EOFError, zlib.error):
-        return False
-
-
-def test_every_cut_and_every_flip_of_a_tar_archive_is_reported(tarred):
+def test_cuts_and_flips_of_a_tar_archive_are_reported(tarred):
     folder, (path, *_) = tarred
     complete, rng = path.read_bytes(), np.random.default_rng(0)
-    names = len(read_release(folder.root).archived)
-    for cut in rng.integers(0, len(complete) - 1, 15):
-        path.write_bytes(complete[:cut])
-        with pytest.raises(UserError, match=r"images_001.tar.gz: .*; download it again"):
-            read_release(folder.root)
-    begin = complete.index(b"\0", 10) + 1  # before, gzip's header holds a time and a name
-    reported = 0
-    for position in rng.integers(begin, len(complete), 40):
+    flipped = []
+    for position in rng.integers(20, len(complete), 15):
         damaged = bytearray(complete)
         damaged[position] ^= 1 << rng.integers(8)
-        path.write_bytes(damaged)
-        if have_the_same_content(damaged, complete):  # one of the few bits between blocks
-            continue
-        reported += 1
-        with pytest.raises(UserError, match=r"images_001.tar.gz: .*; download it again"):
+        flipped.append(bytes(damaged))
+    cut = [complete[:end] for end in rng.integers(0, len(complete) - 1, 10)]
+    for content in (*flipped, *cut, b"<html>not found</html>"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"images_001.tar.gz: damaged .*; download it again"):
             read_release(folder.root)
-    assert reported > 35
     path.write_bytes(complete)
-    assert len(read_release(folder.root).archived) == names
+    assert len(read_release(folder.root).archived) == 40
 
 
 def test_damage_of_a_zip_archive_is_reported_with_the_member_before_it(make_release):
@@ -162,23 +139,6 @@ def test_damage_of_a_zip_archive_is_reported_with_the_member_before_it(make_rele
     path.write_bytes(damaged)
     with pytest.raises(UserError, match=r"images_001.zip: damaged after 'images/.*Bad CRC-32"):
         read_release(folder.root)
-
-
-def test_all_archives_that_cannot_be_read_are_reported_together(tarred):
-    folder, paths = tarred
-    with tarfile.open(paths[2]) as archive:
-        held = len(archive.getnames()) - 1
-    paths[0].write_bytes(b"<html>not found</html>")
-    paths[1].write_bytes(gzip.decompress(paths[1].read_bytes()))
-    paths[2].write_bytes(paths[2].read_bytes()[: paths[2].stat().st_size // 2])
-    with pytest.raises(UserError, match=r"archives that cannot be read \(3\): ") as caught:
-        read_release(folder.root)
-    message = str(caught.value)
-    assert re.search(r"images_001.tar.gz: damaged after its beginning \(Not a gzipped", message)
-    assert re.search(r"images_002.tar.gz: damaged after its beginning \(Not a gzipped", message)
-    assert re.search(r"images_003.tar.gz: damaged after 'images/", message)
-    lost = int(re.search(r"without a PNG file .*?\((\d+)\)", message)[1])
-    assert 40 - held < lost < 40  # what lies before the damage is found
 
 
 def test_other_members_are_passed_over_and_nothing_is_extracted(make_release, tmp_path):

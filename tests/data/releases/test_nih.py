@@ -182,20 +182,6 @@ def damage(folder, name: str) -> str:
     return message
 
 
-def test_unreadable_lists_are_reported_with_all_else(make_release):
-    folder = make_release()
-    (folder.root / "test_list.txt").write_bytes(b"\xff\xfe")
-    (folder.root / "BBox_List_2017.csv").write_bytes(b"\0")
-    folder.edit(folder.metadata, ",1,21,M,PA", ",1,21,X,PA")
-    with pytest.raises(UserError) as raised:
-        read_release(folder.root)
-    message = str(raised.value)
-    assert "2 problems" in message
-    assert all(
-        name in message for name in ("test_list.txt", "BBox_List_2017.csv", "values of sex other")
-    )
-
-
 @pytest.mark.parametrize("name", DAMAGES)
 def test_each_contradiction_is_reported(make_release, name):
     folder = make_release()
@@ -217,17 +203,11 @@ def test_all_contradictions_are_reported_together(make_release):
     assert len(str(caught.value).splitlines()) == 5
 
 
-@pytest.mark.parametrize("kind", ["folder", "suffix"])
-def test_pictures_under_another_name_are_reported(make_release, kind):
+def test_pictures_under_another_name_are_reported(make_release):
     folder = make_release()
-    images = folder.root / "images"
-    if kind == "folder":
-        images.rename(folder.root / "images-224")
-    else:
-        for path in images.iterdir():
-            path.rename(path.with_suffix(".jpg"))
-    expected = {"folder": "images-224/ 40 .png", "suffix": "images/ 40 .jpg"}
-    with pytest.raises(UserError, match=f"and 30 more; found there: {expected[kind]}$"):
+    for path in (folder.root / "images").iterdir():
+        path.rename(path.with_suffix(".jpg"))
+    with pytest.raises(UserError, match=r"and 30 more; found there: images/ 40 \.jpg$"):
         read_release(folder.root)
 
 
@@ -288,7 +268,6 @@ def test_what_a_release_holds_is_reported_where_it_is_missing(make_release, tmp_
     ("content", "message"),
     [
         (b"name,labels\n1.png,Mass\n", "begins with 'name,labels'; expected the header 'Image"),
-        (b"", "begins with ''"),
         (b"\xff\xfe\x00I\x00m", "not UTF-8 text"),
         (HEADER.encode() + b"\n1.png,Mass\0,", "NUL bytes"),
         (HEADER.encode() + b'\n1.png,"Mass,0,1,60,M,PA\n', "not a table"),

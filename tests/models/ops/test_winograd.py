@@ -63,23 +63,3 @@ def test_rounding_is_of_the_documented_size():
     for function, documented in ((winograd.convolve_3x3, 5.7e-7), (plain, 2.8e-7)):
         error = np.sqrt(np.square(np.asarray(function(x, kernel), np.float64) - exact).mean())
         assert error < 1.1 * documented * exact.std()
-
-
-@pytest.mark.parametrize(
-    ("shape", "features", "pays"),
-    [
-        ((16, 64, 64, 64), 64, True),
-        ((16, 16, 16, 256), 256, True),
-        ((16, 64, 64, 3), 64, False),  # few channels
-        ((128, 14, 14, 128), 32, False),
-        ((32, 4, 4, 256), 256, True),  # a tile for a row
-        ((8, 4, 4, 128), 128, False),  # small
-        ((64, 40, 5, 64), 64, False),  # a third of the tiles lies beside the map
-    ],
-    ids=str,
-)
-def test_is_taken_where_it_pays(shape, features, pays):
-    x = jax.ShapeDtypeStruct(shape, jnp.float32)
-    kernel = jax.ShapeDtypeStruct((3, 3, shape[-1], features), jnp.float32)
-    assert winograd.pays(x, kernel) == pays
-    assert not winograd.pays(x.update(dtype=jnp.bfloat16), kernel)
