@@ -1,7 +1,8 @@
 """Tables of predictions and labels in, tables of scores out: what the programs write and print.
 
 `predictions` has `Image Index` and findings, `labels` also the patients; both are as
-`jaxcxr.evaluation.tables` reads and writes them, with the same radiographs in the same rows.
+`jaxcxr.evaluation.tables` reads and writes them, with the same radiographs in the same rows. The
+findings are those of `labels`: every column that does not describe the patient or the radiograph.
 Intervals are 95 %, by bootstrap over patients. Where a score is not defined (a finding that the
 predictions do not have, or with one class only) it is NaN, and means leave it out.
 """
@@ -15,8 +16,7 @@ import numpy as np
 import pandas as pd
 
 from jaxcxr.evaluation import calibration, classification, statistics
-from jaxcxr.evaluation.tables import AGE, PATIENT, SEX, VIEW
-from jaxcxr.findings import FINDINGS
+from jaxcxr.evaluation.tables import AGE, PATIENT, PEOPLE, SEX, VIEW
 
 EVERYONE = "All"
 """The group of all radiographs in tables by group."""
@@ -32,6 +32,12 @@ AUC_COLUMNS = ["finding", "auc", "ci_low", "ci_high", "positives", "negatives"]
 
 Score = Callable[[np.ndarray, np.ndarray], float]
 
+_CALIBRATION: dict[str, Score] = {
+    "brier": calibration.brier_score,
+    "ece": calibration.expected_calibration_error,
+}
+_OTHER_SCORES = {"average_precision": classification.average_precision, **_CALIBRATION}
+
 
 def score_table(
     labels: pd.DataFrame, predictions: pd.DataFrame, *, bootstraps: int = 1000, seed: int = 0
@@ -43,7 +49,8 @@ def score_table(
         calibration error). The last row, "Mean", has the unweighted means over findings and the
         numbers of positives and negatives that took part in the mean AUC.
     """
-    truth = labels.loc[:, list(FINDINGS)].to_numpy()
+    findings = findings_of(labels)
+    truth = labels.loc[:, findings].to_numpy()
     aucs = per_finding(classification.auc, labels, predictions)
     scored = ~np.isnan(aucs)
     low, high = statistics.interval(auc_replicates(labels, predictions, scored, bootstraps, seed))
@@ -51,46 +58,48 @@ def score_table(
     negatives = len(truth) - positives
     return pd.DataFrame(
         {
-            "finding": [*FINDINGS, "Mean"],
+            "finding": [*findings, "Mean"],
             "auc": with_mean(aucs),
             "ci_low": low,
             "ci_high": high,
             "positives": [*positives, positives[scored].sum()],
             "negatives": [*negatives, negatives[scored].sum()],
-            "average_precision": with_mean(
-                per_finding(classification.average_precision, labels, predictions)
-            ),
-            "brier": with_mean(per_finding(calibration.brier_score, labels, predictions)),
-            "ece": with_mean(
-                per_finding(calibration.expected_calibration_error, labels, predictions)
-            ),
+            **{
+                name: with_mean(per_finding(score, labels, predictions))
+                for name, score in _OTHER_SCORES.items()
+            },
         }
     )
 
 
+def findings_of(labels: pd.DataFrame) -> list[str]:
+    """Returns the names of the findings of a table of labels, in its order."""
+    return [name for name in labels if name not in PEOPLE]
+
+
 def per_finding(score: Score, labels: pd.DataFrame, predictions: pd.DataFrame) -> np.ndarray:
-    """Returns the (14,) score of every finding; NaN where the predictions do not have it."""
+    """Returns the (F,) score of every finding; NaN where the predictions do not have it."""
     return np.array(
         [
             score(labels[name].to_numpy(), predictions[name].to_numpy())
             if name in predictions
             else np.nan
-            for name in FINDINGS
+            for name in findings_of(labels)
         ]
     )
 
 
 def with_mean(values: np.ndarray) -> np.ndarray:
-    """Returns (14,) values and below them their mean, those that are NaN left out."""
+    """Returns (F,) values and below them their mean, those that are NaN left out."""
     return np.append(values, statistics.mean_of_known(values))
 
 
 def auc_replicates(
     labels: pd.DataFrame, predictions: pd.DataFrame, scored: np.ndarray, bootstraps: int, seed: int
 ) -> np.ndarray:
-    """Returns (B, 15) bootstrap AUCs of the 14 findings, NaN where not scored, and their mean."""
-    names = [name for name, is_scored in zip(FINDINGS, scored, strict=True) if is_scored]
-    replicates = np.full((bootstraps, len(FINDINGS)), np.nan)
+    """Returns (B, F + 1) bootstrap AUCs of the findings, NaN where not scored, and their mean."""
+    names = [name for name, known in zip(findings_of(labels), scored, strict=True) if known]
+    replicates = np.full((bootstraps, len(scored)), np.nan)
     if names:
         replicates[:, scored] = statistics.bootstrap_aucs(
             labels.loc[:, names].to_numpy(),
@@ -127,13 +136,12 @@ def by_group(
     Returns:
         The table's columns after two more, group and value ("View Position", "PA").
     """
-    parts = []
-    for kind, name, members in groups(labels):
-        part = table(labels.loc[members], predictions.loc[members])
-        part.insert(0, "group", kind)
-        part.insert(1, "value", name)
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)
+    parts = {
+        (kind, name): table(labels.loc[members], predictions.loc[members])
+        for kind, name, members in groups(labels)
+    }
+    stacked = pd.concat(parts).rename_axis(["group", "value", "row"])
+    return stacked.reset_index().drop(columns="row")
 
 
 def operating_points(labels: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
@@ -150,8 +158,8 @@ def operating_points(labels: pd.DataFrame, predictions: pd.DataFrame) -> pd.Data
     chosen = [per_finding(rule, labels, predictions) for rule in rules.values()]
     return pd.DataFrame(
         {
-            "finding": np.repeat(FINDINGS, len(rules)),
-            "rule": [*rules] * len(FINDINGS),
+            "finding": np.repeat(findings_of(labels), len(rules)),
+            "rule": [*rules] * len(chosen[0]),
             "threshold": np.stack(chosen, axis=1).ravel(),
         }
     )
@@ -176,16 +184,18 @@ def fit_calibration(labels: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataF
     """Fits Platt scaling to every finding; do it on validation.
 
     Returns:
-        finding, slope, intercept.
+        finding, slope, intercept, positives and radiographs (of the labels it is fitted to).
     """
-    lines = [
-        calibration.fit_platt(labels[name].to_numpy(), predictions[name].to_numpy())
+    lines = {
+        name: calibration.fit_platt(labels[name].to_numpy(), predictions[name].to_numpy())
+        for name in findings_of(labels)
         if name in predictions
-        else calibration.Platt(np.nan, np.nan)
-        for name in FINDINGS
-    ]
-    slopes, intercepts = zip(*lines, strict=True)
-    return pd.DataFrame({"finding": FINDINGS, "slope": slopes, "intercept": intercepts})
+    }
+    names = findings_of(labels)
+    table = pd.DataFrame(lines, index=["slope", "intercept"], columns=names, dtype=float)
+    fitted = table.T.rename_axis("finding").reset_index()
+    positives = labels.loc[:, names].sum().to_numpy(np.int64)
+    return fitted.assign(positives=positives, radiographs=len(labels))
 
 
 def calibration_table(
@@ -199,15 +209,14 @@ def calibration_table(
     """
     scaled = {
         name: calibration.with_platt(predictions[name].to_numpy(), slope, intercept)
-        for name, slope, intercept in fitted.itertuples(index=False)
+        for name, slope, intercept, *_ in fitted.itertuples(index=False)
         if name in predictions
     }
-    columns = {"finding": [*FINDINGS, "Mean"]}
-    columns |= {name: np.append(fitted[name], np.nan) for name in ("slope", "intercept")}
+    columns = {"finding": [*findings_of(labels), "Mean"]}
+    columns |= {name: np.append(fitted[name], np.nan) for name in [*fitted][1:]}
     for suffix, table in {"": predictions, "_platt": pd.DataFrame(scaled)}.items():
-        brier = per_finding(calibration.brier_score, labels, table)
-        ece = per_finding(calibration.expected_calibration_error, labels, table)
-        columns |= {f"brier{suffix}": with_mean(brier), f"ece{suffix}": with_mean(ece)}
+        for name, score in _CALIBRATION.items():
+            columns[f"{name}{suffix}"] = with_mean(per_finding(score, labels, table))
     return pd.DataFrame(columns)
 
 
@@ -217,7 +226,7 @@ def roc_curves(
     """Returns false and true positive rates of every finding that has a curve."""
     curves = {
         name: classification.roc_points(labels[name].to_numpy(), predictions[name].to_numpy())[:2]
-        for name in FINDINGS
+        for name in findings_of(labels)
         if name in predictions
     }
     return {name: curve for name, curve in curves.items() if len(curve[0])}

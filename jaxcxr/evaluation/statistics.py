@@ -105,20 +105,44 @@ def _bootstrap_auc(
     return aucs
 
 
-def interval(replicates: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the percentile interval of bootstrap replicates.
+def bootstrap_rates(
+    hits: np.ndarray,
+    counted: np.ndarray,
+    patients: np.ndarray,
+    *,
+    bootstraps: int = 1000,
+    seed: int = 0,
+) -> np.ndarray:
+    """Returns the part of the counted radiographs that are hits, in every draw of patients.
+
+    Args:
+        hits: (N, K) bool, only where `counted` is.
+        counted: (N, K) bool.
+        patients: (N,), any values; equal ones are one patient.
+        bootstraps: Number of draws B.
+        seed: Seed of the draws.
+
+    Returns:
+        (B, K) float64; NaN where a draw has nothing to count.
+    """
+    distinct, patient_of = np.unique(patients, return_inverse=True)
+    draws = draw_patients(len(distinct), bootstraps, seed)
+    part, of = (draws @ _cluster_sums(x, patient_of, len(distinct)) for x in (hits, counted))
+    return np.divide(part, of, out=np.full(of.shape, np.nan), where=of > 0)
+
+
+def interval(replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the 95 % percentile interval of bootstrap replicates.
 
     Args:
         replicates: (B, ...); NaN replicates are left out.
-        level: Part of the replicates inside.
 
     Returns:
         Lower and upper ends, each (...); NaN where no replicate is a number.
     """
-    tail = (1 - level) / 2
     known = ~np.isnan(replicates).all(axis=0)
     # nanquantile warns about columns without a number: they are filled here and masked below.
-    low, high = np.nanquantile(np.where(known, replicates, 0), [tail, 1 - tail], axis=0)
+    low, high = np.nanquantile(np.where(known, replicates, 0), [0.025, 0.975], axis=0)
     return np.where(known, low, np.nan), np.where(known, high, np.nan)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, Pixels, backbones, build_classifier, classifier_config, heads
 from jaxcxr.models.fields import field_types, plain_type
+from jaxcxr.models.weights.sources import is_known
 from jaxcxr.runs.callbacks import BackupAndRestore, StopOnSignals
 from jaxcxr.runs.trained import starting_weights
 from jaxcxr.runs.workdir import claim_workdir, trained_on_other_data, write_run_facts
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 Config = Any
 """An `ml_collections.ConfigDict`; type checkers cannot know its attributes."""
 
-LOSSES: dict[str, Loss] = {
+LOSSES: dict[str, Callable[..., Any]] = {
     loss.__name__: loss
     for loss in (
         weighted_cross_entropy,
@@ -83,7 +83,7 @@ def default_config() -> Config:
                 "head": {"name": "Baseline", **_unset_fields(heads())},
                 "pixels": dataclasses.asdict(Pixels()),  # scale of gray values; ImageNet's
             },
-            "initial_weights": "imagenet",  # or "random", or the path of a file or folder
+            "initial_weights": "imagenet",  # "random", a run, model folder, file, hf:owner/name
             "frozen": (),  # parts that are not trained: ("backbone",), ("backbone/stage1",) …
             "data": {"image_size": 256, "split": "by_patient", "split_seed": 0, "square": "squash"},
             "loss": "weighted_cross_entropy",  # or one of `LOSSES`
@@ -150,15 +150,15 @@ class Experiment:
                 f"config.label_smoothing is {config.label_smoothing}; it must be at least 0 and "
                 "below 1"
             )
+        if config.loss not in LOSSES:
+            raise UserError(f"config.loss is {config.loss!r}; use one of {', '.join(LOSSES)}")
         Variant(**config.data)
         check_settings(**{name: config[name] for name in _OF_FIT})
         named_metrics(config.metrics)
         return cls(
             config=config,
             model=build_classifier(_set_fields(config.model.to_dict())),
-            loss=functools.partial(
-                _choice("loss", config.loss, LOSSES), label_smoothing=config.label_smoothing
-            ),
+            loss=functools.partial(LOSSES[config.loss], label_smoothing=config.label_smoothing),
             initial_weights=_initial_weights(config.initial_weights),
             optimizer=Adam(**config.optimizer),
             augmentation=Augmentation(**config.augmentation),
@@ -258,15 +258,9 @@ def _completed(config: Config) -> Config:
 
 
 def _initial_weights(value: str) -> str:
-    if value not in ("imagenet", "random") and not (value and os.path.exists(value)):
+    if not value or (value not in ("imagenet", "random") and not is_known(value)):
         raise UserError(
             f"config.initial_weights is {value!r}, which does not exist; use imagenet, random, "
-            "or the path of a file or folder of weights"
+            "hf:owner/name, or the path of a run, a model folder or a file of weights"
         )
     return value
-
-
-def _choice(name: str, value: str, choices: Mapping[str, Any]) -> Any:
-    if value not in choices:
-        raise UserError(f"config.{name} is {value!r}; use one of {', '.join(choices)}")
-    return choices[value]
