@@ -75,7 +75,7 @@ def prepared_data(predictor: Predictor, data_dir: str) -> Data:
     if unknown:
         print(f"note: not scored, no counterpart among the 14 findings: {', '.join(unknown)}")
     if missing:
-        print(f"note: not scored, no output of the model: {', '.join(missing)}; means leave it out")
+        print(f"note: not scored, no output of the model: {', '.join(missing)}")
     if predictor.folder is None or is_model_folder(predictor.folder):
         variant = Variant(image_size=predictor.image_size, square=predictor.square)
     else:
