@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jaxcxr import data, evaluation
     from jaxcxr.data.arrays import ArraySplit
     from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
-    from jaxcxr.inference.predictor import Predictor
+    from jaxcxr.inference.predictor import Predictor, load_model
     from jaxcxr.models import (
         PCAM,
         AttentionGated,
@@ -62,7 +62,7 @@ _NAMES = {
     "evaluation": "evaluation",
     "data.arrays": "ArraySplit",
     "findings": "BOXED_FINDINGS FINDINGS",
-    "inference.predictor": "Predictor",
+    "inference.predictor": "Predictor load_model",
     "models.layer_table": "summary",
     "runs.callbacks": "BackupAndRestore ModelCheckpoint",
     "runs.trained": "fit",
@@ -110,6 +110,7 @@ __all__ = [
     "data",
     "evaluation",
     "fit",
+    "load_model",
     "losses",
     "register_backbone",
     "register_head",

@@ -6,7 +6,7 @@ Source: Wang et al. 2017 (ChestX-ray8/14); paper, Tables 1 to 3.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -33,9 +33,24 @@ BOXED_FINDINGS: tuple[str, ...] = FINDINGS[:8]
 NO_FINDING = "No Finding"
 """The release's label of a radiograph without any of the 14 findings."""
 
-_SPELLINGS = {"Infiltrate": "Infiltration", "Pleural Thickening": "Pleural_Thickening"}
+_SPELLINGS = {
+    "Infiltrate": "Infiltration",
+    "Infiltrates": "Infiltration",
+    "Pleural Effusion": "Effusion",
+    "Pulmonary Edema": "Edema",
+    "Pulmonary Fibrosis": "Fibrosis",
+    "Hiatal Hernia": "Hernia",
+}
+"""Names of NIH's box list, CheXpert, VinDr-CXR and PadChest for the same finding. "Lung Opacity",
+"Lung Lesion", "Enlarged Cardiomediastinum", "Fracture" and others have no counterpart."""
+
+
+def _key(name: str) -> str:
+    return name.strip().lower().replace("_", " ")
+
+
 _CANONICAL = {
-    spelling.lower(): finding
+    _key(spelling): finding
     for spelling, finding in (*zip(FINDINGS, FINDINGS, strict=True), *_SPELLINGS.items())
 }
 _INDEX = {finding: index for index, finding in enumerate(FINDINGS)}
@@ -44,7 +59,8 @@ _INDEX = {finding: index for index, finding in enumerate(FINDINGS)}
 def canonical_finding(name: str) -> str:
     """Returns this package's name of a finding.
 
-    NIH's box list spells Infiltration ``Infiltrate``. Case and surrounding spaces are ignored.
+    Other label sets' names of the same finding are known ("Infiltrate", "Pleural Effusion"). Case,
+    surrounding spaces and underscores in place of spaces make no difference.
 
     Args:
         name: The finding as a file or a person spells it.
@@ -52,9 +68,43 @@ def canonical_finding(name: str) -> str:
     Raises:
         KeyError: `name` is not one of the 14 findings.
     """
-    if (known := _CANONICAL.get(name.strip().lower())) is None:
+    if (known := _CANONICAL.get(_key(name))) is None:
         raise KeyError(name)
     return known
+
+
+def counterparts(names: Sequence[str]) -> dict[str, int]:
+    """Returns which of a network's findings are among the 14 of this package.
+
+    Args:
+        names: The network's findings.
+
+    Returns:
+        For each of `FINDINGS` that the network has, its position in `names`; where two names mean
+        the same finding, the one spelled as in `FINDINGS`, else the first.
+    """
+    known = [_CANONICAL.get(_key(name)) for name in names]
+    return {
+        finding: names.index(finding) if finding in names else known.index(finding)
+        for finding in FINDINGS
+        if finding in known
+    }
+
+
+def match_finding(name: str, names: Sequence[str]) -> str:
+    """Returns the one of a network's findings that a file or a person means.
+
+    Args:
+        name: The finding, with the freedom of `canonical_finding`.
+        names: The network's findings.
+
+    Raises:
+        KeyError: It is none of them.
+    """
+    for known in names:
+        if _key(known) == _key(name):
+            return known
+    return names[counterparts(names)[canonical_finding(name)]]
 
 
 def finding_index(name: str) -> int:

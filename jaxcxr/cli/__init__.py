@@ -16,6 +16,8 @@ VERBS = {
     "compare": "Compare the probabilities of two systems.",
     "report": "Write one HTML page about runs and their scores.",
     "predict": "Predict findings, heat maps and boxes for new radiographs.",
+    "calibrate": "Fit probabilities and operating points of a model to labeled radiographs.",
+    "export": "Write a trained model to a folder that holds all it takes to predict.",
     "convert_weights": "Convert PyTorch weights to this package, and back.",
 }
 

@@ -22,7 +22,7 @@ _HEATMAP = flags.DEFINE_enum(
     "heatmap",
     None,
     _SOURCES,
-    "Where heat maps come from. Default: as box_rule.csv of the run has it, else the network.",
+    "Where heat maps come from. Default: as the model's box_rule.csv has it, else the network.",
 )
 _STAGES = flags.DEFINE_multi_integer(
     "stage",
@@ -45,7 +45,7 @@ _THRESHOLDS = flags.DEFINE_list(
     "threshold",
     None,
     "Where heat maps of 0..255 are cut, or otsu; several give boxes at each. Default: as "
-    "box_rule.csv of the run has it, else 180.",
+    "the model's box_rule.csv has it, else 180.",
 )
 _SCALE = flags.DEFINE_enum(
     "scale",
@@ -140,13 +140,13 @@ def asked_for() -> HeatMapChoice:
     return HeatMapChoice(_HEATMAP.value or "network", stages, bool(_FLIP.value), sizes)
 
 
-def maps_and_rule(workdir: Path) -> tuple[HeatMapChoice, ChosenRule]:
+def maps_and_rule(folder: Path) -> tuple[HeatMapChoice, ChosenRule]:
     """Returns the heat maps and the rule by which boxes are drawn.
 
-    The flags decide; without any of them box_rule.csv of the run, without that the network's heat
+    The flags decide; without any of them box_rule.csv of the model, without that the network's heat
     maps and the paper's rule. Prints what is used where there is a choice.
     """
-    path, maps = workdir / "box_rule.csv", asked_for()
+    path, maps = folder / "box_rule.csv", asked_for()
     regions, min_area = cast(RegionChoice, _REGIONS.value), _MIN_AREA.value
     if _THRESHOLDS.value is None and _SCALE.value is None and path.exists():
         chosen = read_box_rule(path)

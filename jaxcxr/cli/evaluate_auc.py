@@ -1,15 +1,17 @@
 """Scores probabilities: AUC with intervals, operating points, calibration, by view, sex and age.
 
-Of a run, on the test radiographs of its prepared dataset:
+Of a trained model (a run, a model folder, hf:owner/name, a name of the catalog), on the test
+radiographs of a prepared dataset:
 
-    jaxcxr evaluate_auc --workdir runs/baseline --data_dir DIR
+    jaxcxr evaluate_auc --model runs/baseline --data_dir DIR
 
 Of any system, from a CSV file (Image Index and a column per finding) and the release's metadata:
 
     jaxcxr evaluate_auc --predictions FILE.csv --release DIR --out DIR
 
-Writes predictions.csv, labels.csv, auc.csv, subgroups.csv and roc.png under WORKDIR/evaluation or
---out; of a run also operating_points.csv and calibration.csv, both chosen on its validation split.
+Writes predictions.csv, labels.csv, auc.csv, subgroups.csv and roc.png under MODEL/evaluation or
+--out; of a model also operating_points.csv and calibration.csv, both chosen on the validation
+split. Findings of a model that are not among the 14 are left out, and said.
 """
 
 from __future__ import annotations
@@ -41,19 +43,18 @@ cluster.define_flags()
 
 
 def main() -> None:
-    """Scores a run or a file."""
+    """Scores a model or a file."""
     cluster.connect()
-    scoring.score("predictions", score_run, score_file)
+    scoring.score("predictions", score_model, score_file)
 
 
-def score_run(workdir: Path, predictor: Predictor, prepared: Data) -> None:
-    """Scores the network of a run; thresholds and calibration come from its validation split."""
+def score_model(predictor: Predictor, prepared: Data, out: Path) -> None:
+    """Scores a model; thresholds and calibration come from the validation split."""
     from jaxcxr.inference.prepared import predict_split
     from jaxcxr.inference.scored_epochs import record_epoch
 
-    out = workdir / "evaluation"
     validation, test = (
-        predict_split(predictor, split, FLAGS.batch_size)
+        predict_split(predictor, split, FLAGS.batch_size, predictor.named_findings)
         for split in (prepared.validation, prepared.test)
     )
     if not distributed.is_primary_process():
@@ -67,7 +68,7 @@ def score_run(workdir: Path, predictor: Predictor, prepared: Data) -> None:
     fitted = finding_scores.fit_calibration(*validation)
     tables.write(finding_scores.calibration_table(*test, fitted), out / "calibration.csv")
     write_scores(*test, out)
-    record_epoch(workdir, "auc", predictor.epoch)
+    record_epoch(out, "auc", predictor.epoch)
 
 
 def score_file(path: str, out: Path, release: Release) -> None:

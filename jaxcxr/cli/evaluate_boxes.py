@@ -1,8 +1,9 @@
 """Scores boxes: how often they meet the annotated ones, at every threshold of IoU, IoBB and IoGT.
 
-Of a run, on the test radiographs with annotated boxes of its prepared dataset:
+Of a trained model (a run, a model folder, hf:owner/name, a name of the catalog), on the test
+radiographs with annotated boxes of a prepared dataset:
 
-    jaxcxr evaluate_boxes --workdir runs/baseline --data_dir DIR
+    jaxcxr evaluate_boxes --model runs/baseline --data_dir DIR
 
 Of any system, from a CSV file (Image Index,Finding Label,x,y,w,h,score) and the release's lists:
 
@@ -14,9 +15,9 @@ does. Such boxes are scaled to the PNG files.
 
 Writes boxes.csv, annotated_boxes.csv, localization.csv, localization_intervals.csv and, by the
 published arithmetic with its faults (docs/scoring.md), localization_published.csv under
-WORKDIR/evaluation or --out; of a run also pointing_game.csv, cases.npz for the report, and
+MODEL/evaluation or --out; of a model also pointing_game.csv, cases.npz for the report, and
 
-    localization_rules.csv  how well the boxes fit by the rule in use (box_rule.csv of the run, by
+    localization_rules.csv  how well the boxes fit by the rule in use (the model's box_rule.csv, by
                             jaxcxr tune_boxes, or the flags) and by the paper's; drawn_by names
                             the heat maps, the scale and the cut
     localization_cuts.csv   the same at every cut of the heat maps
@@ -86,26 +87,30 @@ def _is_image_size(text: str | None) -> bool:
 
 
 def main() -> None:
-    """Scores a run or a file."""
-    scoring.score("boxes", score_run, score_file)
+    """Scores a model or a file."""
+    scoring.score("boxes", score_model, score_file)
 
 
-def score_run(workdir: Path, predictor: Predictor, prepared: Data) -> None:
+def score_model(predictor: Predictor, prepared: Data, out: Path) -> None:
     """Scores the boxes and peaks of a network's heat maps."""
     from jaxcxr.inference.prepared import annotated_cases, draw_boxes
     from jaxcxr.inference.scored_epochs import record_epoch
 
-    maps, chosen = box_flags.maps_and_rule(workdir)
+    maps, chosen = box_flags.maps_and_rule(predictor.folder)
     cases = annotated_cases(
-        maps.predict_fn(predictor), prepared.test, FLAGS.batch_size, predictor.square
+        maps.predict_fn(predictor),
+        prepared.test,
+        FLAGS.batch_size,
+        predictor.square,
+        predictor.named_findings,
     )
     if boxes_digest(cases.annotated) == chosen.chosen_with:
         raise UserError(
-            f"{workdir}/box_rule.csv was chosen with the boxes to be scored, which gives scores "
-            "that are too high; remove it, or run tune_boxes with other annotated radiographs"
+            f"{predictor.folder}/box_rule.csv was chosen with the boxes to be scored, which gives "
+            "scores that are too high; remove it, or run tune_boxes with other annotated "
+            "radiographs"
         )
     predicted = distinct_boxes(draw_boxes(cases, chosen.rule))
-    out = workdir / "evaluation"
     with atomic_write(out / "cases.npz") as aside:
         np.savez_compressed(aside, allow_pickle=False, **cases.arrays())
     pointing = pointing_game(cases.annotated, cases.peaks())
@@ -115,7 +120,7 @@ def score_run(workdir: Path, predictor: Predictor, prepared: Data) -> None:
     published = draw_boxes(cases, PUBLISHED_RULE, as_tiles=True)
     write_scores(cases.annotated, predicted, out, published)
     write_rules(cases, chosen.rule, str(maps), out)
-    record_epoch(workdir, "boxes", predictor.epoch)
+    record_epoch(out, "boxes", predictor.epoch)
 
 
 def write_rules(cases: AnnotatedCases, in_use: BoxRule, maps: str, out: Path) -> None:

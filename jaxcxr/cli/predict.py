@@ -1,9 +1,10 @@
 """Predicts new radiographs: the probability of each finding, and where it is seen.
 
-jaxcxr predict --workdir runs/baseline --out predictions a.png scans/
+jaxcxr predict --model runs/baseline --out predictions a.png scans/
 
-Takes PNG, JPEG, TIFF, BMP and DICOM files (pip install 'jaxcxr[dicom]'), and folders. Writes under
---out:
+--model names a run, a model folder, hf:owner/name[@revision] of the Hugging Face hub, or a name
+of the catalog. Takes PNG, JPEG, TIFF, BMP and DICOM files (pip install 'jaxcxr[dicom]'), and
+folders. Writes under --out:
 
     predictions.csv  Image Index and the probability of each finding, for jaxcxr evaluate_auc
     findings.csv     per image and finding: probability, operating point, whether the probability
@@ -11,13 +12,16 @@ Takes PNG, JPEG, TIFF, BMP and DICOM files (pip install 'jaxcxr[dicom]'), and fo
     boxes.csv        boxes of the findings shown, pixels of the original, for jaxcxr evaluate_boxes
     overlays/        heat map and boxes over the radiograph, one PNG per image and finding shown
     skipped.csv      the files that cannot be used, and why
-    about.json       the run, its network and epoch, notes on the files (lateral view, window left
-                     out, …), and whether the run was trained on synthetic radiographs
+    about.json       the model, its network and epoch, where calibration comes from, notes on the
+                     files (lateral view, window left out, …), and whether it was trained on
+                     synthetic radiographs
 
-Operating points and calibration are those that jaxcxr evaluate_auc found for the run; without
-them these columns are empty. Shown are the findings that reach their operating point, or else the
-most probable one, or those of --findings. Boxes follow the run's box_rule.csv (jaxcxr tune_boxes)
-or else the paper's rule, unless --threshold or --scale is given. Files of one name in several
+Operating points and calibration are those that jaxcxr evaluate_auc or jaxcxr calibrate found for
+the model; without them these columns are empty. A calibrated probability holds where the finding is
+as frequent as in the radiographs it was fitted to; --prevalence=Effusion=0.02,Hernia=0.001 adjusts
+it to your own population. Shown are the findings that reach their operating point, or else the most
+probable one, or those of --findings. Boxes follow the model's box_rule.csv (jaxcxr tune_boxes) or
+else the paper's rule, unless --threshold or --scale is given. Files of one name in several
 folders are named with their folders.
 
 A file that cannot be read gets a line on standard error and does not stop the others; the exit
@@ -30,8 +34,9 @@ import hashlib
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -39,23 +44,26 @@ from absl import flags
 from PIL import Image
 from tqdm import tqdm
 
-from jaxcxr.cli import box_flags
+from jaxcxr.cli import box_flags, models
 from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.files import atomic_write, remove_file, write_text
-from jaxcxr.findings import FINDINGS, canonical_finding, finding_index
+from jaxcxr.findings import match_finding
 from jaxcxr.images.search import find_radiographs, lies_in
 from jaxcxr.inference.finding_table import finding_table, prediction_table, summary_text
-from jaxcxr.inference.operating_points import read_operating_points
 from jaxcxr.inference.prediction import PredictionResult, predict_files
-from jaxcxr.inference.predictor import Predictor, require_all_findings
+from jaxcxr.inference.predictor import Predictor, load_model
 from jaxcxr.models import classifier_config
+from jaxcxr.models.weights.model_card import RESEARCH_ONLY, SYNTHETIC
 from jaxcxr.reporting.figures import overlay
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.", required=True)
+models.define_model_flags()
 _OUT = flags.DEFINE_string("out", None, "Where to write.", required=True)
 _FINDINGS = flags.DEFINE_list("findings", [], "Findings to show of every image, or all.")
+_PREVALENCE = flags.DEFINE_list(
+    "prevalence", [], "Part of your patients that have a finding: Effusion=0.02,Hernia=0.001."
+)
 _SAVE_HEATMAPS = flags.DEFINE_bool("save_heatmaps", False, "Write heatmaps/NAME.npz, too.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Radiographs at a time.", lower_bound=1)
 flags.adopt_module_key_flags(box_flags)
@@ -67,11 +75,6 @@ _TABLES = ("predictions.csv", "findings.csv", "boxes.csv", "skipped.csv")
 _LONGEST_NAME = 160
 """Bytes of a radiograph's name in the name of its overlay; file systems take 255 in all."""
 
-_DISCLAIMER = "Research software: not a medical device, not for diagnosis."
-
-SYNTHETIC = "Trained on synthetic radiographs: the numbers mean nothing for real ones."
-"""Warning of a network that has seen no real radiograph."""
-
 _OVERLAY_SIDE = 1024
 """Longer side of an overlay in pixels, at most: detectors have up to 5,000."""
 
@@ -82,14 +85,18 @@ POSITIONAL = "files"
 def main(arguments: list[str]) -> None:
     """Predicts the files that the arguments name."""
     out = Path(_OUT.value)
-    chosen = findings_asked_for(_FINDINGS.value)
     paths = find_radiographs(arguments, but_not_in=out)
     require_own_tables(out)
     logging.getLogger("pydicom").setLevel(logging.ERROR)  # its remarks on files that it reads
-    predictor = Predictor.from_run(_WORKDIR.value)
-    require_all_findings(predictor)
-    points = read_operating_points(_WORKDIR.value)
-    maps, (rule, *_) = box_flags.maps_and_rule(Path(_WORKDIR.value))
+    predictor = load_model(models.model_named())
+    names = predictor.named_findings
+    chosen = (
+        list(names)
+        if _FINDINGS.value == ["all"]
+        else [match(name, names, "findings") for name in _FINDINGS.value]
+    )
+    points = predictor.operating_points.at_prevalences(prevalences(names), names)
+    maps, (rule, *_) = box_flags.maps_and_rule(cast(Path, predictor.folder))
     predict = maps.predict_fn(predictor)
     skipped: dict[str, str] = {}
     notes: dict[str, list[str]] = {}
@@ -108,6 +115,8 @@ def main(arguments: list[str]) -> None:
             paths,
             batch_size=_BATCH_SIZE.value,
             refuse=refuse,
+            findings=names,
+            points=points,
         ):
             for note in prediction.radiograph.notes:
                 tqdm.write(f"note: {prediction.radiograph.path}: {note}", file=sys.stderr)
@@ -125,29 +134,34 @@ def main(arguments: list[str]) -> None:
             content = about(predictor, notes) | {
                 "heatmaps": str(maps),
                 "box_rule": dataclasses.asdict(rule),
+                "prevalence": prevalences(names),
             }
             write_text(out / "about.json", json.dumps(content, indent=2) + "\n")
     if not parts:
         raise UserError(f"none of {len(paths)} files could be read; {out}/skipped.csv says why")
     print(summary_text(pd.concat([findings for findings, _ in parts], ignore_index=True)))
+    print(f"operating points and calibration: {predictor.calibration or 'none'}")
     print(f"{len(parts)} radiographs predicted, {len(skipped)} files skipped; written to {out}")
     if predictor.synthetic:
         print(f"warning: {SYNTHETIC}")
-    print(_DISCLAIMER)
+    print(RESEARCH_ONLY)
 
 
 def about(predictor: Predictor, notes: dict[str, list[str]]) -> dict[str, Any]:
     """Returns the content of about.json."""
     return {
-        "run": str(_WORKDIR.value),
+        "run": models.model_named(),
         "epoch": predictor.epoch,
         "model": classifier_config(predictor.model),
         "image_size": predictor.image_size,
         "square": predictor.square,
+        "findings": predictor.named_findings,
+        "calibration": predictor.calibration,
+        "source": predictor.source,
         "synthetic": predictor.synthetic,
         "warnings": [SYNTHETIC] if predictor.synthetic else [],
         "notes": notes,
-        "disclaimer": _DISCLAIMER,
+        "disclaimer": RESEARCH_ONLY,
     }
 
 
@@ -184,16 +198,24 @@ def write_tables(
     tables.write(tables.box_table(boxes), out / "boxes.csv")
 
 
-def findings_asked_for(names: list[str]) -> list[str]:
-    """Returns the findings of --findings."""
-    if names == ["all"]:
-        return list(FINDINGS)
+def match(name: str, names: Sequence[str], flag: str) -> str:
+    """Returns the model's finding that a word of a flag means."""
     try:
-        return [canonical_finding(name) for name in names]
+        return match_finding(name, names)
     except KeyError as error:
-        raise UserError(
-            f"--findings has {error.args[0]!r}; use all, or some of {', '.join(FINDINGS)}"
-        ) from error
+        raise UserError(f"--{flag} has {name!r}; use all, or some of {', '.join(names)}") from error
+
+
+def prevalences(names: Sequence[str]) -> dict[str, float]:
+    """Returns the prevalences of --prevalence."""
+    result = {}
+    for word in _PREVALENCE.value:
+        name, _, value = word.partition("=")
+        try:
+            result[match(name, names, "prevalence")] = float(value)
+        except ValueError as error:
+            raise UserError(f"--prevalence has {word!r}; expected FINDING=0.02") from error
+    return result
 
 
 def write_overlay(
@@ -206,7 +228,7 @@ def write_overlay(
     small.thumbnail((_OVERLAY_SIDE, _OVERLAY_SIDE))
     drawn = overlay(
         np.asarray(small),
-        prediction.heatmaps[..., finding_index(finding)],
+        prediction.heatmaps[..., prediction.findings.index(finding)],
         np.zeros((0, 4)),
         boxes.loc[boxes["finding"] == finding, list("xywh")].to_numpy(),
         (radiograph.width, radiograph.height),
@@ -226,7 +248,7 @@ def file_stem(name: str) -> str:
 
 
 def write_heatmaps(prediction: PredictionResult, predictor: Predictor, folder: Path) -> None:
-    """Writes the heat maps (h, w, 14), the findings' names, and where the cells lie.
+    """Writes the heat maps (h, w, F), the findings' names, and where the cells lie.
 
     `first_center` and `stride` are in pixels of the network's square input of `image_size`; the
     radiograph of `width` × `height` pixels became that by the rule `square`.
@@ -235,7 +257,7 @@ def write_heatmaps(prediction: PredictionResult, predictor: Predictor, folder: P
         np.savez_compressed(
             aside,
             heatmaps=prediction.heatmaps,
-            findings=FINDINGS,
+            findings=prediction.findings,
             first_center=prediction.grid.first_center,
             stride=prediction.grid.stride,
             image_size=predictor.image_size,

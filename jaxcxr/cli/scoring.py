@@ -1,14 +1,14 @@
-"""What the programs that score a run, or a file of any system, share."""
+"""What the programs that score a model, or a file of any system, share."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import flags
 
+from jaxcxr.cli.models import define_model_flags, model_named, own_folder, prepared_data
 from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.data.releases.nih import Release, read_release
 
@@ -32,54 +32,59 @@ def define_release_flags(required: bool) -> None:
 
 
 def define_flags(scored: str) -> None:
-    """Defines the flags that name a run, or a file of any system and a release.
+    """Defines the flags that name a model, or a file of any system and a release.
 
     Args:
         scored: Name of the flag of the file.
     """
-    flags.DEFINE_string("workdir", None, "Folder of a run.")
+    define_model_flags(required=False)
     flags.DEFINE_string("data_dir", None, "Where jaxcxr prepare wrote.")
     flags.DEFINE_string(scored, None, "CSV file of any system.")
-    flags.DEFINE_string("out", None, f"Folder for the scores of --{scored}.")
+    flags.DEFINE_string("out", None, "Folder for the scores; default: the model's.")
     flags.DEFINE_integer("batch_size", 64, "Radiographs at a time.", lower_bound=1)
     define_release_flags(required=False)
     define_import_flag()
     flags.register_multi_flags_validator(
-        ["workdir", "data_dir", scored, "release", "out"],
+        ["model", "workdir", "data_dir", scored, "release", "out"],
         lambda given: (
             {name for name, value in given.items() if value}
-            in ({"workdir", "data_dir"}, {scored, "release", "out"})
+            in (
+                {"model", "data_dir"},
+                {"model", "data_dir", "out"},
+                {"workdir", "data_dir"},
+                {"workdir", "data_dir", "out"},
+                {scored, "release", "out"},
+            )
         ),
-        message="give --workdir and --data_dir to score a run, "
+        message="give --model (or --workdir) and --data_dir to score a model, "
         f"or --{scored}, --release and --out to score a file",
     )
 
 
 def score(
     scored: str,
-    run: Callable[[Path, Predictor, Data], None],
+    model: Callable[[Predictor, Data, Path], None],
     file: Callable[[str, Path, Release], None],
 ) -> None:
     """Scores what the flags name.
 
     Args:
         scored: Name of the flag of the file.
-        run: Scores a run, given its folder, its network and the dataset it was trained on.
+        model: Scores a trained model, given a prepared dataset and the folder for the scores.
         file: Scores a file, given its path, the folder for the scores and the release.
     """
     given = flags.FLAGS
-    if given.workdir:
-        from jaxcxr import data
-        from jaxcxr.inference.predictor import Predictor, require_all_findings
-        from jaxcxr.runs.workdir import read_variant, trained_on_other_data
+    if given.model or given.workdir:
+        from jaxcxr.inference.predictor import load_model
+        from jaxcxr.runs.workdir import trained_on_other_data
 
-        workdir = Path(given.workdir)
-        predictor = Predictor.from_run(workdir)
-        require_all_findings(predictor)
-        prepared = data.load(given.data_dir, **dataclasses.asdict(read_variant(workdir)))
-        if remark := trained_on_other_data(workdir, prepared.facts):
+        remedy = "name a folder for the scores"
+        out = Path(given.out) if given.out else own_folder(remedy, "out") / "evaluation"
+        predictor = load_model(model_named())
+        prepared = prepared_data(predictor, given.data_dir)
+        if remark := trained_on_other_data(str(predictor.folder), prepared.facts):
             print(f"note: {remark}")
-        run(workdir, predictor, prepared)
+        model(predictor, prepared, out)
     else:
         release = read_release(given.release, require_images=False)
         for note in release.notes:

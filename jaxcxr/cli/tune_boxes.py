@@ -1,36 +1,32 @@
 """Chooses where a network's heat maps are cut to boxes, from annotated radiographs.
 
-    jaxcxr tune_boxes --workdir runs/baseline --data_dir DIR
+    jaxcxr tune_boxes --model runs/baseline --data_dir DIR
 
 DIR holds a prepared dataset with annotated boxes (jaxcxr prepare) other than the one that the
-run is scored on: a phantom of another seed, or annotated radiographs of one's own. A rule that is
+model is scored on: a phantom of another seed, or annotated radiographs of one's own. A rule that is
 chosen with the boxes to be scored gives scores that are too high (docs/scoring.md), so the run's
 own dataset is refused, here and by jaxcxr evaluate_boxes.
 
-Writes WORKDIR/box_rule.csv: for every finding the scale and the threshold (0..1) with the greatest
+Writes MODEL/box_rule.csv: for every finding the scale and the threshold (0..1) with the greatest
 mean IoU, the boxes it was chosen with and their mean IoU. Findings with fewer boxes than
 --min_boxes share the threshold that is best for all. jaxcxr evaluate_boxes and jaxcxr
 predict draw boxes by it unless --threshold or --scale is given.
 """
 
 # isort: split
-import dataclasses
-from pathlib import Path
-
 import pandas as pd
 from absl import flags
 
-from jaxcxr import data
-from jaxcxr.cli import box_flags
+from jaxcxr.cli import box_flags, models
 from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation.box_tuning import CUTS, boxes_digest, tune_boxes, write_box_rule
 from jaxcxr.evaluation.boxes import BoxRule, Scale
-from jaxcxr.inference.predictor import Predictor, require_all_findings
+from jaxcxr.inference.predictor import load_model
 from jaxcxr.inference.prepared import annotated_cases, draw_boxes
-from jaxcxr.runs.workdir import data_facts, read_variant
+from jaxcxr.runs.workdir import data_facts
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.", required=True)
+models.define_model_flags()
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Where jaxcxr prepare wrote the other dataset.", required=True
 )
@@ -43,12 +39,11 @@ define_import_flag()
 
 
 def main() -> None:
-    """Chooses the rule of a run and writes it."""
-    workdir = Path(_WORKDIR.value)
-    predictor = Predictor.from_run(workdir)
-    require_all_findings(predictor)
-    prepared = data.load(_DATA_DIR.value, **dataclasses.asdict(read_variant(workdir)))
-    if data_facts(workdir).get("fingerprint") == prepared.facts["fingerprint"]:
+    """Chooses the rule of a model and writes it."""
+    folder = models.own_folder("export it to a folder, where box_rule.csv can be written")
+    predictor = load_model(folder)
+    prepared = models.prepared_data(predictor, _DATA_DIR.value)
+    if data_facts(folder).get("fingerprint") == prepared.facts["fingerprint"]:
         raise UserError(
             f"{_DATA_DIR.value} holds the dataset that the run is scored on, whose boxes must not "
             "choose the rule; expected another one: a phantom of another seed, or annotated "
@@ -57,13 +52,17 @@ def main() -> None:
         )
     maps = box_flags.asked_for()
     cases = annotated_cases(
-        maps.predict_fn(predictor), prepared.test, _BATCH_SIZE.value, predictor.square
+        maps.predict_fn(predictor),
+        prepared.test,
+        _BATCH_SIZE.value,
+        predictor.square,
+        predictor.named_findings,
     )
     predicted: dict[Scale, pd.DataFrame] = {
         scale: draw_boxes(cases, BoxRule(scale, CUTS)) for scale in maps.scales(predictor)
     }
     table = tune_boxes(cases.annotated, predicted, min_boxes=_MIN_BOXES.value)
-    path = workdir / "box_rule.csv"
+    path = folder / "box_rule.csv"
     write_box_rule(table, str(maps), boxes_digest(cases.annotated), path)
     print(table[table["boxes"] > 0].to_string(index=False, float_format="%.3f"))
     print(f"written to {path}")

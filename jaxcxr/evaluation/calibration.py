@@ -11,6 +11,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
+from jaxcxr.errors import UserError
 from jaxcxr.evaluation.classification import has_both_classes
 
 _SLOPES = (1 / 20, 20)
@@ -110,6 +111,34 @@ def with_platt(probabilities: np.ndarray, slope: float, intercept: float) -> np.
     if np.isnan(slope):
         return np.asarray(probabilities, np.float64)
     return expit(slope * _logits(probabilities) + intercept)
+
+
+def at_prevalence(intercept: float, fitted: float, wanted: float) -> float:
+    """Moves a calibration to a population in which the finding is rarer or more frequent.
+
+    Where radiographs with the finding look alike in both populations, and those without it too, the
+    odds change by the ratio of the prevalences' odds: o' = o · [π'/(1−π')] / [π/(1−π)] (Saerens,
+    Latinne and Decaestecker 2002, "Adjusting the outputs of a classifier to new a priori
+    probabilities", equation 2.4, for two classes). For Platt scaling, whose odds are
+    exp(slope · logit(p) + intercept), only the intercept moves.
+
+    Args:
+        intercept: Of `fit_platt`.
+        fitted: π, the part of the radiographs it was fitted to that has the finding.
+        wanted: π', the part of one's own population, above 0 and below 1.
+
+    Returns:
+        The intercept there: intercept + logit(π') − logit(π).
+
+    Raises:
+        UserError: `wanted` is not above 0 and below 1.
+    """
+    if not 0 < wanted < 1:
+        raise UserError(
+            f"the prevalence is {wanted}; expected a number above 0 and below 1",
+            argument="prevalence",
+        )
+    return float(intercept + logit(wanted) - logit(fitted))
 
 
 def _logits(probabilities: np.ndarray) -> np.ndarray:

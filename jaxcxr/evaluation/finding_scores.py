@@ -1,7 +1,8 @@
 """Tables of predictions and labels in, tables of scores out: what the programs write and print.
 
 `predictions` has `Image Index` and findings, `labels` also the patients; both are as
-`jaxcxr.evaluation.tables` reads and writes them, with the same radiographs in the same rows.
+`jaxcxr.evaluation.tables` reads and writes them, with the same radiographs in the same rows. The
+findings are those of `labels`: every column that does not describe the patient or the radiograph.
 Intervals are 95 %, by bootstrap over patients. Where a score is not defined (a finding that the
 predictions do not have, or with one class only) it is NaN, and means leave it out.
 """
@@ -15,8 +16,7 @@ import numpy as np
 import pandas as pd
 
 from jaxcxr.evaluation import calibration, classification, statistics
-from jaxcxr.evaluation.tables import AGE, PATIENT, SEX, VIEW
-from jaxcxr.findings import FINDINGS
+from jaxcxr.evaluation.tables import AGE, PATIENT, PEOPLE, SEX, VIEW
 
 EVERYONE = "All"
 """The group of all radiographs in tables by group."""
@@ -43,7 +43,8 @@ def score_table(
         calibration error). The last row, "Mean", has the unweighted means over findings and the
         numbers of positives and negatives that took part in the mean AUC.
     """
-    truth = labels.loc[:, list(FINDINGS)].to_numpy()
+    findings = findings_of(labels)
+    truth = labels.loc[:, findings].to_numpy()
     aucs = per_finding(classification.auc, labels, predictions)
     scored = ~np.isnan(aucs)
     low, high = statistics.interval(auc_replicates(labels, predictions, scored, bootstraps, seed))
@@ -51,7 +52,7 @@ def score_table(
     negatives = len(truth) - positives
     return pd.DataFrame(
         {
-            "finding": [*FINDINGS, "Mean"],
+            "finding": [*findings, "Mean"],
             "auc": with_mean(aucs),
             "ci_low": low,
             "ci_high": high,
@@ -68,29 +69,34 @@ def score_table(
     )
 
 
+def findings_of(labels: pd.DataFrame) -> list[str]:
+    """Returns the names of the findings of a table of labels, in its order."""
+    return [name for name in labels if name not in PEOPLE]
+
+
 def per_finding(score: Score, labels: pd.DataFrame, predictions: pd.DataFrame) -> np.ndarray:
-    """Returns the (14,) score of every finding; NaN where the predictions do not have it."""
+    """Returns the (F,) score of every finding; NaN where the predictions do not have it."""
     return np.array(
         [
             score(labels[name].to_numpy(), predictions[name].to_numpy())
             if name in predictions
             else np.nan
-            for name in FINDINGS
+            for name in findings_of(labels)
         ]
     )
 
 
 def with_mean(values: np.ndarray) -> np.ndarray:
-    """Returns (14,) values and below them their mean, those that are NaN left out."""
+    """Returns (F,) values and below them their mean, those that are NaN left out."""
     return np.append(values, statistics.mean_of_known(values))
 
 
 def auc_replicates(
     labels: pd.DataFrame, predictions: pd.DataFrame, scored: np.ndarray, bootstraps: int, seed: int
 ) -> np.ndarray:
-    """Returns (B, 15) bootstrap AUCs of the 14 findings, NaN where not scored, and their mean."""
-    names = [name for name, is_scored in zip(FINDINGS, scored, strict=True) if is_scored]
-    replicates = np.full((bootstraps, len(FINDINGS)), np.nan)
+    """Returns (B, F + 1) bootstrap AUCs of the findings, NaN where not scored, and their mean."""
+    names = [name for name, known in zip(findings_of(labels), scored, strict=True) if known]
+    replicates = np.full((bootstraps, len(scored)), np.nan)
     if names:
         replicates[:, scored] = statistics.bootstrap_aucs(
             labels.loc[:, names].to_numpy(),
@@ -150,8 +156,8 @@ def operating_points(labels: pd.DataFrame, predictions: pd.DataFrame) -> pd.Data
     chosen = [per_finding(rule, labels, predictions) for rule in rules.values()]
     return pd.DataFrame(
         {
-            "finding": np.repeat(FINDINGS, len(rules)),
-            "rule": [*rules] * len(FINDINGS),
+            "finding": np.repeat(findings_of(labels), len(rules)),
+            "rule": [*rules] * len(chosen[0]),
             "threshold": np.stack(chosen, axis=1).ravel(),
         }
     )
@@ -176,16 +182,19 @@ def fit_calibration(labels: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataF
     """Fits Platt scaling to every finding; do it on validation.
 
     Returns:
-        finding, slope, intercept.
+        finding, slope, intercept, positives and radiographs (of the labels it is fitted to).
     """
+    findings = findings_of(labels)
     lines = [
         calibration.fit_platt(labels[name].to_numpy(), predictions[name].to_numpy())
         if name in predictions
         else calibration.Platt(np.nan, np.nan)
-        for name in FINDINGS
+        for name in findings
     ]
-    slopes, intercepts = zip(*lines, strict=True)
-    return pd.DataFrame({"finding": FINDINGS, "slope": slopes, "intercept": intercepts})
+    fitted = pd.DataFrame(lines, columns=calibration.Platt._fields)
+    fitted.insert(0, "finding", findings)
+    positives = labels.loc[:, findings].sum().to_numpy(np.int64)
+    return fitted.assign(positives=positives, radiographs=len(labels))
 
 
 def calibration_table(
@@ -199,11 +208,11 @@ def calibration_table(
     """
     scaled = {
         name: calibration.with_platt(predictions[name].to_numpy(), slope, intercept)
-        for name, slope, intercept in fitted.itertuples(index=False)
+        for name, slope, intercept, *_ in fitted.itertuples(index=False)
         if name in predictions
     }
-    columns = {"finding": [*FINDINGS, "Mean"]}
-    columns |= {name: np.append(fitted[name], np.nan) for name in ("slope", "intercept")}
+    columns = {"finding": [*findings_of(labels), "Mean"]}
+    columns |= {name: np.append(fitted[name], np.nan) for name in [*fitted][1:]}
     for suffix, table in {"": predictions, "_platt": pd.DataFrame(scaled)}.items():
         brier = per_finding(calibration.brier_score, labels, table)
         ece = per_finding(calibration.expected_calibration_error, labels, table)
@@ -217,7 +226,7 @@ def roc_curves(
     """Returns false and true positive rates of every finding that has a curve."""
     curves = {
         name: classification.roc_points(labels[name].to_numpy(), predictions[name].to_numpy())[:2]
-        for name in FINDINGS
+        for name in findings_of(labels)
         if name in predictions
     }
     return {name: curve for name, curve in curves.items() if len(curve[0])}

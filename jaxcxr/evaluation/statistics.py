@@ -105,6 +105,32 @@ def _bootstrap_auc(
     return aucs
 
 
+def bootstrap_rates(
+    hits: np.ndarray,
+    counted: np.ndarray,
+    patients: np.ndarray,
+    *,
+    bootstraps: int = 1000,
+    seed: int = 0,
+) -> np.ndarray:
+    """Returns the part of the counted radiographs that are hits, in every draw of patients.
+
+    Args:
+        hits: (N, K) bool, only where `counted` is.
+        counted: (N, K) bool.
+        patients: (N,), any values; equal ones are one patient.
+        bootstraps: Number of draws B.
+        seed: Seed of the draws.
+
+    Returns:
+        (B, K) float64; NaN where a draw has nothing to count.
+    """
+    distinct, patient_of = np.unique(patients, return_inverse=True)
+    draws = draw_patients(len(distinct), bootstraps, seed)
+    part, of = (draws @ _cluster_sums(x, patient_of, len(distinct)) for x in (hits, counted))
+    return np.divide(part, of, out=np.full(of.shape, np.nan), where=of > 0)
+
+
 def interval(replicates: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Returns the percentile interval of bootstrap replicates.
 

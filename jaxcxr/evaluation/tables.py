@@ -15,6 +15,7 @@ import io
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ import pandas as pd
 
 from jaxcxr.errors import UserError
 from jaxcxr.files import atomic_write
-from jaxcxr.findings import FINDINGS, canonical_finding
+from jaxcxr.findings import FINDINGS, canonical_finding, match_finding
 
 IMAGE = "Image Index"
 PATIENT = "Patient ID"
@@ -172,6 +173,42 @@ def read_predictions(path: str | Path, known_images: Collection[str]) -> pd.Data
     _refuse(path, images[images.duplicated()], "image {} is also in an earlier line; keep one")
     _parse(path, table, dict.fromkeys(found, PROBABILITY))
     return table.reset_index(drop=True)
+
+
+def read_labels(path: str | Path, findings: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """Reads labels of one's own: `Image Index`, 0 or 1 for some findings, `Patient ID` if known.
+
+    Args:
+        path: The CSV file.
+        findings: The findings whose labels are read.
+
+    Returns:
+        `Image Index`, `Patient ID` (the image's name where the file has none: every radiograph then
+        counts as a patient) and the findings that the file has, int64, under the names of
+        `findings`; and the file's other columns.
+
+    Raises:
+        UserError: The file cannot be read, has no image or finding, or (with the number of the
+            line) a repeated image or a label that is not 0 or 1.
+    """
+    table = _read_fields(path, "expected a CSV file of labels")
+    columns: dict[str, str] = {}
+    for name in table.columns.difference([IMAGE, PATIENT], sort=False):
+        with suppress(KeyError):
+            if (finding := match_finding(name, findings)) in columns.values():
+                raise UserError(f"{path}: column {name!r} is the second one for {finding}")
+            columns[name] = finding
+    if IMAGE not in table or not columns:
+        raise UserError(f"{path}: expected columns {IMAGE!r} and findings: {', '.join(findings)}")
+    images, others = table[IMAGE], table.columns.difference([IMAGE, PATIENT, *columns])
+    _refuse(path, images[images.duplicated()], "image {} is also in an earlier line; keep one")
+    for name in columns:
+        wrong = table[name][~table[name].isin(["0", "1", "0.0", "1.0"])]
+        _refuse(path, wrong, f"{name} is {{}}; expected 0 or 1")
+    labels = table[[*columns]].astype(np.float64).astype(np.int64).rename(columns=columns)
+    labels.insert(0, IMAGE, images)
+    labels.insert(1, PATIENT, table.get(PATIENT, images))
+    return labels.reset_index(drop=True), [*others]
 
 
 def read_boxes(path: str | Path, known_images: Collection[str]) -> pd.DataFrame:

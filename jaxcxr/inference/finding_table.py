@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from jaxcxr.evaluation.tables import IMAGE
-from jaxcxr.findings import FINDINGS
 from jaxcxr.inference.operating_points import OperatingPoints
 from jaxcxr.inference.prediction import PredictionResult
 
@@ -18,11 +17,11 @@ _FINDING = "Finding Label"
 def finding_table(
     prediction: PredictionResult, points: OperatingPoints, overlays: Mapping[str, str]
 ) -> pd.DataFrame:
-    """Returns a radiograph's 14 rows of findings.csv.
+    """Returns a radiograph's rows of findings.csv, one for each of the network's findings.
 
     Args:
         prediction: The network's prediction.
-        points: The run's operating points and calibration.
+        points: The network's operating points and calibration.
         overlays: Path of the overlay of each finding shown.
 
     Returns:
@@ -37,12 +36,12 @@ def finding_table(
     return pd.DataFrame(
         {
             IMAGE: prediction.name,
-            _FINDING: FINDINGS,
+            _FINDING: prediction.findings,
             "probability": probabilities,
             "operating_point": points.thresholds,
             "reaches_operating_point": reaches,
             "calibrated_probability": points.calibrate(probabilities),
-            "overlay": [overlays.get(finding) for finding in FINDINGS],
+            "overlay": [overlays.get(finding) for finding in prediction.findings],
         }
     )
 
@@ -51,7 +50,7 @@ def prediction_table(findings: pd.DataFrame) -> pd.DataFrame:
     """Returns the probabilities of findings.csv in the form of predictions.csv."""
     columns = {
         finding: findings.loc[findings[_FINDING] == finding, "probability"].to_numpy()
-        for finding in FINDINGS
+        for finding in findings[_FINDING].unique()
     }
     return pd.DataFrame({IMAGE: findings[IMAGE].unique(), **columns})
 

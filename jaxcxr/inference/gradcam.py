@@ -112,6 +112,7 @@ def _shares(features: jax.Array, gradients: jax.Array) -> jax.Array:
 def _explain(predictor: Predictor, stage: int | None, weigh: Weigh) -> PredictFn:
     index = _stage_index(predictor.model, stage)
     grid = predictor.model.backbone.grids[index]
+    trained = predictor.trained_outputs
     probe = nn.apply(_shifted_logits, predictor.model)
 
     @jax.jit
@@ -128,10 +129,10 @@ def _explain(predictor: Predictor, stage: int | None, weigh: Weigh) -> PredictFn
             (gradients,) = pull_back(jnp.broadcast_to(finding, logits.shape))
             return (features * weigh(features, gradients)).sum(-1)
 
-        # One finding after the other: fourteen backward passes at once would fill the memory.
-        weighted = jax.lax.map(heatmap_of, jnp.eye(logits.shape[-1], dtype=logits.dtype))
+        # One finding after the other: all backward passes at once would fill the memory.
+        weighted = jax.lax.map(heatmap_of, jnp.eye(logits.shape[-1], dtype=logits.dtype)[trained])
         heatmaps = jnp.moveaxis(jax.nn.relu(weighted), 0, -1)
-        return jax.nn.sigmoid(logits), heatmaps
+        return jax.nn.sigmoid(logits[:, trained]), heatmaps
 
     def predict(images: np.ndarray) -> tuple[np.ndarray, HeatMaps]:
         probabilities, heatmaps = explain(predictor.variables, jnp.asarray(images))

@@ -18,7 +18,7 @@ class HeatMaps(NamedTuple):
     """Heat maps of a batch.
 
     Attributes:
-        values: (B, h, w, 14) float32, findings in the order of `jaxcxr.findings.FINDINGS`;
+        values: (B, h, w, F) float32, the network's findings in its order;
             unscaled, higher where the image supports the finding.
         grid: Where rows and columns lie, in pixels of the network's square input.
     """
@@ -28,7 +28,7 @@ class HeatMaps(NamedTuple):
 
 
 PredictFn = Callable[[np.ndarray], tuple[np.ndarray, HeatMaps]]
-"""Radiographs (B, S, S, 1) uint8 to probabilities (B, 14) float32 and heat maps.
+"""Radiographs (B, S, S, 1) uint8 to probabilities (B, F) float32 and heat maps.
 
 A `jaxcxr.Predictor` is one.
 """

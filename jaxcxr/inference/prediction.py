@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import html
+import io
 import itertools
 import os
 from collections import Counter
@@ -11,18 +14,26 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from tqdm import tqdm
 
 from jaxcxr.errors import UserError
-from jaxcxr.evaluation.boxes import BoxRule, distinct_boxes, heatmap_boxes
-from jaxcxr.findings import FINDINGS, finding_index
+from jaxcxr.evaluation.boxes import (
+    BoxRule,
+    distinct_boxes,
+    enlarge,
+    heatmap_boxes,
+    scale_heatmap,
+)
+from jaxcxr.findings import FINDINGS, match_finding
 from jaxcxr.images.grid import Grid
 from jaxcxr.images.radiograph import Radiograph, read_radiograph
 from jaxcxr.images.square import Square, SquareRule, make_square
 from jaxcxr.inference.heatmaps import PredictFn
+from jaxcxr.inference.operating_points import OperatingPoints
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class PredictionResult:
     """A radiograph and what a network predicts of it.
 
@@ -30,9 +41,11 @@ class PredictionResult:
         name: Its name in the result files; see `unique_names`.
         radiograph: The file's content.
         square: Where the radiograph lies in the network's square input.
-        probabilities: (14,) float32.
-        heatmaps: (h, w, 14) float32.
+        probabilities: (F,) float32.
+        heatmaps: (h, w, F) float32.
         grid: Where rows and columns of the heat maps lie, in pixels of the square.
+        findings: The F names of the network's findings.
+        points: Operating points and calibration; default: none.
     """
 
     name: str
@@ -41,6 +54,52 @@ class PredictionResult:
     probabilities: np.ndarray
     heatmaps: np.ndarray
     grid: Grid
+    findings: tuple[str, ...] = FINDINGS
+    points: OperatingPoints | None = None
+
+    def table(self) -> pd.DataFrame:
+        """Returns a row per finding, the most probable first.
+
+        Returns:
+            Columns probability, operating_point and calibrated_probability, the latter two NaN
+            where they are not known; the index has the findings.
+        """
+        count = len(self.findings)
+        points = self.points or OperatingPoints(*np.full((3, count), np.nan))
+        columns = {
+            "probability": self.probabilities,
+            "operating_point": points.thresholds,
+            "calibrated_probability": points.calibrate(self.probabilities),
+        }
+        table = pd.DataFrame(columns, index=pd.Index(self.findings, name="finding"))
+        return table.sort_values("probability", ascending=False)
+
+    def __repr__(self) -> str:
+        """Returns a line with the three most probable findings."""
+        shown = [f"{name} {p:.3f}" for name, p in self.table()["probability"].head(3).items()]
+        return f"PredictionResult({self.name}: {', '.join(shown)}, …)"
+
+    def _repr_html_(self) -> str:
+        """Shows the table, and the heat map of the most probable finding, in a notebook."""
+        table = self.table()
+        stream = io.BytesIO()
+        self._picture(table.index[0]).save(stream, "PNG")
+        uri = f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+        return (
+            f"<p>{html.escape(self.name)}; heat map: {table.index[0]}</p><div style='display:flex'>"
+            f"<img src='{uri}'>{table.to_html(float_format='{:.3f}'.format, na_rep='–')}</div>"
+        )
+
+    def _picture(self, finding: str) -> Image.Image:
+        gray = Image.fromarray(self.radiograph.pixels)
+        gray.thumbnail((400, 400))
+        zoom = gray.width / self.radiograph.width, gray.height / self.radiograph.height
+        columns, rows = (g.scaled(z) for g, z in zip(self.original_grid, zoom, strict=True))
+        values = self.heatmaps[..., self.findings.index(finding)]
+        heat = scale_heatmap(enlarge(values, *gray.size, (columns, rows)))[..., None]
+        red = np.array([255.0, 60.0, 0.0])
+        tinted = np.asarray(gray, float)[..., None] * (1 - heat / 2) + red * heat / 2
+        return Image.fromarray(tinted.astype(np.uint8))
 
     @property
     def original_grid(self) -> tuple[Grid, Grid]:
@@ -48,11 +107,11 @@ class PredictionResult:
         return self.square.in_original(self.grid, self.grid)
 
     def notable_findings(self, thresholds: np.ndarray) -> list[str]:
-        """Returns the findings at or above their thresholds (14,), else the most probable one."""
+        """Returns the findings at or above their thresholds (F,), else the most probable one."""
         notable = np.flatnonzero(self.probabilities.astype(np.float64) >= thresholds)
         if not notable.size:
             notable = [np.argmax(self.probabilities)]
-        return [FINDINGS[index] for index in notable]
+        return [self.findings[index] for index in notable]
 
     def boxes(self, findings: Sequence[str], rule: BoxRule | None = None) -> pd.DataFrame:
         """Draws boxes around the hot regions of some findings' heat maps.
@@ -69,7 +128,7 @@ class PredictionResult:
         size = self.radiograph.width, self.radiograph.height
         parts = []
         for finding in findings:
-            index = finding_index(finding)
+            index = self.findings.index(match_finding(finding, self.findings))
             heatmap = self.heatmaps[..., index]
             found = heatmap_boxes(heatmap, *size, self.original_grid, rule.of(finding))
             parts.append(found.table(self.name, finding, self.probabilities[index], *size))
@@ -84,6 +143,8 @@ def predict_files(
     *,
     batch_size: int,
     refuse: Callable[[str, str], None],
+    findings: tuple[str, ...] = FINDINGS,
+    points: OperatingPoints | None = None,
 ) -> Iterator[PredictionResult]:
     """Predicts radiographs batch by batch; a terminal shows a progress bar.
 
@@ -95,6 +156,8 @@ def predict_files(
         batch_size: Radiographs at a time; the last batch is filled up with black.
         refuse: Called with the path of a file that cannot be used and the reason; the other files
             are still predicted.
+        findings: The network's findings.
+        points: Their operating points and calibration.
 
     Yields:
         Each radiograph that could be read, in the order of `paths`.
@@ -115,16 +178,29 @@ def predict_files(
 
         readable = filter(None, map(read, zip(names, paths, strict=True)))
         while batch := list(itertools.islice(readable, batch_size)):
-            yield from _predict_batch(predict, image_size, square, batch, batch_size)
+            for result in predict_batch(predict, image_size, square, batch, batch_size):
+                yield dataclasses.replace(result, findings=findings, points=points)
 
 
-def _predict_batch(
+def predict_batch(
     predict: PredictFn,
     image_size: int,
     rule: SquareRule,
     batch: Sequence[tuple[str, Radiograph]],
     batch_size: int,
 ) -> Iterator[PredictionResult]:
+    """Predicts radiographs together; see `predict_files`.
+
+    Args:
+        predict: The network.
+        image_size: Height and width in pixels of the network's input.
+        rule: How radiographs become square.
+        batch: The radiographs and their names.
+        batch_size: At least as many; the batch is filled up with black.
+
+    Yields:
+        The prediction of each, as of a network of the 14 findings.
+    """
     dtype = np.float32 if rule == "crop" else np.uint8
     images = np.zeros((batch_size, image_size, image_size, 1), dtype)
     squares = []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -13,46 +15,50 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcxr.errors import UserError
-from jaxcxr.findings import FINDINGS
-from jaxcxr.images.square import SquareRule
+from jaxcxr.images.radiograph import read_radiograph
 from jaxcxr.inference.heatmaps import HeatMaps
-from jaxcxr.models import Classifier, Prediction
+from jaxcxr.inference.operating_points import OperatingPoints, read_operating_points
+from jaxcxr.inference.prediction import PredictionResult, predict_batch
+from jaxcxr.models import Prediction
 from jaxcxr.models.ops.compilation import compiler_options
-from jaxcxr.models.weights.model_folder import is_model_folder, load_model_folder
+from jaxcxr.models.weights.model_folder import (
+    TABLES,
+    TrainedModel,
+    is_model_folder,
+    load_model_folder,
+    save_model_folder,
+    table_path,
+)
+from jaxcxr.models.weights.sources import local_path
 from jaxcxr.runs.trained import restore_network
-from jaxcxr.runs.workdir import trained_on_synthetic
+from jaxcxr.runs.workdir import data_facts
 from jaxcxr.training.state import Variables
 
 
-@dataclasses.dataclass(frozen=True)
-class Predictor:
-    """A classifier with its variables.
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Predictor(TrainedModel):
+    """A trained model as a function: radiographs in, probabilities and heat maps out.
 
     Attributes:
-        model: The network.
-        variables: Its parameters and batch norm statistics.
-        image_size: Height and width in pixels of the radiographs that it was trained on.
-        epoch: The run's epoch that the variables are from; None if they are not from a run.
-        square: How radiographs become square before the network sees them.
-        synthetic: Whether the network was trained on synthetic radiographs.
+        folder: The model folder or the run that it was loaded from, whose tables it uses.
+
+    The others are those of `TrainedModel`.
     """
 
-    model: Classifier
-    variables: Variables
-    image_size: int
-    epoch: int | None = None
-    square: SquareRule = "squash"
-    synthetic: bool = False
-    _mesh: Mesh = dataclasses.field(init=False, repr=False, compare=False)
+    folder: Path | None = None
+    _mesh: Mesh = dataclasses.field(init=False)
     _apply: Callable[[Variables, jax.Array], tuple[jax.Array, jax.Array]] = dataclasses.field(
-        init=False, repr=False, compare=False
+        init=False
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        trained = self.trained_outputs if None in self.findings else slice(None)
+
         def apply(variables: Variables, images: jax.Array) -> tuple[jax.Array, jax.Array]:
             prediction = cast(Prediction, self.model.apply(variables, self.model.normalize(images)))
             heatmaps = prediction.heatmaps.astype(jnp.float32)
-            return jax.nn.sigmoid(prediction.logits), heatmaps
+            return jax.nn.sigmoid(prediction.logits[:, trained]), heatmaps[..., trained]
 
         mesh = Mesh(np.asarray(jax.local_devices()), ("devices",))
         everywhere = jax.device_put(self.variables, NamedSharding(mesh, PartitionSpec()))
@@ -61,20 +67,82 @@ class Predictor:
         jitted = jax.jit(apply, compiler_options=compiler_options(mesh))
         object.__setattr__(self, "_apply", jitted)
 
+    def __repr__(self) -> str:
+        """Returns a line with the network, its findings and input, and where it is from."""
+        parts = [type(self.model.backbone).__name__, type(self.model.head).__name__]
+        parts += [f"{len(self.named_findings)} findings", f"{self.image_size} pixels"]
+        parts += [str(self.folder)] if self.folder else []
+        parts += [f"epoch {self.epoch}"] if self.epoch else []
+        return f"Predictor({', '.join(parts)})"
+
     @classmethod
-    def from_run(cls, workdir: str | Path) -> Predictor:
-        """Loads the best epoch of the run in `workdir`, or a folder of weights.
+    def from_run(cls, folder: str | Path) -> Predictor:
+        """Loads the best epoch of a run, or a model folder.
 
         Raises:
-            UserError: The folder holds no run or no finished epoch.
+            UserError: The folder holds neither, no finished epoch, or is damaged.
         """
-        workdir = Path(workdir).expanduser()
-        if is_model_folder(workdir):
-            trained = load_model_folder(workdir)
-            return cls(trained.model, trained.variables, trained.image_size, square=trained.square)
-        model, variables, epoch, variant = restore_network(workdir)
-        synthetic = trained_on_synthetic(workdir)
-        return cls(model, variables, variant.image_size, epoch, variant.square, synthetic)
+        folder = Path(folder).expanduser()
+        if is_model_folder(folder):
+            trained = load_model_folder(folder)
+            fields = dataclasses.fields(trained)
+            return cls(
+                **{field.name: getattr(trained, field.name) for field in fields}, folder=folder
+            )
+        model, variables, epoch, variant = restore_network(folder)
+        facts = data_facts(folder)
+        scored = table_path(folder, "calibration.csv").exists()
+        return cls(
+            model,
+            variables,
+            variant.image_size,
+            epoch,
+            variant.square,
+            bool(facts.get("synthetic")),
+            source={"name": f"run {folder.resolve().name}"},
+            training_data=str(facts.get("release", "")),
+            training_split=f"training split {variant.split}, seed {variant.split_seed}",
+            calibration="validation split of the training data" if scored else "",
+            folder=folder,
+        )
+
+    @functools.cached_property
+    def operating_points(self) -> OperatingPoints:
+        """Thresholds and calibration of `named_findings`; NaN where there are none."""
+        if self.folder is None:
+            return OperatingPoints(*np.full((3, len(self.named_findings)), np.nan))
+        return read_operating_points(self.folder, self.named_findings)
+
+    def predict(self, file: str | os.PathLike[str]) -> PredictionResult:
+        """Predicts one radiograph.
+
+        Args:
+            file: A PNG, JPEG, TIFF, BMP or DICOM file.
+
+        Returns:
+            Probabilities, heat maps and boxes; a notebook shows them as a table and a picture.
+
+        Raises:
+            UserError: The file cannot be read.
+        """
+        radiograph = read_radiograph(Path(file))
+        batch = [(Path(file).name, radiograph)]
+        (prediction,) = predict_batch(self, self.image_size, self.square, batch, 1)
+        named, points = self.named_findings, self.operating_points
+        return dataclasses.replace(prediction, findings=named, points=points)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes a model folder with the network, its tables and a model card.
+
+        Args:
+            folder: A folder that does not exist yet.
+
+        Raises:
+            UserError: The folder exists or cannot be written.
+        """
+        paths = {name: table_path(self.folder, name) for name in TABLES if self.folder}
+        tables = {name: path.read_text("utf-8") for name, path in paths.items() if path.exists()}
+        save_model_folder(folder, self, tables)
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, HeatMaps]:
         """Predicts a batch of radiographs.
@@ -84,8 +152,8 @@ class Predictor:
                 use one; a multiple of the number of this process's devices is spread over them.
 
         Returns:
-            Probabilities (B, 14) float32, findings in the order of `jaxcxr.findings.FINDINGS`, and
-            heat maps with the place of their cells.
+            Probabilities (B, F) float32 of `named_findings`, and heat maps (B, h, w, F) with the
+            place of their cells.
 
         Raises:
             UserError: `images` has another shape or dtype, or an output is not finite.
@@ -108,15 +176,14 @@ class Predictor:
         return probabilities, HeatMaps(heatmaps, self.model.heatmap_grid)
 
 
-def require_all_findings(predictor: Predictor) -> None:
-    """Refuses a network that was trained on other findings than `jaxcxr.findings.FINDINGS`.
+def load_model(source: str | Path) -> Predictor:
+    """Loads a trained model.
+
+    Args:
+        source: A run, a model folder, ``hf:owner/name[@revision]`` of the Hugging Face hub, or a
+            name of the catalog.
 
     Raises:
-        UserError: It has another number of them.
+        UserError: It is none of these, cannot be downloaded, or is damaged.
     """
-    number = predictor.model.head.num_classes
-    if number != len(FINDINGS):
-        raise UserError(
-            f"the run's network has {number} findings; tables and overlays need the "
-            f"{len(FINDINGS)} of jaxcxr.findings. Call jaxcxr.Predictor in Python for others"
-        )
+    return Predictor.from_run(local_path(source))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import jax
@@ -15,14 +15,11 @@ from tqdm import tqdm
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.boxes import BoxRule, heatmap_boxes, peak_point
-from jaxcxr.findings import FINDINGS, finding_index
+from jaxcxr.findings import FINDINGS, counterparts
 from jaxcxr.images.grid import PIXELS, Grid
 from jaxcxr.images.square import Square, SquareRule
 from jaxcxr.inference.heatmaps import PredictFn
-from jaxcxr.inference.predictor import Predictor
 from jaxcxr.training import distributed
-
-_PREDICTED = [f"predicted {finding}" for finding in FINDINGS]
 
 
 class PreparedSplit(Protocol):
@@ -104,13 +101,21 @@ class AnnotatedCases:
 
 
 def predict_split(
-    predictor: Predictor, split: PreparedSplit, batch_size: int
+    predict: PredictFn, split: PreparedSplit, batch_size: int, findings: Sequence[str] = FINDINGS
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Predicts every radiograph of a split; each of several processes predicts its rows.
+
+    Args:
+        predict: The network.
+        split: The split.
+        batch_size: Radiographs at a time.
+        findings: The network's findings; those without a counterpart among the 14 are left out.
 
     Returns:
         Labels and predictions in the forms of labels.csv and predictions.csv, in the same rows.
     """
+    outputs = counterparts(findings)
+    predicted = [f"predicted {finding}" for finding in outputs]
     processes = jax.process_count()
     batch_size = math.ceil(min(batch_size, split.num_images) / processes) * processes
     rows, places = [], []
@@ -119,12 +124,13 @@ def predict_split(
         columns = ("image_name", "patient", "age", "sex", "view")
         people = pd.DataFrame({name: batch[name][real] for name in columns})
         labels = pd.DataFrame(batch["labels"][real], columns=list(FINDINGS))
-        probabilities = pd.DataFrame(predictor(batch["image"])[0][real], columns=_PREDICTED)
+        found = predict(batch["image"])[0][real][:, list(outputs.values())]
+        probabilities = pd.DataFrame(found, columns=predicted)
         rows.append(people.join([labels, probabilities]))
         places.append(distributed.share_of_rows(index, batch_size)[real])
     whole = distributed.gather_rows(pd.concat(rows, ignore_index=True), np.concatenate(places))
-    predictions = whole.loc[:, _PREDICTED].set_axis(list(FINDINGS), axis=1)
-    labels = tables.label_table(whole.drop(columns=_PREDICTED))
+    predictions = whole.loc[:, predicted].set_axis(list(outputs), axis=1)
+    labels = tables.label_table(whole.drop(columns=predicted))
     predictions.insert(0, tables.IMAGE, labels[tables.IMAGE])
     return labels, predictions
 
@@ -141,7 +147,11 @@ def _real_rows(
 
 
 def annotated_cases(
-    predict: PredictFn, split: PreparedSplit, batch_size: int, square: SquareRule = "squash"
+    predict: PredictFn,
+    split: PreparedSplit,
+    batch_size: int,
+    square: SquareRule = "squash",
+    findings: Sequence[str] = FINDINGS,
 ) -> AnnotatedCases:
     """Predicts the radiographs of a split that have annotated boxes.
 
@@ -150,19 +160,24 @@ def annotated_cases(
         split: The split.
         batch_size: Radiographs at a time.
         square: How its radiographs became square.
+        findings: The network's findings; boxes of others are left out.
 
     Raises:
-        UserError: The split has no annotated box.
+        UserError: The split has no annotated box of the network's findings.
     """
     batch_size = min(batch_size, split.num_images)
-    boxes = split.boxes()
+    boxes, outputs = split.boxes(), counterparts(findings)
+    boxes = boxes.loc[boxes["finding"].isin(list(outputs))].reset_index(drop=True)
     if boxes.empty:
-        raise UserError("the test split has no annotated boxes: there is nothing to localize")
+        raise UserError(
+            "the test split has no annotated boxes of the network's findings: there is nothing to "
+            "localize"
+        )
     known = _radiographs_with(boxes, split, batch_size)
     images = known["image"]
     row = pd.Series(np.arange(len(images)), index=known["image_name"])
     case_image = row.loc[boxes["image_name"]].to_numpy()
-    finding = np.array([finding_index(name) for name in boxes["finding"]])
+    finding = np.array([outputs[name] for name in boxes["finding"]])
     probabilities = np.zeros(len(boxes))
     heatmaps: list[np.ndarray] = [np.zeros(0)] * len(boxes)
     grid = PIXELS
@@ -170,7 +185,7 @@ def annotated_cases(
     for start in tqdm(starts, desc="heat maps", unit="batch", disable=None):
         batch, maps = predict(_padded(images[start : start + batch_size], batch_size))
         grid = maps.grid
-        # Of the fourteen maps of each radiograph, only those of annotated findings are kept.
+        # Of all the maps of each radiograph, only those of annotated findings are kept.
         for case in np.flatnonzero((case_image >= start) & (case_image < start + batch_size)):
             place = case_image[case] - start
             probabilities[case] = batch[place, finding[case]]

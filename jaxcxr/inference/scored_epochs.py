@@ -9,26 +9,26 @@ from jaxcxr.errors import UserError
 from jaxcxr.files import write_text
 
 
-def record_epoch(workdir: Path, scores: str, epoch: int | None) -> None:
+def record_epoch(evaluation: Path, scores: str, epoch: int | None) -> None:
     """Notes the epoch of the run's scores ("auc" or "boxes"), for the report to compare.
 
     A damaged file is replaced: the remedy is to score the run again.
     """
     try:
-        known = scored_epochs(workdir)
+        known = scored_epochs(evaluation)
     except UserError:
         known = {}
-    path = workdir / "evaluation" / "epochs.json"
+    path = evaluation / "epochs.json"
     write_text(path, json.dumps({**known, scores: epoch}) + "\n")
 
 
-def scored_epochs(workdir: Path) -> dict[str, int | None]:
+def scored_epochs(evaluation: Path) -> dict[str, int | None]:
     """Returns the epoch of each kind of scores; nothing where the run was not scored.
 
     Raises:
         UserError: The file is damaged.
     """
-    path = workdir / "evaluation" / "epochs.json"
+    path = evaluation / "epochs.json"
     try:
         epochs = json.loads(path.read_text(encoding="utf-8"))
         return {scores: None if epoch is None else int(epoch) for scores, epoch in epochs.items()}

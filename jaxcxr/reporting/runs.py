@@ -231,7 +231,7 @@ def _read_run(workdir: Path, name: str) -> RunFiles:
         classification=_read_classification(evaluation),
         localization=_read_localization(evaluation),
         cases=_read_cases(evaluation),
-        scored_epochs=scored_epochs(workdir),
+        scored_epochs=scored_epochs(workdir / "evaluation"),
     )
     if len(run.history) and run.best_epoch is None:
         raise UserError(

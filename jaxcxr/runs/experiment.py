@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, Pixels, backbones, build_classifier, classifier_config, heads
 from jaxcxr.models.fields import field_types, plain_type
+from jaxcxr.models.weights.sources import is_known
 from jaxcxr.runs.callbacks import BackupAndRestore, StopOnSignals
 from jaxcxr.runs.trained import starting_weights
 from jaxcxr.runs.workdir import claim_workdir, trained_on_other_data, write_run_facts
@@ -83,7 +83,7 @@ def default_config() -> Config:
                 "head": {"name": "Baseline", **_unset_fields(heads())},
                 "pixels": dataclasses.asdict(Pixels()),  # scale of gray values; ImageNet's
             },
-            "initial_weights": "imagenet",  # or "random", or the path of a file or folder
+            "initial_weights": "imagenet",  # "random", a run, model folder, file, hf:owner/name
             "frozen": (),  # parts that are not trained: ("backbone",), ("backbone/stage1",) …
             "data": {"image_size": 256, "split": "by_patient", "split_seed": 0, "square": "squash"},
             "loss": "weighted_cross_entropy",  # or one of `LOSSES`
@@ -258,10 +258,10 @@ def _completed(config: Config) -> Config:
 
 
 def _initial_weights(value: str) -> str:
-    if value not in ("imagenet", "random") and not (value and os.path.exists(value)):
+    if not value or (value not in ("imagenet", "random") and not is_known(value)):
         raise UserError(
             f"config.initial_weights is {value!r}, which does not exist; use imagenet, random, "
-            "or the path of a file or folder of weights"
+            "hf:owner/name, or the path of a run, a model folder or a file of weights"
         )
     return value
 

@@ -11,6 +11,7 @@ import jax
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
 from jaxcxr.models import Classifier, build_classifier, classifier_config
+from jaxcxr.models.weights.sources import local_path
 from jaxcxr.runs.checkpoints import restore_best
 from jaxcxr.runs.workdir import read_config, read_variant
 from jaxcxr.training import fit as training
@@ -27,26 +28,25 @@ def fit(
     initial_weights: Variables | str | Path | None = None,
     **settings: Any,
 ) -> Run:
-    """Trains; `initial_weights` may be a run's folder, too, and then are its best epoch's."""
+    """Trains; `initial_weights` may be a run, too, or ``hf:owner/name``; see `starting_weights`."""
     weights = starting_weights(initial_weights)
     return training.fit(model, train_data, initial_weights=weights, **settings)
 
 
 def starting_weights(weights: Variables | str | Path | None) -> Variables | str | Path | None:
-    """Returns the variables of a run's best epoch where a run's folder is named.
+    """Returns the variables of a run's best epoch, or where weights are on this machine.
 
     Args:
-        weights: A run's folder, or anything else that `jaxcxr.training.fit.fit` takes.
+        weights: A run, a model folder, a file of weights, ``hf:owner/name[@revision]``, a name of
+            the catalog, or anything else that `jaxcxr.training.fit.fit` takes.
 
     Raises:
-        UserError: The run is damaged or has no finished epoch.
+        UserError: The run is damaged or has no finished epoch, or the weights cannot be found.
     """
-    if not isinstance(weights, str | Path):
+    if not isinstance(weights, str | Path) or str(weights) in ("imagenet", "random"):
         return weights
-    workdir = Path(weights).expanduser()
-    if not (workdir / "checkpoints").is_dir():
-        return weights
-    return restore_network(workdir)[1]
+    path = local_path(weights)
+    return restore_network(path)[1] if (path / "checkpoints").is_dir() else path
 
 
 def restore_network(workdir: str | Path) -> tuple[Classifier, Variables, int, Variant]:

@@ -17,7 +17,6 @@ from flax.traverse_util import flatten_dict
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
 from jaxcxr.files import remove_file, write_text
-from jaxcxr.models.weights.model_folder import STUDY_IMAGE_SIZE, is_model_folder
 
 _MAY_CHANGE = frozenset(
     {
@@ -64,8 +63,6 @@ def read_variant(workdir: str | Path) -> Variant:
     Raises:
         UserError: The file cannot be read, or does not name a dataset.
     """
-    if is_model_folder(workdir):
-        return Variant(image_size=STUDY_IMAGE_SIZE)
     try:
         return Variant(**read_config(workdir)["data"])
     except (KeyError, TypeError, UserError) as error:
@@ -90,7 +87,8 @@ def claim_workdir(workdir: str | Path, config: Mapping[str, Any]) -> None:
         if different and any((Path(workdir) / "checkpoints").glob("[0-9]*")):
             raise UserError(
                 f"{workdir} holds another run: {'; '.join(different)}. "
-                "Name a new folder, or use the settings of that run to resume it",
+                "Use the settings of that run to resume it (more epochs continue it); for others, "
+                f"name a new folder and {workdir} as initial_weights to start from its best epoch",
                 argument="workdir",
             )
         if not different:
@@ -113,11 +111,6 @@ def different_settings(there: Mapping[str, Any], config: Mapping[str, Any]) -> l
         for name in asked
         if name in found and found[name] != asked[name] and name not in _MAY_CHANGE
     ]
-
-
-def trained_on_synthetic(workdir: str | Path) -> bool:
-    """Returns whether run.json says that the run's radiographs were synthetic."""
-    return bool(data_facts(workdir).get("synthetic"))
 
 
 def data_facts(workdir: str | Path) -> Mapping[str, Any]:

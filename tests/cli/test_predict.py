@@ -13,6 +13,8 @@ from PIL import Image
 
 import jaxcxr as cxr
 from jaxcxr.findings import FINDINGS
+from jaxcxr.images.radiograph import read_radiograph
+from jaxcxr.images.square import make_square
 from jaxcxr.models import classifier_config
 from jaxcxr.runs.checkpoints import Checkpoints
 from jaxcxr.runs.workdir import claim_workdir
@@ -172,6 +174,8 @@ def test_run_on_synthetic_radiographs_is_marked(predict, workdir, folder):
         (["scans", "--stage=2"], "--heatmap=grad_cam"),
         (["scans", "--heatmap=grad_cam", "--stage=9"], "stages 1 to 2"),
         (["scans", "--workdir=scans"], "is not the folder of a run"),
+        (["scans", "--workdir=nowhere"], "nowhere does not exist; expected a run, a model folder"),
+        (["scans", "--prevalence=Mass"], "--prevalence has 'Mass'; expected FINDING=0.02"),
         (["scans/text.png"], "error: none of 1 files could be read"),
     ],
 )
@@ -227,13 +231,46 @@ def test_a_name_too_long_for_its_overlay(predict, workdir, folder):
     assert (folder / "out" / row["overlay"]).is_file()
 
 
-def test_a_network_of_other_findings_is_refused(predict, tmp_path, folder):
-    model = cxr.Classifier(cxr.ResNet18(blocks=(1, 1), width=4), cxr.Baseline(num_classes=5))
-    claim_workdir(tmp_path, {"model": classifier_config(model), "data": {"image_size": SIZE}})
-    state = create_state(initial_variables(model, SIZE, seed=0), optax.identity())
-    with closing(Checkpoints(tmp_path)) as opened:
-        opened.save(Progress(state, History(({"epoch": 1, "loss": 1.0},)), 1, {}))
-    done = predict(f"--workdir={tmp_path}", f"--out={tmp_path / 'out'}", folder / "scans/wide.jpg")
+def test_a_network_of_other_findings_predicts_them_by_name(predict, tmp_path, folder):
+    model = cxr.Classifier(cxr.ResNet18(blocks=(1, 1), width=4), cxr.Baseline(num_classes=4))
+    names = ("Lung Opacity", None, "Pleural Effusion", "Fracture")
+    trained = cxr.Predictor(model, initial_variables(model, SIZE, seed=0), SIZE, findings=names)
+    trained.save(tmp_path / "model")
+    words = [f"--model={tmp_path / 'model'}", "--findings=lung opacity,Effusion", "--save_heatmaps"]
+    image = folder / "scans/wide.jpg"
+    done = predict(*words, "--heatmap=grad_cam", f"--out={tmp_path / 'out'}", image)
+    assert done.returncode == 0, done.stderr
+    (row,) = rows(tmp_path / "out/predictions.csv")
+    named = ["Lung Opacity", "Pleural Effusion", "Fracture"]
+    assert list(row) == ["Image Index", *named]
+    pixels = make_square(read_radiograph(image).pixels, SIZE, "squash")[0][None, ..., None]
+    logits = model.apply(trained.variables, model.normalize(pixels)).logits[0]
+    expected = 1 / (1 + np.exp(-np.asarray(logits, float)[[0, 2, 3]]))
+    np.testing.assert_allclose([float(row[name]) for name in named], expected, rtol=1e-5)
+    shown = [row["Finding Label"] for row in rows(tmp_path / "out/findings.csv") if row["overlay"]]
+    assert shown == ["Lung Opacity", "Pleural Effusion"]
+    assert np.load(tmp_path / "out/heatmaps/wide.jpg.npz")["heatmaps"].shape[-1] == 3
+
+
+def test_prevalence_adjusts_the_calibrated_odds(predict, workdir, folder):
+    shutil.copytree(workdir, folder / "run")
+    path = folder / "run/evaluation/calibration.csv"
+    header, *lines = path.read_text().splitlines()
+    words = ["--model=run", "--out=out", "scans/wide.jpg"]
+    done = predict(*words, "--prevalence=Effusion=0.01", cwd=folder)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: the run's network has 5 findings")
-    assert not (tmp_path / "out").exists()
+    assert "Effusion has no calibration with a known prevalence" in done.stderr
+    assert "(--prevalence)" in done.stderr
+    counted = [f"{header},positives,radiographs", *(f"{line},20,100" for line in lines), ""]
+    path.write_text("\n".join(counted))
+    odds = {}
+    for prevalence in ("", "--prevalence=pleural effusion=0.01"):
+        done = predict(*words, *filter(None, [prevalence]), cwd=folder)
+        assert done.returncode == 0, done.stderr
+        assert "calibration: validation split of the training data" in done.stdout
+        for row in rows(folder / "out/findings.csv")[:3]:
+            p = float(row["calibrated_probability"])
+            odds.setdefault(row["Finding Label"], []).append(p / (1 - p))
+    assert odds["Effusion"][1] / odds["Effusion"][0] == pytest.approx((0.01 / 0.99) / (0.2 / 0.8))
+    assert odds["Cardiomegaly"][1] == odds["Cardiomegaly"][0]
+    assert json.loads((folder / "out/about.json").read_text())["prevalence"] == {"Effusion": 0.01}

@@ -2,11 +2,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import expit
+from scipy.special import expit, logit
+from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
 
+from jaxcxr.errors import UserError
 from jaxcxr.evaluation import calibration
+from jaxcxr.evaluation.calibration import at_prevalence, with_platt
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 10, 15]))
@@ -81,3 +84,19 @@ def test_platt_scaling_at_its_edges():
     below_1 = np.nextafter(np.float32([0, 1]), np.float32([1, 0]))
     margin = np.finfo(np.float32).eps / 2
     np.testing.assert_allclose(calibration.with_platt(below_1, 1, 0), [margin, 1 - margin])
+
+
+def test_prevalence_moves_the_intercept_as_bayes_rule_does():
+    scores = np.linspace(-3, 3, 7)
+    present, absent = norm.pdf(scores, 1), norm.pdf(scores, -1)  # of both populations
+
+    def posterior(prevalence):
+        return prevalence * present / (prevalence * present + (1 - prevalence) * absent)
+
+    slope, intercept = 2.0, logit(0.3)  # log(present / absent) is 2 · score
+    there = at_prevalence(intercept, 0.3, 0.01)
+    np.testing.assert_allclose(with_platt(expit(scores), slope, intercept), posterior(0.3))
+    np.testing.assert_allclose(with_platt(expit(scores), slope, there), posterior(0.01))
+    for wrong in (0, 1, np.nan, -0.1):
+        with pytest.raises(UserError, match="expected a number above 0 and below 1"):
+            at_prevalence(intercept, 0.3, wrong)

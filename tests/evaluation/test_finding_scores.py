@@ -103,7 +103,10 @@ def test_scaling_improves_calibration_where_it_was_fitted():
     fitted = finding_scores.fit_calibration(labels, predictions)
     table = finding_scores.calibration_table(labels, predictions, fitted).set_index("finding")
     fitted = fitted.set_index("finding")
-    assert list(fitted) == ["slope", "intercept"]
+    assert list(fitted) == ["slope", "intercept", "positives", "radiographs"]
+    assert fitted.loc["Mass", "positives"] == labels["Mass"].sum()
+    assert fitted["radiographs"].eq(len(labels)).all()
+    fitted = fitted[["slope", "intercept"]]
     assert fitted.loc[["Hernia", "Fibrosis"]].isna().all(axis=None)
     of_scored = table.loc[SCORED]
     assert (of_scored["brier_platt"] < of_scored["brier"]).all()

@@ -11,7 +11,6 @@ from jaxcxr.errors import UserError
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.models import Baseline, Classifier, ResNet18, classifier_config, normalize
 from jaxcxr.models.weights.model_folder import TrainedModel, load_model_folder, save_model_folder
-from jaxcxr.runs.workdir import read_variant
 from jaxcxr.training.state import initial_variables
 
 MODEL = Classifier(ResNet18(blocks=(1, 1), width=2), Baseline(pooling="lse", lse_positions="side"))
@@ -37,7 +36,7 @@ def test_old_weight_folder_has_the_studys_findings_and_image_size(old_folder, ca
     images = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 1), np.uint8)
     expected = MODEL.apply(initial_variables(MODEL, 64, seed=1), normalize(images))
     np.testing.assert_allclose(predictor(images)[0], jax.nn.sigmoid(expected.logits), atol=1e-5)
-    assert read_variant(old_folder).image_size == 256
+    assert predictor.image_size == 256
 
 
 def test_config_holds_everything_but_the_arrays(tmp_path):

@@ -16,8 +16,7 @@ def test_epochs_are_recorded_side_by_side(tmp_path):
     "text", ["", "[1]", '{"auc": [1]}', '{"auc": "x", "boxes": 3}', "[" * 9999]
 )
 def test_a_damaged_file_is_refused_until_the_run_is_scored_again(tmp_path, text):
-    path = tmp_path / "evaluation" / "epochs.json"
-    path.parent.mkdir()
+    path = tmp_path / "epochs.json"
     path.write_text(text)
     with pytest.raises(UserError, match=r"epochs\.json.*run evaluate_auc"):
         scored_epochs(tmp_path)

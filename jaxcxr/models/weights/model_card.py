@@ -42,6 +42,7 @@ def model_card(config: Mapping[str, Any], scores: str | None = None) -> str:
         "Findings, in the order of the outputs": ", ".join(findings),
         "Training data": config["training_data"] or "not known",
         "Training split": config["training_split"] or "not known; do not score what it has seen",
+        "Operating points and calibration": config["calibration"] or "none",
         **{f"Source: {key}": value for key, value in source.items()},
     }
     lines = [

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from flax import linen as nn
 
 from jaxcxr.errors import UserError
@@ -55,6 +56,7 @@ class TrainedModel:
             so on, as far as they are known.
         training_data: What the network was trained on, in words.
         training_split: Which part of it, in words: radiographs of it must not be scored.
+        calibration: Where operating points and calibration come from, in words.
 
     Raises:
         UserError: `image_size`, `square` or `findings` is invalid.
@@ -70,6 +72,7 @@ class TrainedModel:
     source: Mapping[str, str] = dataclasses.field(default_factory=dict)
     training_data: str = ""
     training_split: str = ""
+    calibration: str = ""
 
     def __post_init__(self) -> None:
         outputs = self.model.head.num_classes
@@ -89,6 +92,11 @@ class TrainedModel:
                 f"image_size is {self.image_size!r} and square {self.square!r}; expected "
                 f"{_SIZES[0]} to {_SIZES[-1]} pixels and one of {', '.join(SQUARE_RULES)}"
             )
+
+    @property
+    def trained_outputs(self) -> np.ndarray:
+        """(F,) the places of the trained outputs."""
+        return np.flatnonzero([name is not None for name in self.findings])
 
     @property
     def named_findings(self) -> tuple[str, ...]:
@@ -114,6 +122,12 @@ class TrainedModel:
 def is_model_folder(folder: str | Path) -> bool:
     """Returns whether a folder holds a model or a backbone; a run's folder does not."""
     return (Path(folder) / ARRAYS).is_file()
+
+
+def table_path(folder: str | Path, name: str) -> Path:
+    """Returns where a table of `TABLES` is: in a model folder, or where a run has its scores."""
+    own = Path(folder) / name
+    return own if own.exists() else Path(folder) / "evaluation" / name
 
 
 def save_model_folder(
