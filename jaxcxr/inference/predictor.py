@@ -31,7 +31,7 @@ from jaxcxr.models.weights.model_folder import (
 )
 from jaxcxr.models.weights.sources import local_path
 from jaxcxr.runs.trained import restore_network
-from jaxcxr.runs.workdir import data_facts
+from jaxcxr.runs.workdir import data_facts, recipe
 from jaxcxr.training.state import Variables
 
 
@@ -103,6 +103,7 @@ class Predictor(TrainedModel):
             training_data=str(facts.get("release", "")),
             training_split=f"training split {variant.split}, seed {variant.split_seed}",
             calibration="validation split of the training data" if scored else "",
+            recipe=recipe(folder),
             folder=folder,
         )
 
@@ -186,4 +187,10 @@ def load_model(source: str | Path) -> Predictor:
     Raises:
         UserError: It is none of these, cannot be downloaded, or is damaged.
     """
-    return Predictor.from_run(local_path(source))
+    folder = local_path(source)
+    if not (folder / "config.json").exists():
+        raise UserError(
+            f"{source} is not the folder of a run or a model: it has no config.json; name another",
+            argument="model",
+        )
+    return Predictor.from_run(folder)
