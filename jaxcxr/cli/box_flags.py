@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast, get_args
 
 from absl import flags
@@ -140,13 +139,14 @@ def asked_for() -> HeatMapChoice:
     return HeatMapChoice(_HEATMAP.value or "network", stages, bool(_FLIP.value), sizes)
 
 
-def maps_and_rule(folder: Path) -> tuple[HeatMapChoice, ChosenRule]:
+def maps_and_rule(predictor: Predictor) -> tuple[HeatMapChoice, ChosenRule]:
     """Returns the heat maps and the rule by which boxes are drawn.
 
     The flags decide; without any of them box_rule.csv of the model, without that the network's heat
     maps and the paper's rule. Prints what is used where there is a choice.
     """
-    path, maps = folder / "box_rule.csv", asked_for()
+    assert predictor.folder is not None
+    path, maps = predictor.folder / "box_rule.csv", asked_for()
     regions, min_area = cast(RegionChoice, _REGIONS.value), _MIN_AREA.value
     if _THRESHOLDS.value is None and _SCALE.value is None and path.exists():
         chosen = read_box_rule(path)

@@ -100,7 +100,7 @@ def labeled_predictions(
             refuse=refuse,
         )
     }
-    known = labels[labels[tables.IMAGE].isin(list(found))].reset_index(drop=True)
+    known = labels.loc[labels[tables.IMAGE].isin(list(found))].reset_index(drop=True)
     print(
         f"{len(known)} labeled radiographs; {len(found) - len(known)} files without labels and "
         f"{len(labels) - len(known)} labels without a file are left out"
@@ -114,9 +114,8 @@ def labeled_predictions(
     rows = np.stack([found[name] for name in known[tables.IMAGE]])
     predictions = pd.DataFrame(rows, columns=list(names))
     labeled = [name for name in names if name in known]
-    predictions = predictions[labeled]
-    known = known.reindex(columns=[tables.IMAGE, tables.PATIENT, *names], fill_value=0)
-    return known, predictions
+    complete = known.reindex(columns=[tables.IMAGE, tables.PATIENT, *names], fill_value=0)
+    return complete, predictions.loc[:, labeled]
 
 
 def write(folder: Path, predictor: Predictor, result: own_labels.OwnCalibration) -> None:

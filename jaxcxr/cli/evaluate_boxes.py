@@ -46,12 +46,8 @@ from jaxcxr.evaluation.box_tuning import ALL_CUTS, boxes_digest
 from jaxcxr.evaluation.box_units import scale_boxes, unit_problem
 from jaxcxr.evaluation.boxes import BoxRule, distinct_boxes
 from jaxcxr.evaluation.localization import cut_table, overlap_table, pointing_game, score_boxes
-from jaxcxr.evaluation.outcome import (
-    Outcome,
-    localization_intervals,
-    localization_table,
-)
-from jaxcxr.evaluation.published_protocol import PUBLISHED_RULE
+from jaxcxr.evaluation.outcome import Outcome, localization_intervals, localization_table
+from jaxcxr.evaluation.published_protocol import PUBLISHED_RULE, published_outcome
 from jaxcxr.files import atomic_write, refuse_overwriting_inputs
 from jaxcxr.reporting.score_text import localization_text, rules_text
 
@@ -96,7 +92,7 @@ def score_model(predictor: Predictor, prepared: Data, out: Path) -> None:
     from jaxcxr.inference.prepared import annotated_cases, draw_boxes
     from jaxcxr.inference.scored_epochs import record_epoch
 
-    maps, chosen = box_flags.maps_and_rule(predictor.folder)
+    maps, chosen = box_flags.maps_and_rule(predictor)
     cases = annotated_cases(
         maps.predict_fn(predictor),
         prepared.test,
@@ -221,7 +217,7 @@ def write_scores(
     table, ends = localization_table(outcome), intervals(outcome, annotated)
     tables.write(ends, out / "localization_intervals.csv")
     as_published = predicted if drawn_as_published is None else drawn_as_published
-    published = localization_table(score_boxes(annotated, as_published, "published"))
+    published = localization_table(published_outcome(annotated, as_published))
     tables.write(published, out / "localization_published.csv")
     tables.write(table, out / "localization.csv")  # last: all is there
     print(localization_text(table, ends))

@@ -36,7 +36,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -96,7 +96,7 @@ def main(arguments: list[str]) -> None:
         else [match(name, names, "findings") for name in _FINDINGS.value]
     )
     points = predictor.operating_points.at_prevalences(prevalences(names), names)
-    maps, (rule, *_) = box_flags.maps_and_rule(cast(Path, predictor.folder))
+    maps, (rule, *_) = box_flags.maps_and_rule(predictor)
     predict = maps.predict_fn(predictor)
     skipped: dict[str, str] = {}
     notes: dict[str, list[str]] = {}

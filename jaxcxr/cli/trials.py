@@ -171,7 +171,7 @@ def summarize(sweep: Path, trials: Sequence[Trial]) -> pd.DataFrame:
     table = pd.DataFrame([_scores(workdir) for workdir in finished.values()])
     table[by] = [(Path(trial.config).stem, trial.value) for trial in finished]
     groups = table.groupby(by, sort=False)
-    parts = [groups.size().rename("seeds"), groups.mean(), groups.std().add_suffix(" sd")]
+    parts = [groups.size().to_frame("seeds"), groups.mean(), groups.std().add_suffix(" sd")]
     summary = pd.concat(parts, axis=1).reset_index()
     losses = [_loss_settings(workdir) for workdir in finished.values()]
     by_loss = all(loss == losses[0] for loss in losses) or bool(summary["val_auc"].isna().all())

@@ -21,7 +21,7 @@ import pandas as pd
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation.boxes import PAPER_CUT, BoxRule, Cut, Scale
 from jaxcxr.evaluation.localization import best_overlaps
-from jaxcxr.evaluation.tables import COUNT, SCORE, Columns, Numbers, read_table, require_rows, write
+from jaxcxr.evaluation.tables import read_table, require_findings, write
 from jaxcxr.findings import FINDINGS
 
 CUTS: tuple[float, ...] = tuple(sorted({PAPER_CUT, *(step / 20 for step in range(1, 20))}))
@@ -30,15 +30,6 @@ CUTS: tuple[float, ...] = tuple(sorted({PAPER_CUT, *(step / 20 for step in range
 ALL_CUTS: tuple[Cut, ...] = (*CUTS, "otsu")
 """These and Otsu's, which needs no choice."""
 
-_COLUMNS: Columns = {
-    "finding": None,
-    "scale": None,
-    "threshold": Numbers("a cut from 0 to below 1", 0, np.nextafter(1, 0)),
-    "boxes": COUNT,
-    "mean_iou": SCORE,
-    "heatmap": None,
-    "chosen_with": None,
-}
 _AGAIN = "run tune_boxes again"
 
 
@@ -131,8 +122,9 @@ def read_box_rule(path: Path) -> ChosenRule:
     Raises:
         UserError: The file is damaged.
     """
-    table = read_table(path, _COLUMNS, _AGAIN)
-    require_rows(path, table, ["finding"], [(finding,) for finding in FINDINGS], _AGAIN)
+    texts = ["finding", "scale", "heatmap", "chosen_with"]
+    table = read_table(path, texts, ["threshold"], _AGAIN)
+    require_findings(path, table, _AGAIN)
     cuts: dict[str, Cut] = dict(zip(table["finding"], table["threshold"], strict=True))
     try:
         rule = BoxRule(cast(Scale, table["scale"].iloc[0]), by_finding=cuts)

@@ -304,20 +304,6 @@ def peak_point(
     return np.array([across[column], down[row]]) + 0.5
 
 
-def contains(boxes: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Says which points lie in their box; a NaN point lies in none.
-
-    Args:
-        boxes: (..., 4).
-        points: (..., 2), x and y.
-
-    Returns:
-        (...) bool.
-    """
-    offset = points - boxes[..., :2]
-    return np.all((offset >= 0) & (offset < boxes[..., 2:]), axis=-1)
-
-
 def area(boxes: np.ndarray) -> np.ndarray:
     """Returns the (...) areas in square pixels of (..., 4) boxes."""
     return boxes[..., 2] * boxes[..., 3]

@@ -32,6 +32,12 @@ AUC_COLUMNS = ["finding", "auc", "ci_low", "ci_high", "positives", "negatives"]
 
 Score = Callable[[np.ndarray, np.ndarray], float]
 
+_CALIBRATION: dict[str, Score] = {
+    "brier": calibration.brier_score,
+    "ece": calibration.expected_calibration_error,
+}
+_OTHER_SCORES = {"average_precision": classification.average_precision, **_CALIBRATION}
+
 
 def score_table(
     labels: pd.DataFrame, predictions: pd.DataFrame, *, bootstraps: int = 1000, seed: int = 0
@@ -58,13 +64,10 @@ def score_table(
             "ci_high": high,
             "positives": [*positives, positives[scored].sum()],
             "negatives": [*negatives, negatives[scored].sum()],
-            "average_precision": with_mean(
-                per_finding(classification.average_precision, labels, predictions)
-            ),
-            "brier": with_mean(per_finding(calibration.brier_score, labels, predictions)),
-            "ece": with_mean(
-                per_finding(calibration.expected_calibration_error, labels, predictions)
-            ),
+            **{
+                name: with_mean(per_finding(score, labels, predictions))
+                for name, score in _OTHER_SCORES.items()
+            },
         }
     )
 
@@ -133,13 +136,12 @@ def by_group(
     Returns:
         The table's columns after two more, group and value ("View Position", "PA").
     """
-    parts = []
-    for kind, name, members in groups(labels):
-        part = table(labels.loc[members], predictions.loc[members])
-        part.insert(0, "group", kind)
-        part.insert(1, "value", name)
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)
+    parts = {
+        (kind, name): table(labels.loc[members], predictions.loc[members])
+        for kind, name, members in groups(labels)
+    }
+    stacked = pd.concat(parts).rename_axis(["group", "value", "row"])
+    return stacked.reset_index().drop(columns="row")
 
 
 def operating_points(labels: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
@@ -184,16 +186,15 @@ def fit_calibration(labels: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataF
     Returns:
         finding, slope, intercept, positives and radiographs (of the labels it is fitted to).
     """
-    findings = findings_of(labels)
-    lines = [
-        calibration.fit_platt(labels[name].to_numpy(), predictions[name].to_numpy())
+    lines = {
+        name: calibration.fit_platt(labels[name].to_numpy(), predictions[name].to_numpy())
+        for name in findings_of(labels)
         if name in predictions
-        else calibration.Platt(np.nan, np.nan)
-        for name in findings
-    ]
-    fitted = pd.DataFrame(lines, columns=calibration.Platt._fields)
-    fitted.insert(0, "finding", findings)
-    positives = labels.loc[:, findings].sum().to_numpy(np.int64)
+    }
+    names = findings_of(labels)
+    table = pd.DataFrame(lines, index=["slope", "intercept"], columns=names, dtype=float)
+    fitted = table.T.rename_axis("finding").reset_index()
+    positives = labels.loc[:, names].sum().to_numpy(np.int64)
     return fitted.assign(positives=positives, radiographs=len(labels))
 
 
@@ -214,9 +215,8 @@ def calibration_table(
     columns = {"finding": [*findings_of(labels), "Mean"]}
     columns |= {name: np.append(fitted[name], np.nan) for name in [*fitted][1:]}
     for suffix, table in {"": predictions, "_platt": pd.DataFrame(scaled)}.items():
-        brier = per_finding(calibration.brier_score, labels, table)
-        ece = per_finding(calibration.expected_calibration_error, labels, table)
-        columns |= {f"brier{suffix}": with_mean(brier), f"ece{suffix}": with_mean(ece)}
+        for name, score in _CALIBRATION.items():
+            columns[f"{name}{suffix}"] = with_mean(per_finding(score, labels, table))
     return pd.DataFrame(columns)
 
 

@@ -12,23 +12,12 @@ Tables of boxes have the columns image_name, finding, x, y, w, h (pixels of the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from jaxcxr.errors import UserError
 from jaxcxr.evaluation import boxes as geometry
-from jaxcxr.evaluation.outcome import (
-    LEVELS,
-    Level,
-    Outcome,
-    boxed_findings,
-    corners,
-)
-from jaxcxr.evaluation.published_protocol import published_outcome
-
-Protocol = Literal["correct", "published"]
+from jaxcxr.evaluation.outcome import LEVELS, Level, Outcome, boxed_findings, corners
 
 OVERLAP_LEVELS: tuple[Level, ...] = (
     ("IoU", 0.1),
@@ -42,30 +31,15 @@ OVERLAP_LEVELS: tuple[Level, ...] = (
 _MEASURES = {"IoU": geometry.iou, "IoBB": geometry.iobb, "IoGT": geometry.iogt}
 
 
-def score_boxes(
-    annotated: pd.DataFrame, predicted: pd.DataFrame, protocol: Protocol = "correct"
-) -> Outcome:
-    """Scores predicted boxes.
+def score_boxes(annotated: pd.DataFrame, predicted: pd.DataFrame) -> Outcome:
+    """Scores predicted boxes as this module's text says.
+
+    `jaxcxr.evaluation.published_protocol.published_outcome` has the authors' arithmetic.
 
     Args:
-        annotated: Annotated boxes; protocol "published" also needs the columns width and height,
-            the pixels of the image.
+        annotated: Annotated boxes.
         predicted: Predicted boxes; further columns are ignored.
-        protocol: "correct", as this module's text says, or "published", the authors' arithmetic
-            with its faults (see `jaxcxr.evaluation.published_protocol`).
-
-    Raises:
-        UserError: The protocol is unknown.
     """
-    if protocol == "correct":
-        return correct_outcome(annotated, predicted)
-    if protocol == "published":
-        return published_outcome(annotated, predicted)
-    raise UserError(f"protocol is {protocol!r}; use correct or published")
-
-
-def correct_outcome(annotated: pd.DataFrame, predicted: pd.DataFrame) -> Outcome:
-    """Scores predicted boxes as this module's text says."""
     case, box = _pairs(annotated, predicted)
     candidates, truth = corners(predicted)[box], corners(annotated)[case]
     overlaps = {metric: measure(candidates, truth) for metric, measure in _MEASURES.items()}
@@ -180,9 +154,11 @@ def pointing_game(annotated: pd.DataFrame, points: np.ndarray) -> Outcome:
 
     Args:
         annotated: Annotated boxes.
-        points: (M, 2), the peak of each box's heat map; see `boxes.peak_point`.
+        points: (M, 2), the peak of each box's heat map, NaN without one; see `boxes.peak_point`.
     """
     finding = annotated["finding"].to_numpy(str)
-    hit = geometry.contains(corners(annotated), points)
+    boxes = corners(annotated)
+    offset = points - boxes[:, :2]
+    hit = np.all((offset >= 0) & (offset < boxes[:, 2:]), axis=1)
     unknown = np.full((len(boxed_findings(finding)), 1), np.nan)
     return Outcome(finding, hit[:, None], (("Pointing", np.nan),), unknown)

@@ -40,37 +40,37 @@ def calibrate(
         bootstraps: Draws of patients per interval.
         seed: Seed of the halves and the draws.
     """
-    fitting = fitting_half(labels[PATIENT], seed)
-    fit, rest = ((labels[half], predictions[half]) for half in (fitting, ~fitting))
+    fitting = fitting_half(labels[PATIENT].to_numpy(), seed)
+    fit, rest = ((labels.loc[half], predictions.loc[half]) for half in (fitting, ~fitting))
     points = finding_scores.operating_points(*fit)
     rates = finding_scores.rates_table(*rest, points)
     rates.insert(0, "group", finding_scores.EVERYONE)
     rates.insert(1, "value", finding_scores.EVERYONE)
     table = finding_scores.calibration_table(*rest, finding_scores.fit_calibration(*fit))
-    youden = points.loc[points["rule"] == "youden"].set_index("finding")["threshold"]
+    youden = points.loc[points["rule"] == "youden", "threshold"].to_numpy(np.float64)
     report = _report(*rest, youden, bootstraps, seed)
     return OwnCalibration(rates, table, report)
 
 
-def fitting_half(patients: pd.Series, seed: int) -> np.ndarray:
-    """Returns (N,) bool: the radiographs of a random half of the patients."""
-    distinct = np.sort(patients.unique())
+def fitting_half(patients: np.ndarray, seed: int) -> np.ndarray:
+    """Returns (N,) bool: the radiographs of a random half of the patients, whose ids are given."""
+    distinct = np.unique(patients.astype(str))
     drawn = np.random.default_rng(seed).permutation(distinct)[: (len(distinct) + 1) // 2]
-    return patients.isin(drawn).to_numpy()
+    return np.isin(patients.astype(str), drawn)
 
 
 def _report(
     labels: pd.DataFrame,
     predictions: pd.DataFrame,
-    thresholds: pd.Series,
+    thresholds: np.ndarray,
     bootstraps: int,
     seed: int,
 ) -> pd.DataFrame:
     findings = finding_scores.findings_of(labels)
     truth = labels[findings].to_numpy(bool)
     scores = predictions.reindex(columns=findings).to_numpy(np.float64)
-    called = scores >= thresholds[findings].to_numpy()
-    known = ~np.isnan(scores) & ~np.isnan(thresholds[findings].to_numpy())
+    called = scores >= thresholds
+    known = ~np.isnan(scores) & ~np.isnan(thresholds)
     draw = partial(
         statistics.bootstrap_rates,
         patients=labels[PATIENT].to_numpy(),
@@ -79,7 +79,7 @@ def _report(
     )
     table = finding_scores.score_table(labels, predictions, bootstraps=bootstraps, seed=seed)
     table = table.iloc[:-1].rename(columns={"ci_low": "auc_low", "ci_high": "auc_high"})
-    table = table[["finding", "positives", "auc", "auc_low", "auc_high"]]
+    table = table.loc[:, ["finding", "positives", "auc", "auc_low", "auc_high"]]
     table.insert(2, "radiographs", len(labels))
     for name, right, counted in (
         ("sensitivity", called, truth & known),

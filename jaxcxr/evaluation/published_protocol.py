@@ -2,7 +2,7 @@
 
 The tables were computed with three faults, found in the authors' code and checked on NIH's box
 list. Each can be put back alone; with none of them the accuracies are those of
-`localization.correct_outcome` for one predicted box per image and finding.
+`localization.score_boxes` for one predicted box per image and finding.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from jaxcxr.evaluation import boxes as geometry
+from jaxcxr.evaluation.box_units import scale_boxes
 from jaxcxr.evaluation.outcome import LEVELS, Level, Metric, Outcome, boxed_findings, corners
 
 _GRID = 256
@@ -84,8 +85,7 @@ def _on_grid(boxes: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:
     """Returns the boxes of the images in `sizes` in pixels of the authors' grid."""
     known = boxes.loc[boxes["image_name"].isin(list(sizes.index))]
     size = sizes.loc[known["image_name"], ["width", "height"]].to_numpy(np.float64)
-    scaled = corners(known) * np.tile(_GRID / size, 2)
-    return known.assign(**dict(zip("xywh", scaled.T, strict=True)))
+    return scale_boxes(known, size, np.full(2, _GRID))
 
 
 def _largest(

@@ -131,20 +131,18 @@ def bootstrap_rates(
     return np.divide(part, of, out=np.full(of.shape, np.nan), where=of > 0)
 
 
-def interval(replicates: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the percentile interval of bootstrap replicates.
+def interval(replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the 95 % percentile interval of bootstrap replicates.
 
     Args:
         replicates: (B, ...); NaN replicates are left out.
-        level: Part of the replicates inside.
 
     Returns:
         Lower and upper ends, each (...); NaN where no replicate is a number.
     """
-    tail = (1 - level) / 2
     known = ~np.isnan(replicates).all(axis=0)
     # nanquantile warns about columns without a number: they are filled here and masked below.
-    low, high = np.nanquantile(np.where(known, replicates, 0), [tail, 1 - tail], axis=0)
+    low, high = np.nanquantile(np.where(known, replicates, 0), [0.025, 0.975], axis=0)
     return np.where(known, low, np.nan), np.where(known, high, np.nan)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -23,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from jaxcxr.errors import UserError
-from jaxcxr.files import atomic_write
+from jaxcxr.files import atomic_write, reason_of
 from jaxcxr.findings import FINDINGS, canonical_finding, match_finding
 
 IMAGE = "Image Index"
@@ -35,110 +34,80 @@ PEOPLE = {IMAGE: "image_name", PATIENT: "patient", AGE: "age", SEX: "sex", VIEW:
 """The first columns of labels.csv, and what tables of a release call them."""
 
 
-class Numbers(NamedTuple):
-    """The numbers that a column may hold.
-
-    Attributes:
-        expected: Description for the message about another value.
-        low: Smallest number.
-        high: Greatest finite number.
-        empty: Whether a field may be empty (NaN).
-        infinite: Whether a field may be inf.
-    """
+class _Numbers(NamedTuple):
+    """The numbers that a column of a user's file may hold, and their description."""
 
     expected: str
     low: float
     high: float
-    empty: bool = False
-    infinite: bool = False
 
-
-Columns = Mapping[str, Numbers | None]
-"""The columns that a table must have; None stands for text."""
 
 _FARTHEST = 1e6
 """Pixels; no radiograph is as wide."""
 
-PROBABILITY = Numbers("a probability from 0 to 1", 0, 1)
-SCORE = Numbers("a number from 0 to 1 or nothing", 0, 1, empty=True)
-COUNT = Numbers("a number from 0", 0, 1e12)
-ANY = Numbers("a number or nothing", -math.inf, math.inf, empty=True, infinite=True)
-POSITION = Numbers("a number of pixels", -_FARTHEST, _FARTHEST)
-LENGTH = Numbers("a number of pixels above 0", np.nextafter(0, 1), _FARTHEST)
+_PROBABILITY = _Numbers("a probability from 0 to 1", 0, 1)
+_POSITION = _Numbers("a number of pixels", -_FARTHEST, _FARTHEST)
+_LENGTH = _Numbers("a number of pixels above 0", np.nextafter(0, 1), _FARTHEST)
 
-BOX: Columns = {
-    IMAGE: None,
-    "Finding Label": None,
-    "x": POSITION,
-    "y": POSITION,
-    "w": LENGTH,
-    "h": LENGTH,
-}
+BOX = (IMAGE, "Finding Label", "x", "y", "w", "h")
 """The columns of a file of boxes, in pixels, origin top left."""
 
-_BOX_OPTIONAL: Columns = {
-    "score": Numbers("a score from 0 to 1", 0, 1),
-    "width": LENGTH,
-    "height": LENGTH,
+_BOX_NUMBERS = {
+    **dict.fromkeys("xy", _POSITION),
+    **dict.fromkeys("wh", _LENGTH),
+    "score": _Numbers("a score from 0 to 1", 0, 1),
+    "width": _LENGTH,
+    "height": _LENGTH,
 }
+_BOX_OPTIONAL = ("score", "width", "height")
 _BOX_NAMES = {IMAGE: "image_name", "Finding Label": "finding"}
 
 _PREFIX = "prob_"
 _UNKNOWN_IMAGE = "image {} is not in the release's metadata"
-_NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?inf"
+_NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 """What is read as a number; Python would read 1_0 as ten."""
 
 
 def read_table(
-    path: str | Path, columns: Columns, remedy: str, optional: Collection[str] = ()
+    path: str | Path, texts: Sequence[str], numbers: Sequence[str] | None, remedy: str
 ) -> pd.DataFrame:
     """Reads a table that a program of this package wrote.
 
     Args:
         path: The CSV file.
-        columns: Its columns. Others may be there, too; they stay text.
-        remedy: What to do about a damaged file; the end of the messages.
-        optional: Those of `columns` that may be missing.
-
-    Returns:
-        The columns of the file in its order; numbers are float64, the rest is text.
-
-    Raises:
-        UserError: The file is missing, cut off or not a CSV file, misses a column or has an invalid
-            field.
-    """
-    table = _read_fields(path, remedy)
-    if missing := [name for name in columns if name not in table and name not in optional]:
-        raise UserError(f"{path} has no column {', '.join(missing)}; {remedy}")
-    _parse(path, table, columns, remedy)
-    return table.reset_index(drop=True)
-
-
-def require_rows(
-    path: str | Path,
-    table: pd.DataFrame,
-    key: Sequence[str],
-    expected: Iterable[tuple[object, ...]],
-    remedy: str,
-) -> None:
-    """Refuses a table that does not have each expected row exactly once.
-
-    Args:
-        path: Its file.
-        table: The table.
-        key: The columns that identify a row.
-        expected: Their values.
+        texts: Columns of text.
+        numbers: Columns of numbers, an empty field is NaN; None takes all but `texts`.
         remedy: What to do about a damaged file; the end of the message.
 
+    Returns:
+        These columns, text and float64, exact to the last digit.
+
     Raises:
-        UserError: A row is missing, repeated or unexpected.
+        UserError: The file is missing or damaged.
     """
-    wanted = Counter(expected)
-    present = Counter(table.loc[:, list(key)].itertuples(index=False, name=None))
-    for problem, rows in {"no": wanted - present, "one more": present - wanted}.items():
-        for row in rows:
-            values = ", ".join(f"{name} {value}" for name, value in zip(key, row, strict=True))
-            raise UserError(f"{path} has {problem} row of {values}; {remedy}")
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+        numbers = [name for name in table if name not in texts] if numbers is None else numbers
+        table = table.loc[:, [*texts, *numbers]]
+        if not text.endswith("\n") or table.isna().any(axis=None):
+            raise ValueError("a line is cut off")
+        values = {name: _as_floats(table[name].replace("", "nan")) for name in numbers}
+        return table.assign(**values)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} is damaged ({reason_of(error):.200}); {remedy}") from error
+
+
+def require_findings(
+    path: str | Path, table: pd.DataFrame, remedy: str, findings: Sequence[str] = FINDINGS
+) -> None:
+    """Raises a UserError where a table of `path` does not have one row per finding, in order."""
+    if [*table["finding"]] != [*findings]:
+        raise UserError(f"{path} is damaged (not one row per finding, in order); {remedy}")
+
+
+def _as_floats(fields: pd.Series) -> pd.Series:
+    return fields.astype(object).astype(np.float64)
 
 
 def read_predictions(path: str | Path, known_images: Collection[str]) -> pd.DataFrame:
@@ -160,7 +129,7 @@ def read_predictions(path: str | Path, known_images: Collection[str]) -> pd.Data
             (with the number of the line) an unknown or repeated image or a value that is not a
             number from 0 to 1.
     """
-    table = _read_fields(path, "expected a CSV file of predictions")
+    table = _read_fields(path, "predictions")
     if table.empty:
         raise UserError(f"{path} has no rows below its header; there is nothing to score")
     columns = _finding_columns(path, [*table])
@@ -171,7 +140,7 @@ def read_predictions(path: str | Path, known_images: Collection[str]) -> pd.Data
     images = table[IMAGE]
     _refuse(path, images[~images.isin(list(known_images))], _UNKNOWN_IMAGE)
     _refuse(path, images[images.duplicated()], "image {} is also in an earlier line; keep one")
-    _parse(path, table, dict.fromkeys(found, PROBABILITY))
+    _parse(path, table, dict.fromkeys(found, _PROBABILITY))
     return table.reset_index(drop=True)
 
 
@@ -191,7 +160,7 @@ def read_labels(path: str | Path, findings: Sequence[str]) -> tuple[pd.DataFrame
         UserError: The file cannot be read, has no image or finding, or (with the number of the
             line) a repeated image or a label that is not 0 or 1.
     """
-    table = _read_fields(path, "expected a CSV file of labels")
+    table = _read_fields(path, "labels")
     columns: dict[str, str] = {}
     for name in table.columns.difference([IMAGE, PATIENT], sort=False):
         with suppress(KeyError):
@@ -230,7 +199,7 @@ def read_boxes(path: str | Path, known_images: Collection[str]) -> pd.DataFrame:
             the number of the line) an unknown image or finding, a position that is not a number, a
             box without area, a score outside 0..1, or a row twice.
     """
-    table = _read_fields(path, "expected a CSV file of boxes")
+    table = _read_fields(path, "boxes")
     optional = [name for name in _BOX_OPTIONAL if name in table]
     if {*table} != {*BOX, *optional} or ("width" in table) != ("height" in table):
         raise UserError(
@@ -241,7 +210,7 @@ def read_boxes(path: str | Path, known_images: Collection[str]) -> pd.DataFrame:
     images, findings = table["image_name"], table["finding"].map(_finding_or_empty)
     _refuse(path, images[~images.isin(list(known_images))], _UNKNOWN_IMAGE)
     _refuse(path, table["finding"][findings == ""], "finding {} is not one of the 14 findings")
-    _parse(path, table, {**BOX, **_BOX_OPTIONAL})
+    _parse(path, table, _BOX_NUMBERS)
     table["finding"] = findings
     repeated = table[[*_BOX_NAMES.values(), *"xywh"]].duplicated()
     _refuse(path, images[repeated], "the same box of image {} is in an earlier line; keep one")
@@ -300,8 +269,9 @@ def write(table: pd.DataFrame, path: str | Path) -> None:
         table.to_csv(partial, index=False, lineterminator="\n")
 
 
-def _read_fields(path: str | Path, remedy: str) -> pd.DataFrame:
-    """Returns the fields of a CSV file, stripped; the index has the numbers of their lines."""
+def _read_fields(path: str | Path, what: str) -> pd.DataFrame:
+    """Returns the fields of a CSV file of `what`, stripped; the index has their line numbers."""
+    remedy = f"expected a CSV file of {what}"
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -332,28 +302,23 @@ def _read_fields(path: str | Path, remedy: str) -> pd.DataFrame:
     return pd.DataFrame(fields, [number for number, _ in rows], header, dtype=str)
 
 
-def _parse(path: str | Path, table: pd.DataFrame, columns: Columns, remedy: str = "") -> None:
+def _parse(path: str | Path, table: pd.DataFrame, columns: Mapping[str, _Numbers]) -> None:
     """Makes columns of text numbers, exact to the last digit; refuses invalid fields."""
     for name, numbers in columns.items():
-        if numbers is None or name not in table:
-            continue
-        fields = table[name]
-        values = fields.where(fields.str.fullmatch(_NUMBER), "nan").astype(np.float64)
-        valid = values.between(numbers.low, numbers.high)
-        if numbers.infinite:
-            valid |= values == math.inf
-        if numbers.empty:
-            valid |= fields == ""
-        _refuse(path, fields[~valid], f"{name} is {{}}; expected {numbers.expected}", remedy)
-        table[name] = values
+        if name in table:
+            fields = table[name]
+            values = _as_floats(fields.where(fields.str.fullmatch(_NUMBER), "nan"))
+            invalid = fields[~values.between(numbers.low, numbers.high)]
+            _refuse(path, invalid, f"{name} is {{}}; expected {numbers.expected}")
+            table[name] = values
 
 
-def _refuse(path: str | Path, fields: pd.Series, text: str, remedy: str = "") -> None:
+def _refuse(path: str | Path, fields: pd.Series, text: str) -> None:
     """Raises UserError for invalid fields, if any; the text's braces stand for the first."""
     if len(fields):
         text = f"{path}, line {fields.index[0]}: {text.format(f'{fields.iloc[0]!r:.100}')}"
         text += f" (and {len(fields) - 1} more such lines)" if len(fields) > 1 else ""
-        raise UserError(f"{text}; {remedy}" if remedy else text)
+        raise UserError(text)
 
 
 def _finding_columns(path: str | Path, header: list[str]) -> dict[str, str]:

@@ -10,24 +10,11 @@ import numpy as np
 
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation.calibration import at_prevalence, with_platt
-from jaxcxr.evaluation.tables import COUNT, Columns, Numbers, read_table, require_rows
+from jaxcxr.evaluation.tables import read_table, require_findings
 from jaxcxr.findings import FINDINGS, counterparts
 from jaxcxr.models.weights.model_folder import table_path
 
 _AGAIN = "run evaluate_auc again"
-_HIGHEST = float(np.nextafter(np.float32(1), np.float32(2)))
-"""The threshold of a fixed specificity is the next float32 above a probability, which may be 1."""
-
-_POINTS = {
-    "threshold": Numbers(
-        "a number from 0 to 1, inf or nothing", 0, _HIGHEST, empty=True, infinite=True
-    )
-}
-_LINES = {
-    "slope": Numbers("a number from 1/20 to 20 or nothing", 0.05, 20, empty=True),
-    "intercept": Numbers("a number or nothing", -1e6, 1e6, empty=True),
-}
-_COUNTS = dict.fromkeys(("positives", "radiographs"), COUNT._replace(empty=True))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,32 +82,33 @@ def read_operating_points(
     Raises:
         UserError: A table is damaged.
     """
-    points = _read_findings(folder, "operating_points.csv", _POINTS, findings, rule="youden")
-    lines = _read_findings(folder, "calibration.csv", _LINES | _COUNTS, findings)
-    with np.errstate(invalid="ignore"):
-        prevalences = lines["positives"] / lines["radiographs"]
-    return OperatingPoints(points["threshold"], lines["slope"], lines["intercept"], prevalences)
+    points = _read_findings(folder, "operating_points.csv", ["threshold"], findings, "youden")
+    columns = ["slope", "intercept", "positives", "radiographs"]
+    slopes, intercepts, positives, count = _read_findings(
+        folder, "calibration.csv", columns, findings
+    )
+    return OperatingPoints(points[0], slopes, intercepts, positives / count)
 
 
 def _read_findings(
-    folder: str | Path, name: str, columns: Columns, findings: Sequence[str], rule: str = ""
-) -> dict[str, np.ndarray]:
-    """Returns each column's (F,) values: of all radiographs, in the rows of a rule."""
+    folder: str | Path, name: str, columns: list[str], findings: Sequence[str], rule: str = ""
+) -> np.ndarray:
+    """Returns each column's (F,) values, of all radiographs and in the rows of a rule if given.
+
+    A column that the table does not have is NaN.
+    """
     path = table_path(folder, name)
     if not path.exists():
-        return {name: np.full(len(findings), np.nan) for name in columns}
-    texts = dict.fromkeys(["group", "rule"]) if rule else {}
-    table = read_table(path, {"finding": None, **texts, **columns}, _AGAIN, optional=_COUNTS)
+        return np.full((len(columns), len(findings)), np.nan)
     if rule:
-        table = table[(table["group"] == "All") & (table["rule"] == rule)]
-    table = table.loc[table["finding"] != "Mean"].reindex(columns=["finding", *columns])
-    own = set(table["finding"]) == set(findings)
-    rows = list(findings if own else FINDINGS)
-    require_rows(path, table, ["finding"], [(finding,) for finding in rows], _AGAIN)
-    row_of = (
-        {finding: finding for finding in findings}
-        if own
-        else {findings[index]: finding for finding, index in counterparts(findings).items()}
-    )
-    in_order = table.set_index("finding").reindex([row_of.get(name, "") for name in findings])
-    return {name: in_order[name].to_numpy(np.float64) for name in columns}
+        table = read_table(path, ["finding", "group", "rule"], columns, _AGAIN)
+        table = table.loc[(table["group"] == "All") & (table["rule"] == rule)]
+    else:
+        table = read_table(path, ["finding"], None, _AGAIN)
+    table = table.loc[table["finding"] != "Mean"]
+    row_of = {findings[index]: finding for finding, index in counterparts(findings).items()}
+    if is_own := {*table["finding"]} == {*findings}:
+        row_of = {finding: finding for finding in findings}
+    require_findings(path, table, _AGAIN, findings if is_own else FINDINGS)
+    rows = [row_of.get(finding, "") for finding in findings]
+    return table.set_index("finding").reindex(rows, columns=columns).to_numpy(np.float64).T

@@ -214,16 +214,6 @@ def _print_note(pen: ImageDraw.ImageDraw, note: str, width: int, height: int) ->
     pen.text((width / 2, height - 0.75 * size), note, (255, 255, 255), anchor="mm", font_size=size)
 
 
-def heat_scale(width: int = 256, height: int = 12) -> np.ndarray:
-    """Draws the colors of `overlay` from cold (left) to hot over a medium gray.
-
-    Returns:
-        (height, width, 3) uint8.
-    """
-    heat = np.tile(np.linspace(0, 255, width), (height, 1))
-    return _tinted(np.full((height, width), 128), heat)
-
-
 def _tinted(gray: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """Lays heat (H, W) of 0..255 over gray (H, W) of 0..255; the hotter the less transparent."""
     opacity = (0.55 * heat / 255)[..., None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,6 @@ from jaxcxr.reporting.figures import overlay
 from jaxcxr.reporting.runs import Cases
 
 _BOX = ["image_name", "finding", "x", "y", "w", "h"]
-_MEAN = "mean IoU"
 _LONGEST_SIDE = 256
 """Of a drawn radiograph, in pixels."""
 
@@ -63,7 +63,8 @@ def galleries(cases: Mapping[str, Cases], findings: Sequence[str]) -> list[Galle
     scores = common_scores(cases)
     drawn = []
     for finding in findings:
-        ranked = scores.loc[scores["finding"] == finding].sort_values(_MEAN, kind="stable")
+        own = scores[scores.index.get_level_values("finding") == finding]
+        ranked = own.iloc[own.mean(axis=1).argsort(kind="stable")]
         chosen = [
             _draw(rank, ranked.iloc[place], cases) for place, rank in ranks(len(ranked)).items()
         ]
@@ -73,28 +74,17 @@ def galleries(cases: Mapping[str, Cases], findings: Sequence[str]) -> list[Galle
 
 
 def common_scores(cases: Mapping[str, Cases]) -> pd.DataFrame:
-    """Returns the annotated boxes that all runs have, with the IoU of each run and their mean.
+    """Returns the IoU with the best predicted box, of the annotated boxes that all runs have.
 
     Returns:
-        image_name, finding, x, y, w, h, "IoU of …" for every run, "mean IoU".
+        A column per run; the index has image_name, finding, x, y, w, h.
     """
-    tables = [
-        run.annotated.loc[:, _BOX].assign(**{_column(name): best_ious(run)}).drop_duplicates(_BOX)
-        for name, run in cases.items()
-    ]
-    common = tables[0]
-    for table in tables[1:]:
-        common = common.merge(table, on=_BOX)
-    return common.assign(**{_MEAN: common.loc[:, [_column(name) for name in cases]].mean(axis=1)})
-
-
-def _column(run: str) -> str:
-    return f"IoU of {run}"
-
-
-def best_ious(cases: Cases) -> np.ndarray:
-    """Returns (M,) the greatest IoU of each annotated box with a box predicted for its finding."""
-    return best_overlaps(cases.annotated, cases.predicted)["IoU"].to_numpy()
+    ious = {}
+    for name, run in cases.items():
+        boxes = pd.MultiIndex.from_frame(run.annotated.loc[:, _BOX])
+        iou = best_overlaps(run.annotated, run.predicted)["IoU"].set_axis(boxes)
+        ious[name] = iou[~boxes.duplicated()]
+    return pd.concat(ious, axis=1, join="inner")
 
 
 def ranks(count: int) -> dict[int, str]:
@@ -111,14 +101,15 @@ def ranks(count: int) -> dict[int, str]:
     }
 
 
-def _draw(rank: str, score: pd.Series, cases: Mapping[str, Cases]) -> ChosenCase:
+def _draw(rank: str, ious: pd.Series, cases: Mapping[str, Cases]) -> ChosenCase:
+    box = pd.Series(cast(tuple, ious.name), _BOX)
     return ChosenCase(
         rank,
-        str(score.at["image_name"]),
-        iou=float(score.at[_MEAN]),
-        plain=_overlay(next(iter(cases.values())), score, plain=True),
-        pictures={run: _overlay(some, score) for run, some in cases.items()},
-        ious={run: float(score.at[_column(run)]) for run in cases},
+        image_name=str(box["image_name"]),
+        iou=float(ious.mean()),
+        plain=_overlay(next(iter(cases.values())), box, plain=True),
+        pictures={run: _overlay(some, box) for run, some in cases.items()},
+        ious=ious.to_dict(),
     )
 
 

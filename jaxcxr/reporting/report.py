@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,16 @@ from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
 from jaxcxr.reporting import figures
 from jaxcxr.reporting.figures import figure_uri, photograph_uri
 from jaxcxr.reporting.gallery import galleries
-from jaxcxr.reporting.runs import RunFiles, without_home
+from jaxcxr.reporting.runs import RunFiles
 from jaxcxr.reporting.score_tables import MEAN, auc_table, localization_table
-from jaxcxr.reporting.settings import all_settings, flatten, main_settings
+from jaxcxr.reporting.settings import all_settings, main_settings
 
 PAPERS_LEVELS: tuple[Level, ...] = (("IoU", 0.3), ("IoBB", 0.25))
 """The thresholds of the paper's Tables 2 and 3."""
 
 _MISSING = "–"
+
+_HOME = re.compile(rf"(?<![\w.~/-]){re.escape(str(Path.home()))}(?![\w.-])")
 
 
 def write_report(runs: Sequence[RunFiles], out: str | os.PathLike[str]) -> int:
@@ -64,7 +67,7 @@ def report_page(runs: Sequence[RunFiles]) -> str:
         ],
         findings=FINDINGS,
         mean=MEAN,
-        synthetic=[run.name for run in runs if flatten(run.facts).get("data.synthetic") == "yes"],
+        synthetic=[run.name for run in runs if run.facts.get("data", {}).get("synthetic")],
         outdated=[run.outdated for run in runs if run.outdated],
         overview=[_overview(run) for run in runs],
         main_settings=main_settings(runs),
@@ -77,8 +80,8 @@ def report_page(runs: Sequence[RunFiles]) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """Returns what the page says for a value; pieces of HTML stay as they are."""
-    return without_home(str(value)) if type(value) is str or isinstance(value, Path) else value
+    """Writes ~ for the home folder, as the page goes to others; pieces of HTML stay as they are."""
+    return _HOME.sub("~", str(value)) if type(value) is str or isinstance(value, Path) else value
 
 
 def _overview(run: RunFiles) -> dict[str, Any]:
@@ -106,7 +109,7 @@ def _training(runs: Sequence[RunFiles]) -> dict[str, Any]:
     curves = figures.learning_curves({run.name: run.history for run in runs})
     return {
         "learning_curves": figure_uri(curves) if trained else None,
-        "best_epochs": {run.name: run.best_epoch for run in trained},
+        "best_epochs": {run.name: run.best_epoch for run in trained if run.best_epoch},
         "validation_aucs": {run.name: run.validation_auc for run in runs},
     }
 
@@ -192,7 +195,6 @@ def _galleries(runs: Sequence[RunFiles]) -> dict[str, Any]:
         "without_cases": [run for run in runs if run.cases is None],
         "galleries": drawn,
         "without_gallery": [finding for finding in BOXED_FINDINGS if finding not in shown],
-        "heat_scale": photograph_uri(figures.heat_scale()),
         "photograph": photograph_uri,
     }
 

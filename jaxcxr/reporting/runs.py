@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -16,19 +14,7 @@ import pandas as pd
 
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation.localization import OVERLAP_LEVELS
-from jaxcxr.evaluation.outcome import LEVELS, boxed_findings
-from jaxcxr.evaluation.tables import (
-    ANY,
-    BOX,
-    COUNT,
-    IMAGE,
-    PATIENT,
-    PROBABILITY,
-    SCORE,
-    Columns,
-    read_table,
-    require_rows,
-)
+from jaxcxr.evaluation.tables import BOX, IMAGE, PATIENT, read_table
 from jaxcxr.files import reason_of
 from jaxcxr.findings import FINDINGS
 from jaxcxr.images.grid import Grid
@@ -36,32 +22,13 @@ from jaxcxr.images.square import Square, SquareRule
 from jaxcxr.inference.scored_epochs import scored_epochs
 from jaxcxr.training.history import History
 
-_HOME = re.compile(
-    rf"(?<![\w.~/-])(?:{re.escape(str(Path.home()))}|/home/[^/\s,;:)]+|/Users/[^/\s,;:)]+|/root)(?![^/\s,;:)])"
-)
-
 _RESTORE = "restore it or train again"
 _AUC_AGAIN = "run evaluate_auc again"
 _BOXES_AGAIN = "run evaluate_boxes again"
 
-_MEAN = "Mean"
-_INTERVAL: Columns = {"ci_low": SCORE, "ci_high": SCORE}
-_COUNTS: Columns = {"positives": COUNT, "negatives": COUNT}
-_AUC: Columns = {"finding": None, "auc": SCORE, **_INTERVAL, **_COUNTS}
-_LEVEL: Columns = {"finding": None, "metric": None, "threshold": PROBABILITY}
-_LOCALIZATION: Columns = {**_LEVEL, "accuracy": SCORE, "boxes": COUNT, "afp": ANY}
-_POINTING: Columns = {"finding": None, "accuracy": SCORE, **_INTERVAL}
-_FITS: Columns = {
-    "finding": None,
-    "boxes": COUNT,
-    "mean_iou": SCORE,
-    **{f"{metric} > {threshold:g}": SCORE for metric, threshold in OVERLAP_LEVELS},
-    "area_ratio": ANY,
-}
-_PUBLISHED_LEVELS = [level for level in LEVELS if level[0] != "IoGT"]
-_HISTORY: Columns = {"epoch": COUNT, "loss": ANY, "val_loss": ANY, "val_auc": SCORE}
-_LABELS: Columns = {IMAGE: None, PATIENT: None, **dict.fromkeys(FINDINGS, PROBABILITY)}
-_PREDICTIONS: Columns = {IMAGE: None, **dict.fromkeys(FINDINGS, PROBABILITY)}
+_INTERVAL = ["ci_low", "ci_high"]
+_ACCURACIES = ["threshold", "accuracy", "boxes", "afp"]
+_FITS = ["boxes", "mean_iou", *(f"{metric} > {t:g}" for metric, t in OVERLAP_LEVELS), "area_ratio"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +55,7 @@ class Localization:
         published: The same without the interval, by the arithmetic of the published tables.
         pointing: finding, accuracy, ci_low, ci_high, boxes of the pointing game.
         rules: localization_rules.csv: how well boxes fit by the rule in use, where it is not the
-            paper's, then by the paper's; without rows where the file is missing.
+            paper's, then by the paper's.
         cuts: localization_cuts.csv: the same at every cut of the heat maps.
     """
 
@@ -177,19 +144,13 @@ class RunFiles:
     @property
     def outdated(self) -> str | None:
         """What is wrong when scores are of another epoch than the best, None when they are not."""
-        others = {epoch for epoch in self.scored_epochs.values() if epoch != self.best_epoch}
-        if not others or self.best_epoch is None:
+        others = {*filter(None, self.scored_epochs.values())} - {self.best_epoch}
+        if not others:
             return None
         return (
-            f"{self.name} was scored at epoch {', '.join(map(str, sorted(filter(None, others))))} "
-            f"and its best epoch is {self.best_epoch} now; run evaluate_auc and "
-            "evaluate_boxes again"
+            f"{self.name} was scored at epoch {', '.join(map(str, sorted(others)))} and its best "
+            f"epoch is {self.best_epoch} now; run evaluate_auc and evaluate_boxes again"
         )
-
-
-def without_home(text: str) -> str:
-    """Returns a text with ~ in place of people's home folders: a page goes to others."""
-    return _HOME.sub("~", text)
 
 
 def read_runs(workdirs: Sequence[str | os.PathLike[str]]) -> list[RunFiles]:
@@ -202,16 +163,11 @@ def read_runs(workdirs: Sequence[str | os.PathLike[str]]) -> list[RunFiles]:
         raise UserError(
             "no run is given; expected the folders of one or several runs", argument="workdirs"
         )
-    paths = [Path(workdir) for workdir in workdirs]
-    folders = [path.resolve() for path in paths]
-    names = [folder.name for folder in folders]
-    runs = []
-    for path, folder in zip(paths, folders, strict=True):
-        if folders.count(folder) > 1:
-            raise UserError(f"{path} is named twice; name each run once")
-        unique = names.count(folder.name) == 1
-        runs.append(_read_run(path, folder.name if unique else without_home(str(path))))
-    return runs
+    names = {Path(workdir): Path(workdir).resolve().name for workdir in workdirs}
+    if len({path.resolve() for path in names}) < len(workdirs):
+        raise UserError("a run is named twice; name each run once", argument="workdirs")
+    common = [name for name in names.values() if [*names.values()].count(name) > 1]
+    return [_read_run(path, str(path) if name in common else name) for path, name in names.items()]
 
 
 def _read_run(workdir: Path, name: str) -> RunFiles:
@@ -222,85 +178,49 @@ def _read_run(workdir: Path, name: str) -> RunFiles:
         )
     evaluation = workdir / "evaluation"
     facts, history = workdir / "run.json", workdir / "history.csv"
-    run = RunFiles(
+    return RunFiles(
         name=name,
         workdir=workdir,
         config=_read_json(workdir / "config.json"),
         facts=_read_json(facts) if facts.exists() else {},
-        history=_read_history(history) if history.exists() else pd.DataFrame(),
+        history=read_table(history, [], None, _RESTORE) if history.exists() else pd.DataFrame(),
         classification=_read_classification(evaluation),
         localization=_read_localization(evaluation),
         cases=_read_cases(evaluation),
         scored_epochs=scored_epochs(workdir / "evaluation"),
     )
-    if len(run.history) and run.best_epoch is None:
-        raise UserError(
-            f"{workdir} has no usable epoch: its validation loss is not finite in any; train again "
-            "in another folder with a lower learning rate"
-        )
-    return run
-
-
-def _read_history(path: Path) -> pd.DataFrame:
-    history = read_table(path, _HISTORY, _RESTORE, optional=["val_loss", "val_auc"])
-    epochs = range(1, max(len(history), 1) + 1)
-    require_rows(path, history, ["epoch"], [(epoch,) for epoch in epochs], _RESTORE)
-    return history
 
 
 def _read_classification(folder: Path) -> Classification | None:
-    path = folder / "auc.csv"
-    if not path.exists():
+    if not (folder / "auc.csv").exists():
         return None
-    labels = read_table(folder / "labels.csv", _LABELS, _AUC_AGAIN)
-    predictions = read_table(folder / "predictions.csv", _PREDICTIONS, _AUC_AGAIN)
+    numbers = ["auc", *_INTERVAL, "positives", "negatives"]
+    auc = read_table(folder / "auc.csv", ["finding"], numbers, _AUC_AGAIN)
+    labels = read_table(folder / "labels.csv", [IMAGE, PATIENT], FINDINGS, _AUC_AGAIN)
+    predictions = read_table(folder / "predictions.csv", [IMAGE], FINDINGS, _AUC_AGAIN)
     if not labels[IMAGE].equals(predictions[IMAGE]):
         raise UserError(
             f"{folder}: labels.csv and predictions.csv are about other radiographs; {_AUC_AGAIN}"
         )
-    auc = read_table(path, _AUC, _AUC_AGAIN)
-    require_rows(path, auc, ["finding"], [(finding,) for finding in (*FINDINGS, _MEAN)], _AUC_AGAIN)
     return Classification(auc, labels, predictions)
 
 
 def _read_localization(folder: Path) -> Localization | None:
-    path = folder / "localization.csv"
-    if not path.exists():
+    if not (folder / "localization.csv").exists():
         return None
-    scores = _read_levels(path, _LOCALIZATION, LEVELS)
-    intervals = _read_levels(folder / "localization_intervals.csv", {**_LEVEL, **_INTERVAL}, LEVELS)
-    published = folder / "localization_published.csv"
+
+    def read(name: str, texts: list[str], numbers: list[str]) -> pd.DataFrame:
+        return read_table(folder / f"{name}.csv", texts, numbers, _BOXES_AGAIN)
+
+    level = ["finding", "metric"]
+    intervals = read("localization_intervals", level, ["threshold", *_INTERVAL])
     return Localization(
-        scores=scores.merge(intervals, on=list(_LEVEL), how="left"),
-        published=_read_levels(published, _LOCALIZATION, _PUBLISHED_LEVELS),
-        pointing=_read_levels(folder / "pointing_game.csv", _POINTING, [()]),
-        rules=_read_fits(folder / "localization_rules.csv", {"rule": "paper"}, "drawn_by"),
-        cuts=_read_fits(folder / "localization_cuts.csv", {"scale": "range", "cut": "otsu"}),
+        scores=read("localization", level, _ACCURACIES).merge(intervals, how="left"),
+        published=read("localization_published", level, _ACCURACIES),
+        pointing=read("pointing_game", ["finding"], ["accuracy", *_INTERVAL]),
+        rules=read("localization_rules", ["finding", "rule", "drawn_by"], _FITS),
+        cuts=read("localization_cuts", ["finding", "scale", "cut"], _FITS),
     )
-
-
-def _read_levels(
-    path: Path, columns: Columns, levels: Sequence[tuple[object, ...]]
-) -> pd.DataFrame:
-    """Reads a table with a row per finding, and one for their mean, at each level."""
-    table = read_table(path, columns, _BOXES_AGAIN)
-    findings = [*boxed_findings(table["finding"].to_numpy()), _MEAN]
-    expected = [(finding, *level) for finding in findings for level in levels]
-    require_rows(path, table, [name for name in _LEVEL if name in columns], expected, _BOXES_AGAIN)
-    return table
-
-
-def _read_fits(path: Path, key: Mapping[str, str], *texts: str) -> pd.DataFrame:
-    """Reads how well boxes fit by several rules or cuts, one of which has the values of `key`."""
-    columns = {**dict.fromkeys([*key, *texts]), **_FITS}
-    if not path.exists():
-        return pd.DataFrame(columns=[*columns])
-    table = read_table(path, columns, _BOXES_AGAIN)
-    findings = [*boxed_findings(table["finding"].to_numpy()), _MEAN]
-    values = [{value, *table[name]} for name, value in key.items()]
-    expected = itertools.product(*values, findings)
-    require_rows(path, table, [*key, "finding"], expected, _BOXES_AGAIN)
-    return table
 
 
 def _read_cases(folder: Path) -> Cases | None:
@@ -308,7 +228,7 @@ def _read_cases(folder: Path) -> Cases | None:
     if not path.exists():
         return None
     annotated, predicted = (
-        read_table(folder / name, BOX, _BOXES_AGAIN).rename(
+        read_table(folder / name, BOX[:2], BOX[2:], _BOXES_AGAIN).rename(
             columns={IMAGE: "image_name", "Finding Label": "finding"}
         )
         for name in ("annotated_boxes.csv", "boxes.csv")

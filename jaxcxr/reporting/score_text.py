@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
 from jaxcxr.evaluation.outcome import Level, at_level
-from jaxcxr.findings import FINDINGS
-from jaxcxr.reporting.runs import RunFiles
 
 
 def auc_text(scores: pd.DataFrame, predictions: pd.DataFrame) -> str:
@@ -77,22 +73,6 @@ def rules_text(table: pd.DataFrame) -> str:
     """
     means = table.loc[table["finding"] == "Mean"].set_index("rule")
     return _lines(means.drop(columns=["finding", "boxes", "drawn_by"]))
-
-
-def scores_text(runs: Sequence[RunFiles]) -> str:
-    """Returns a table per run: AUC per finding, and the part of annotated boxes found."""
-    levels: list[Level] = [("IoU", 0.1), ("IoU", 0.3), ("IoBB", 0.25)]
-    texts = []
-    for run in runs:
-        shown = pd.DataFrame(index=[*FINDINGS, "Mean"])
-        if run.classification is not None:
-            shown["AUC"] = run.classification.auc.set_index("finding")["auc"]
-        if run.localization is not None:
-            for metric, threshold in levels:
-                at = at_level(run.localization.scores, (metric, threshold)).set_index("finding")
-                shown[f"{metric} > {threshold}"] = at["accuracy"]
-        texts.append(f"{run.name}\n{_lines(shown) if len(shown.columns) else 'not scored yet'}")
-    return "\n\n".join(texts)
 
 
 def _intervals(table: pd.DataFrame, sign: str = "") -> pd.Series:

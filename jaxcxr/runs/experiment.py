@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 Config = Any
 """An `ml_collections.ConfigDict`; type checkers cannot know its attributes."""
 
-LOSSES: dict[str, Loss] = {
+LOSSES: dict[str, Callable[..., Any]] = {
     loss.__name__: loss
     for loss in (
         weighted_cross_entropy,
@@ -150,15 +150,15 @@ class Experiment:
                 f"config.label_smoothing is {config.label_smoothing}; it must be at least 0 and "
                 "below 1"
             )
+        if config.loss not in LOSSES:
+            raise UserError(f"config.loss is {config.loss!r}; use one of {', '.join(LOSSES)}")
         Variant(**config.data)
         check_settings(**{name: config[name] for name in _OF_FIT})
         named_metrics(config.metrics)
         return cls(
             config=config,
             model=build_classifier(_set_fields(config.model.to_dict())),
-            loss=functools.partial(
-                _choice("loss", config.loss, LOSSES), label_smoothing=config.label_smoothing
-            ),
+            loss=functools.partial(LOSSES[config.loss], label_smoothing=config.label_smoothing),
             initial_weights=_initial_weights(config.initial_weights),
             optimizer=Adam(**config.optimizer),
             augmentation=Augmentation(**config.augmentation),
@@ -264,9 +264,3 @@ def _initial_weights(value: str) -> str:
             "hf:owner/name, or the path of a run, a model folder or a file of weights"
         )
     return value
-
-
-def _choice(name: str, value: str, choices: Mapping[str, Any]) -> Any:
-    if value not in choices:
-        raise UserError(f"config.{name} is {value!r}; use one of {', '.join(choices)}")
-    return choices[value]

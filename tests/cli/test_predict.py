@@ -51,8 +51,8 @@ def workdir(tmp_path_factory):
         opened.save(Progress(state, history, 1, {}))
     evaluation = workdir / "evaluation"
     evaluation.mkdir()
-    points = [f"All,All,{finding},youden,1.0" for finding in FINDINGS[2:-1]]
-    points += [f"All,All,{finding},youden,0.0" for finding in FINDINGS[:2]]
+    points = [f"All,All,{finding},youden,0.0" for finding in FINDINGS[:2]]
+    points += [f"All,All,{finding},youden,1.0" for finding in FINDINGS[2:-1]]
     points.append("All,All,Hernia,youden,")
     (evaluation / "operating_points.csv").write_text(
         "\n".join(["group,value,finding,rule,threshold", *points, ""])
@@ -82,7 +82,7 @@ def test_mixed_files(predict, workdir, folder, write_dicom):
     pytest.importorskip("pydicom")
     stored = np.random.default_rng(1).integers(0, 4096, (90, 90), np.uint16)
     write_dicom(stored, 12, "MONOCHROME1", name="IM1", WindowCenter=2000, WindowWidth=900)
-    words = [f"--workdir={workdir}", "--out=out", "scans", "IM*", "missing.png", "--save_heatmaps"]
+    words = [f"--workdir={workdir}", "--out=out", "scans", "IM1", "missing.png", "--save_heatmaps"]
     done = predict(*words, "--batch_size=3", cwd=folder)
     assert done.returncode == 0, done.stderr
     out = folder / "out"

@@ -105,8 +105,8 @@ def test_a_written_rule_is_read_again(tmp_path):
     text = path.read_text()
     for damage, message in (
         (text.replace("peak", "pek"), "box_rule.csv: scale is 'pek'.*run tune_boxes again"),
-        (text.replace("Hernia,peak,", "Hernia,peak,1"), "line 15: threshold is .*below 1"),
-        (text.replace("Hernia", "Edema"), "no row of finding Hernia"),
+        (text.replace("Hernia,peak,", "Hernia,peak,1"), "cut is 1.*; expected a number from 0 to"),
+        (text.replace("Hernia", "Edema"), "not one row per finding"),
     ):
         path.write_text(damage)
         with pytest.raises(UserError, match=message):

@@ -5,6 +5,7 @@ import pytest
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation.boxes import BoxRule, heatmap_boxes
 from jaxcxr.evaluation.localization import score_boxes
+from jaxcxr.evaluation.published_protocol import published_outcome
 from jaxcxr.findings import FINDINGS, finding_index
 from jaxcxr.images.grid import Grid
 from jaxcxr.inference.heatmaps import HeatMaps
@@ -131,5 +132,5 @@ def test_a_network_that_points_nowhere_draws_no_box_and_misses_all():
     cases = annotated_cases(indifferent, Split(), 4)
     drawn = draw_boxes(cases, BoxRule())
     assert drawn.empty
-    for protocol in ("correct", "published"):
-        assert not score_boxes(cases.annotated, drawn, protocol).correct.any()
+    for score in (score_boxes, published_outcome):
+        assert not score(cases.annotated, drawn).correct.any()

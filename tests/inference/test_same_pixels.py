@@ -19,7 +19,7 @@ class Split:
     """The records of files as a split whose only batch they fill."""
 
     def __init__(self, paths, square):
-        records = [read_record(path, {}, None, SIZE, square)[0] for path in paths]
+        records = [read_record(path, {}, None, SIZE, square) for path in paths]
         self.num_images = len(paths)
         self._batch = {
             "image": np.stack([record["image"] for record in records]),

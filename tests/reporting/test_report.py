@@ -14,12 +14,11 @@ from jaxcxr.evaluation.published import MODELS, published_auc
 from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
 from jaxcxr.reporting.report import report_page
 from jaxcxr.reporting.runs import read_runs
-from jaxcxr.reporting.settings import main_settings
 
 REPOSITORY = Path(__file__).parents[2]
 VOID = {"meta", "img", "input", "br", "wbr", "link"}
 ATTACK = "<img src=x onerror=alert(3)>"
-HOMES = ["/home/someone", "/Users/someone", "/root", str(Path.home())]
+HOME = str(Path.home())
 
 
 class Page(HTMLParser):
@@ -82,8 +81,8 @@ def odd_page(make_run, three_runs) -> Page:
     images = tuple(f"{patient:08d}_{ATTACK}.png" for patient in range(12))
     odd = make_run("<script>alert(1)<∕script>&\"'", images=images)
     config = json.loads((odd / "config.json").read_text())
-    config["initial_weights"] = f"{HOMES[0]}/weights/a.pt"
-    config["note"] = "; ".join(f"see {home}, and /srv{home}/b" for home in HOMES)
+    config["initial_weights"] = f"{HOME}/weights/a.pt"
+    config["note"] = f"see {HOME}, and /srv{HOME}/b"
     (odd / "config.json").write_text(json.dumps(config))
     facts = json.loads((odd / "run.json").read_text())
     facts["data"] |= {"synthetic": True, "release": ATTACK}
@@ -117,9 +116,8 @@ def test_links_lead_to_sections(page):
 def test_every_image_has_alternative_text(page):
     pictures = [attributes for tag, attributes in page.elements if tag == "img"]
     assert all(len(attributes["alt"]) > 20 for attributes in pictures)
-    # Learning curves, 14 ROC panels, reliability, scale, cuts, and per finding 3 cases × (3 runs
-    # + 1).
-    assert len(pictures) == 1 + 14 + 1 + 1 + 1 + len(BOXED_FINDINGS) * 3 * 4
+    # Learning curves, 14 ROC panels, reliability, cuts, and per finding 3 cases × (3 runs + 1).
+    assert len(pictures) == 1 + 14 + 1 + 1 + len(BOXED_FINDINGS) * 3 * 4
 
 
 def test_table_rows_are_equally_long(page):
@@ -198,30 +196,23 @@ def test_gallery_names_heat_maps_and_cut_of_the_rule_in_use(page, three_runs):
 
 def test_page_shows_what_was_run(page):
     for fact in (
-        "ResNet18 + SpaceAttention", "chest_xray14/32/1.0.0 (release ward)", "2,075 train",
+        "Head Baseline SpaceAttention", "chest_xray14/32/1.0.0 Release ward", "2,075",
         "2026-01-02T03:04:05+00:00", "JAX 0.10.2", "abc1234", "optimizer.clip_norm",
         "run.packages.jax", "Not a medical device", "2 of baseline",
     ):  # fmt: skip
         assert fact in page.text
 
 
-def test_findings_can_be_filtered(page):
-    assert set(page.attributes("data-finding")) == set(FINDINGS)
-    assert [value for value in page.attributes("value") if value] == list(FINDINGS)
-    hidden = [attributes.get("id") for _, attributes in page.elements if "hidden" in attributes]
-    assert hidden == ["filter"]  # which only the script shows
-
-
 def test_names_and_metadata_are_escaped(odd_page):
-    assert [tag for tag, _ in odd_page.elements].count("script") == 1
+    assert "script" not in [tag for tag, _ in odd_page.elements]
     assert not odd_page.attributes("onerror")
-    assert f"(release {ATTACK})" in odd_page.text
+    assert ATTACK in odd_page.text
     assert "<script>alert(1)<∕script>&\"'" in odd_page.text
 
 
 def test_home_folders_are_not_shown(odd_page):
     assert "~/weights/a.pt" in odd_page.text
-    assert "; ".join(f"see ~, and /srv{home}/b" for home in HOMES) in odd_page.text
+    assert f"see ~, and /srv{HOME}/b" in odd_page.text
 
 
 def test_unusual_runs_have_notices(odd_page, page):
@@ -240,17 +231,17 @@ def test_a_finding_without_both_classes_has_a_dash(odd_page):
     assert [cell[0] for cell in row[2:4]] == ["–", "–"]
 
 
-def test_missing_files_name_the_program_that_makes_them(make_run, three_runs, page):
+def test_missing_scores_are_named(make_run, three_runs):
     bare = make_run("bare")
     for name in ("history.csv", "run.json"):
         (bare / name).unlink()
     shutil.rmtree(bare / "evaluation")
-    text = Page([bare]).text
-    for program in ("train", "evaluate_auc", "evaluate_boxes"):
-        assert re.search(rf"jaxcxr {program} .*--workdir={bare}", text)
-        assert f"jaxcxr {program}" not in page.text
-    answers = dict(main_settings(read_runs([bare, three_runs[1]])))
-    assert answers["Device"] == ["not recorded", "cpu × 1"]
+    assert "No epoch is finished yet" in Page([bare]).text
+    page = Page([bare, three_runs[1]])
+    assert page.text.count("Not scored yet: bare.") == 4
+    assert page.text.count("No heat maps yet: bare.") == 1
+    rows = {row[0][0]: [cell[0] for cell in row[1:]] for row in page.table("Network, data")}
+    assert rows["Device"] == ["–", "cpu"]
 
 
 def test_few_cases_are_not_ranked(make_run):
@@ -273,7 +264,6 @@ def test_the_program_writes_the_page(three_runs, tmp_path):
     done = launch(f"--workdirs={three_runs[0]},{three_runs[1]}", f"--out={out}")
     assert done.returncode == 0, done.stderr
     assert f"{out}: {out.stat().st_size / 1e6:.2f} MB" in done.stdout
-    assert "IoBB > 0.25" in done.stdout
     assert out.read_text() == report_page(read_runs(three_runs[:2]))
     assert [path.name for path in out.parent.iterdir()] == ["report.html"]
 

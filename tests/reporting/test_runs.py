@@ -60,44 +60,38 @@ def refused(workdir, name, damaged: str | bytes):
     with pytest.raises(UserError, match=remedy) as caught:
         read_runs([workdir])
     path.write_bytes(content)
-    assert path.name in str(caught.value)
-    assert str(workdir) in str(caught.value)
+    assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("name", "column", "key"),
+    ("name", "column"),
     [
-        ("history.csv", "loss", "epoch"),
-        ("evaluation/auc.csv", "positives", "finding"),
-        ("evaluation/labels.csv", "Mass", "Image Index"),
-        ("evaluation/predictions.csv", "Hernia", "Image Index"),
-        ("evaluation/localization.csv", "boxes", "threshold"),
-        ("evaluation/localization_intervals.csv", "ci_low", "finding"),
-        ("evaluation/localization_published.csv", "accuracy", "metric"),
-        ("evaluation/localization_rules.csv", "drawn_by", "rule"),
-        ("evaluation/localization_cuts.csv", "area_ratio", "cut"),
-        ("evaluation/pointing_game.csv", "accuracy", "finding"),
-        ("evaluation/annotated_boxes.csv", "x", "Finding Label"),
-        ("evaluation/boxes.csv", "h", None),
+        ("auc", "positives"),
+        ("labels", "Mass"),
+        ("predictions", "Hernia"),
+        ("localization", "boxes"),
+        ("localization_intervals", "ci_low"),
+        ("localization_published", "accuracy"),
+        ("localization_rules", "mean_iou"),
+        ("localization_cuts", "area_ratio"),
+        ("pointing_game", "accuracy"),
+        ("annotated_boxes", "x"),
+        ("boxes", "h"),
     ],
 )
-def test_damaged_tables_are_named(make_run, name, column, key):
-    workdir = make_run()
+def test_damaged_tables_are_named(make_run, name, column):
+    workdir, name = make_run(), f"evaluation/{name}.csv"
     table = pd.read_csv(workdir / name, dtype=str)
-    refused(workdir, name, "")
-    refused(workdir, name, table.to_csv(index=False)[:-2])
+    for damaged in ("", table.to_csv(index=False)[:-2], b"\xff"):
+        refused(workdir, name, damaged)
     refused(workdir, name, table.drop(columns=column).to_csv(index=False))
-    refused(workdir, name, table.assign(**{column: "high"}).iloc[:1].to_csv(index=False))
-    if key is not None:  # a file of boxes may have any rows
-        refused(workdir, name, table.drop(columns=key).to_csv(index=False))
-        refused(workdir, name, table.drop(index=1).to_csv(index=False))
-        refused(workdir, name, pd.concat([table, table.iloc[:1]]).to_csv(index=False))
-        refused(workdir, name, table.iloc[:0].to_csv(index=False))
+    refused(workdir, name, table.assign(**{column: "high"}).to_csv(index=False))
 
 
 def test_other_damaged_files_are_named(make_run, tmp_path):
     workdir = make_run()
+    refused(workdir, "history.csv", "epoch,loss\n1,high\n")
     for name in ("config.json", "run.json"):
         for damaged in ("", '{"model": ', "[1]", b"\xff"):
             refused(workdir, name, damaged)
@@ -115,8 +109,12 @@ def test_other_damaged_files_are_named(make_run, tmp_path):
         (tmp_path / "array.npy").read_bytes(),
     ):
         refused(workdir, "evaluation/cases.npz", damaged)
-    (workdir / "evaluation/predictions.csv").unlink()
-    with pytest.raises(UserError, match=r"predictions\.csv cannot be read.*evaluate_auc again$"):
+    path = workdir / "evaluation/predictions.csv"
+    pd.read_csv(path).iloc[1:].to_csv(path, index=False)
+    with pytest.raises(UserError, match=r"about other radiographs; run evaluate_auc again$"):
+        read_runs([workdir])
+    path.unlink()
+    with pytest.raises(UserError, match=r"predictions\.csv is damaged \(No such file"):
         read_runs([workdir])
 
 
@@ -129,12 +127,4 @@ def test_scores_of_another_epoch_are_reported(make_run):
     assert "was scored at epoch 1 and its best epoch is 2 now" in read_runs([workdir])[0].outdated
     (evaluation / "epochs.json").write_text('{"auc": "x"}')
     with pytest.raises(UserError, match=r"epochs\.json"):
-        read_runs([workdir])
-
-
-def test_runs_without_a_usable_epoch_are_refused(make_run):
-    workdir = make_run("run")
-    history = pd.read_csv(workdir / "history.csv").assign(val_loss=np.nan)
-    history.to_csv(workdir / "history.csv", index=False)
-    with pytest.raises(UserError, match="no usable epoch"):
         read_runs([workdir])

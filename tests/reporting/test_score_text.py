@@ -1,8 +1,7 @@
 import numpy as np
 import pandas as pd
 
-from jaxcxr.reporting.runs import read_runs
-from jaxcxr.reporting.score_text import auc_text, localization_text, paired_text, scores_text
+from jaxcxr.reporting.score_text import auc_text, localization_text, paired_text
 
 NAN = np.nan
 
@@ -64,25 +63,3 @@ def test_accuracies_at_the_papers_thresholds():
         "Mass 7 0.250 [0.125, 0.500] 1.255 0.350 [0.250, 0.500] 2.255",
         "Nodule 0 – – 1.255 – – 2.255",
     ]
-
-
-def test_runs_with_and_without_scores(three_runs, make_run):
-    workdir = make_run("new")
-    for name in ("auc.csv", "localization.csv"):
-        (workdir / "evaluation" / name).unlink()
-    scored, new = scores_text(read_runs([three_runs[0], workdir])).split("\n\n")
-    assert new == "new\nnot scored yet"
-    evaluation = three_runs[0] / "evaluation"
-    aucs = pd.read_csv(evaluation / "auc.csv").set_index("finding")["auc"]
-    boxes = pd.read_csv(evaluation / "localization.csv")
-    boxes = boxes.set_index(["finding", "metric", "threshold"])["accuracy"]
-    name, header, *lines = lines_of(scored)
-    assert name == "baseline"
-    assert header == "AUC IoU > 0.1 IoU > 0.3 IoBB > 0.25"
-    cells = dict(line.split(maxsplit=1) for line in lines)
-    assert list(cells) == list(aucs.index)
-    levels = [("IoU", 0.1), ("IoU", 0.3), ("IoBB", 0.25)]
-    for finding in ("Nodule", "Mean"):
-        expected = [aucs[finding], *(boxes[(finding, *level)] for level in levels)]
-        assert cells[finding] == " ".join(f"{score:.3f}" for score in expected)
-    assert cells["Hernia"].endswith(" – – –")

@@ -150,6 +150,7 @@ def test_whole_numbers_lists_and_parts_of_sections_will_do():
         ("seed", 2**40),
         ("compute_dtype", "float16"),
         ("data_placement", "nowhere"),
+        ("loss", "hinge"),
         ("metrics", ("roc",)),
         ("data.image_size", -1),
         ("data.split", "random"),
