@@ -69,7 +69,7 @@ def serving(port: int) -> Iterator[Hub]:
 class _Handler(BaseHTTPRequestHandler):
     hub: Hub
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Prints nothing."""
 
     def answer(self, status: int, content: Any = None, **headers: str) -> None:

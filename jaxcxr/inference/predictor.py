@@ -15,10 +15,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcxr.errors import UserError
-from jaxcxr.images.radiograph import read_radiograph
 from jaxcxr.inference.heatmaps import HeatMaps
 from jaxcxr.inference.operating_points import OperatingPoints, read_operating_points
-from jaxcxr.inference.prediction import PredictionResult, predict_batch
+from jaxcxr.inference.prediction import PredictionResult, predict_batch, prepare
 from jaxcxr.models import Prediction
 from jaxcxr.models.ops.compilation import compiler_options
 from jaxcxr.models.weights.model_folder import (
@@ -126,9 +125,8 @@ class Predictor(TrainedModel):
         Raises:
             UserError: The file cannot be read.
         """
-        radiograph = read_radiograph(Path(file))
-        batch = [(Path(file).name, radiograph)]
-        (prediction,) = predict_batch(self, self.image_size, self.square, batch, 1)
+        prepared = prepare(Path(file).name, Path(file), self.image_size, self.square)
+        (prediction,) = predict_batch(self, [prepared], 1)
         named, points = self.named_findings, self.operating_points
         return dataclasses.replace(prediction, findings=named, points=points)
 
