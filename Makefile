@@ -17,7 +17,7 @@ help:
 	@echo "make demo   train and score a small network on synthetic radiographs, write a report"
 	@echo "make test   the tests that need neither PyTorch nor a GPU, but for slow ones"
 	@echo "make test-all  those, and the slow ones"
-	@echo "make test-torch  the comparisons with PyTorch; installs it into .venv first"
+	@echo "make test-torch  the comparisons with PyTorch and TorchXRayVision; installs them into .venv first"
 	@echo "make torture  kills a training 50 times, gives the readers 20,000 invalid inputs; 20 minutes"
 	@echo "make test-newest PYTHON=python3.13  the tests with the newest packages, on a Python of choice"
 	@echo "make test-lowest PYTHON=python3.11  the tests with the oldest packages that pyproject.toml allows"
@@ -68,7 +68,8 @@ $(DEMO)/localizer/box_rule.csv: $(DEMO)/localizer/history.csv
 	  --heatmap=layer_cam --stage=1 --stage=2 --flip
 
 test-torch: $(VENV)/installed-test
-	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[torch]' 'torch==2.13.0'
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[torch]' \
+		'torch==2.13.0' 'torchvision==0.28.0' 'torchxrayvision==1.5.7'
 	$(RUN) -m pytest --numprocesses=auto --dist=loadfile tests/torch
 
 # Everything from a seed; what the campaigns print stays in .cache/torture.

@@ -130,13 +130,41 @@ def test_contents_other_than_tensors_are_refused(content, tmp_path):
         read_torch_file(tmp_path / "other.pth")
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".pth.tar"])
-def test_state_dict_is_found_in_the_state_of_a_training(suffix, tmp_path):
-    state = {"epoch": 3, "best_loss": 0.1, "state_dict": {"module.a": torch.ones(2)}}
-    torch.save(state | {"optimizer": {"step": 1}}, tmp_path / f"model{suffix}")
-    arrays = read_torch_file(tmp_path / f"model{suffix}")
-    np.testing.assert_array_equal(arrays.pop("module.a"), [1, 1])
-    assert not arrays
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before 1.6"])
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("model.pth", None), ("model.pth.tar", "state_dict"), ("last.ckpt", "state_dict"),
+     ("a.bin", "model_state_dict"), ("a.pt", "model_state"), ("b.pt", "model")],
+)  # fmt: skip
+def test_tensors_are_read_as_pytorch_reads_them(name, key, zipped, tmp_path):
+    base = torch.arange(24.0).reshape(4, 6)
+    tensors = {"turned": base.T, "part": base[1:, 2:], "same": torch.nn.Parameter(base)}
+    tensors |= {"half": base.half(), "brain": base.bfloat16(), "none": torch.zeros(0, 3)}
+    tensors |= {"count": torch.tensor(3), "mask": base > 4}
+    adam = torch.optim.Adam([tensors["same"]])
+    tensors["same"].sum().backward()
+    adam.step()
+    training = {"epoch": 3, "loss": torch.tensor(0.1), "optimizer": adam.state_dict()}
+    content = training | {key: tensors} if key else tensors
+    torch.save(content, tmp_path / name, _use_new_zipfile_serialization=zipped)
+    arrays = read_torch_file(tmp_path / name)
+    assert arrays.keys() == tensors.keys()
+    for at, tensor in tensors.items():
+        assert arrays[at].dtype == np.float32
+        np.testing.assert_array_equal(arrays[at], tensor.detach().float().numpy(), err_msg=at)
+
+
+def test_pickled_module_is_refused_with_the_lines_that_make_a_state_dict(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    module = torch.nn.Linear(2, 3)
+    for zipped in (True, False):
+        torch.save(module, "module.pth", _use_new_zipfile_serialization=zipped)
+        with pytest.raises(UserError, match="holds more than tensors") as error:
+            read_torch_file("module.pth")
+        lines = [line.strip() for line in str(error.value).splitlines()[1:]]
+        exec("import torch\n" + "\n".join(lines))
+        arrays = read_torch_file("weights.pth")
+        np.testing.assert_array_equal(arrays["weight"], module.weight.detach().numpy())
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off"])

@@ -115,7 +115,7 @@ class ForeignNetwork:
         )
 
 
-def read_foreign(path: str | Path) -> ForeignNetwork:
+def read_foreign(path: str | Path, thresholds: np.ndarray | None = None) -> ForeignNetwork:
     """Reads a network of torchvision's, timm's, TorchXRayVision's or jfhealthcare's names.
 
     TorchXRayVision's networks return probabilities that are bent so that 0.5 is the operating point
@@ -126,6 +126,7 @@ def read_foreign(path: str | Path) -> ForeignNetwork:
     Args:
         path: `.safetensors`, `.pth`, `.pt`, `.bin`, `.tar` or `.ckpt`: a state dict, or a
             checkpoint that holds one.
+        thresholds: (outputs,) in place of the file's, which may have none.
 
     Raises:
         UserError: The file cannot be read, or its names belong to no DenseNet or ResNet, or it
@@ -158,7 +159,8 @@ def read_foreign(path: str | Path) -> ForeignNetwork:
     channels = shapes.get("features.conv0.weight", shapes.get("conv1.weight", (0, 3)))[1]
     pixels = TORCHXRAYVISION_PIXELS if channels == 1 else IMAGENET
     variables = variables_from_torch(path, arrays, Classifier(backbone, head or Baseline(), pixels))
-    thresholds = next((a for name, a in state.items() if name.endswith("op_threshs")), None)
+    if thresholds is None:
+        thresholds = next((a for name, a in state.items() if name.endswith("op_threshs")), None)
     return ForeignNetwork(path, backbone, head, pixels, variables, thresholds)
 
 

@@ -1,18 +1,21 @@
-"""PyTorch files of parameters as NumPy arrays. All but `.safetensors` need PyTorch."""
+"""PyTorch files of parameters as NumPy arrays; PyTorch is needed for files before its 1.6."""
 
 from __future__ import annotations
 
 import io
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
 
 from jaxcxr.errors import UserError
 from jaxcxr.files import atomic_write
+from jaxcxr.models.weights.torch_pickle import read_zip
 
 _PICKLED = (".pth", ".pt", ".bin", ".tar", ".ckpt")
 _NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net")
@@ -37,7 +40,7 @@ def read_torch_file(path: str | Path) -> dict[str, np.ndarray]:
 
     Raises:
         UserError: The file is missing, damaged, of another format, or holds other things than
-            tensors; or it is a pickle and PyTorch is not installed.
+            tensors; or it is older than PyTorch 1.6 and PyTorch is not installed.
     """
     path = Path(path)
     if not path.is_file():
@@ -87,24 +90,43 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_pickled(path: Path) -> dict[str, np.ndarray]:
-    torch = _torch(path)
     try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_zip(path) if zipfile.is_zipfile(path) else _read_old(path)
     except pickle.UnpicklingError as error:
         raise UserError(_MORE_THAN_TENSORS.format(path)) from error
-    except Exception as error:  # damaged bytes make the unpickler raise exceptions of any kind
-        if "legacy .tar" in str(error):  # PyTorch's format before 0.1.11, which is always unpickled
-            raise UserError(_MORE_THAN_TENSORS.format(path)) from error
-        reason = str(error).partition("\n")[0]
+    except UserError:
+        raise
+    except Exception as error:  # damaged bytes make unpicklers raise exceptions of any kind
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(
             f"{path} is not a complete PyTorch file ({reason}); download it again"
         ) from error
-    if isinstance(tensors, dict):
-        nested = [tensors[name] for name in _NESTED if isinstance(tensors.get(name), dict)]
-        tensors = nested[0] if nested else tensors
-    if not isinstance(tensors, dict) or not all(map(torch.is_tensor, tensors.values())):
+    if isinstance(content, dict):
+        nested = [content[name] for name in _NESTED if isinstance(content.get(name), dict)]
+        content = nested[0] if nested else content
+    if not isinstance(content, dict) or not all(
+        isinstance(array, np.ndarray) for array in content.values()
+    ):
         raise UserError(f"{path} is not a state dict: expected a dict from names to tensors")
-    return {str(name): tensor.float().numpy() for name, tensor in tensors.items()}
+    return {str(name): array.astype(np.float32) for name, array in content.items()}
+
+
+def _read_old(path: Path) -> Any:
+    """Reads a file of PyTorch before 1.6, which only PyTorch itself reads."""
+    torch = _torch(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except RuntimeError as error:
+        if "legacy .tar" in str(error):  # before 0.1.11, always unpickled with code
+            raise pickle.UnpicklingError from error
+        raise
+
+    def as_arrays(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: as_arrays(inner) for name, inner in value.items()}
+        return value.detach().float().numpy() if torch.is_tensor(value) else value
+
+    return as_arrays(content)
 
 
 def _torch(path: Path) -> ModuleType:

@@ -6,7 +6,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from jaxcxr.errors import UserError
 from jaxcxr.models import backbones
-from jaxcxr.models.weights import imagenet
+from jaxcxr.models.weights import hub_file, imagenet
 
 THIRD_PARTY = Path(__file__).parents[3] / "third_party"
 
@@ -20,9 +20,10 @@ def test_every_backbone_has_pinned_weights():
         assert pinned["license"] in ("BSD-3-Clause", "Apache-2.0")
 
 
-def test_third_party_shows_the_manifest_that_is_used():
-    packaged = Path(imagenet.__file__).with_name("imagenet_weights.toml")
-    assert (THIRD_PARTY / "imagenet_weights.toml").read_bytes() == packaged.read_bytes()
+def test_third_party_shows_the_manifests_that_are_used():
+    for name in ("imagenet_weights.toml", "models.toml"):
+        packaged = Path(imagenet.__file__).with_name(name)
+        assert (THIRD_PARTY / name).read_bytes() == packaged.read_bytes()
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def pinned(tmp_path, monkeypatch):
     """Pins a small file as ResNet-34's and looks for weights in a folder of the test's own."""
     monkeypatch.setenv("JAXCXR_WEIGHTS", str(tmp_path))
     sha256 = hashlib.sha256(b"weights").hexdigest()
-    pinned = {"repository": "timm/it", "revision": "abc", "file": "it.bin", "size": "7 B"}
+    pinned = {"repository": "timm/it", "revision": "abc", "file": "it.safetensors", "size": "7 B"}
     pinned["sha256"] = sha256
     monkeypatch.setattr(imagenet, "manifest", lambda: {"ResNet34": pinned})
     return tmp_path / "ResNet34.safetensors"
@@ -56,19 +57,19 @@ def test_the_pinned_revision_is_downloaded_and_checked(pinned, monkeypatch):
         cached.write_bytes(b"weights")
         return str(cached)
 
-    monkeypatch.setattr(imagenet.huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(hub_file.huggingface_hub, "hf_hub_download", download)
     assert imagenet.fetch("ResNet34").read_bytes() == b"weights"
-    assert asked == [("timm/it", "it.bin", "abc")]
+    assert asked == [("timm/it", "it.safetensors", "abc")]
 
 
 def test_offline_the_error_says_which_file_to_put_where(pinned, monkeypatch):
     def download(*_, **__):
         raise LocalEntryNotFoundError("no connection")
 
-    monkeypatch.setattr(imagenet.huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(hub_file.huggingface_hub, "hf_hub_download", download)
     with pytest.raises(UserError) as error:
         imagenet.fetch("ResNet34")
     message = str(error.value)
-    assert "https://huggingface.co/timm/it/resolve/abc/it.bin" in message
+    assert "https://huggingface.co/timm/it/resolve/abc/it.safetensors" in message
     assert str(pinned) in message
     assert "\n" not in message

@@ -8,6 +8,7 @@ import safetensors.numpy
 from flax import linen as nn
 
 from jaxcxr.errors import UserError
+from jaxcxr.findings import FINDINGS
 from jaxcxr.models import (
     INFERENCE,
     PCAM,
@@ -16,6 +17,7 @@ from jaxcxr.models import (
     Classifier,
     DenseNet121,
     Head,
+    Pixels,
     Prediction,
     ResNet18,
     ResNet50,
@@ -23,6 +25,7 @@ from jaxcxr.models import (
     SqueezeExcitation,
     register_head,
 )
+from jaxcxr.models.weights.foreign import operating_points, read_foreign
 from jaxcxr.models.weights.model_folder import (
     TrainedModel,
     load_model_folder,
@@ -40,7 +43,8 @@ MODEL = Classifier(RESNET, Baseline())
 
 def drawn(model):
     """Returns random variables, without compiling the network."""
-    images = jax.ShapeDtypeStruct((1, 64, 64, 3), np.float32)
+    channels = getattr(model, "pixels", Pixels()).channels
+    images = jax.ShapeDtypeStruct((1, 64, 64, channels), np.float32)
     shapes = jax.eval_shape(model.init, jax.random.key(0), images)
     random = np.random.default_rng(0)
     return jax.tree.map(lambda leaf: random.random(leaf.shape, np.float32), dict(shapes))
@@ -104,17 +108,6 @@ def test_torchvisions_unused_arrays_are_passed_over(tmp_path):
         "bn1.num_batches_tracked": np.zeros((), np.int64),
     }
     assert_same(load_backbone(saved(tmp_path, arrays), RESNET), variables)
-
-
-def test_torchvisions_old_names_of_densenet_are_understood(tmp_path):
-    variables = drawn(DENSENET)
-    old = {
-        re.sub(r"(denselayer\d\.(?:norm|conv))(\d)", r"\1.\2", name): array
-        for name, array in backbone_file(DENSENET, variables).items()
-    }
-    assert "features.denseblock1.denselayer1.norm.1.weight" in old
-    old["classifier.weight"] = np.zeros((1000, 8), np.float32)
-    assert_same(load_backbone(saved(tmp_path, old), DENSENET), variables)
 
 
 def test_missing_extra_and_misshapen_parameters_are_all_named(tmp_path):
@@ -183,18 +176,95 @@ def test_initial_weights_may_be_variables_of_a_part():
     assert initialize(MODEL, part, "random") is part
 
 
-@pytest.mark.parametrize("around", ["", "module.", "module.densenet121."])
-def test_classifier_of_chexnet_is_read_as_average_pooling_and_dense_layer(around, tmp_path):
-    model = Classifier(DENSENET, Baseline(pooling="average", transition="none"))
+def foreign(model, around, classifier, dots=False):
+    """Returns random variables of a network with one dense layer, and a state dict of others."""
     variables = drawn(model)
-    named = to_torch(variables, "DenseNet121")
-    inner = "classifier.0" if "densenet121" in around else "classifier"
-    named = {f"{around}{k.replace('head.classifier', inner)}": a for k, a in named.items()}
-    path = saved(tmp_path, named)
-    assert_same(load_classifier(path, model), variables)
-    assert set(load_classifier(path, Classifier(DENSENET, SpaceAttention()))["params"]) == {
-        "backbone"
+    named = to_torch(variables, type(model.backbone).__name__)
+    if dots:
+        named = {re.sub(r"(denselayer\d\.(?:norm|conv))", r"\1.", k): a for k, a in named.items()}
+    return variables, {
+        around + name.replace("head.classifier", classifier): array for name, array in named.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("backbone", "around", "classifier"),
+    [
+        (DENSENET, "", "classifier"),
+        (DENSENET, "module.", "classifier"),
+        (DENSENET, "module.densenet121.", "classifier.0"),
+        (DENSENET, "model.net.backbone.", "classifier.1"),
+        (RESNET, "module.", "fc"),
+        (RESNET, "net.", "fc.0"),
+        (ResNet50(blocks=(1, 1, 1, 1), width=2), "encoder.", "last_linear"),
+    ],
+)
+@pytest.mark.parametrize("outputs", [14, 5])
+def test_network_is_recognized_whatever_is_put_around_its_names(
+    backbone, around, classifier, outputs, tmp_path
+):
+    head = Baseline(num_classes=outputs, pooling="average", transition="none")
+    model = Classifier(backbone, head)
+    variables, named = foreign(model, around, classifier, dots="densenet121" in around)
+    named |= {
+        "optimizer_step.num_batches_tracked": np.zeros(()),
+        "criterion.pos_weight": np.ones(5),
+    }
+    half = {name: array.astype(np.float16) for name, array in named.items()}
+    found = read_foreign(saved(tmp_path, half))
+    assert (found.backbone, found.head) == (backbone, head)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-3), found.variables, variables)
+    assert load_classifier(saved(tmp_path, named), model).keys() == variables.keys()
+    names = ("A", None, "B", "C", "D") if outputs == 5 else ()
+    assert found.described(findings=names).findings == (names or FINDINGS)
+    if outputs == 5:
+        with pytest.raises(UserError, match="a classifier of 5 outputs") as error:
+            found.described()
+        assert error.value.argument == "findings"
+
+
+def test_one_channel_and_18_outputs_are_of_torchxrayvision(tmp_path):
+    head = Baseline(num_classes=18, pooling="average", transition="none")
+    model = Classifier(DENSENET, head, Pixels(mean=(0.5,), std=(1 / 2048,)))
+    named = foreign(model, "", "classifier")[1]
+    trained = read_foreign(saved(tmp_path, named)).described()
+    assert trained.model == model
+    assert (trained.image_size, trained.square) == (224, "crop")
+    assert trained.findings[::17] == ("Atelectasis", "Enlarged Cardiomediastinum")
+    thresholds = np.where(np.arange(18) == 0, 0.25, np.nan).astype(np.float32)
+    found = read_foreign(saved(tmp_path, named | {"op_threshs": thresholds}))
+    trained = found.described()
+    assert trained.named_findings == ("Atelectasis",)
+    table = operating_points(trained.findings, found.thresholds)["operating_points.csv"]
+    assert table == "finding,group,rule,threshold\nAtelectasis,All,youden,0.25\n"
+
+
+def test_layers_are_never_left_out_in_silence(tmp_path, caplog):
+    model = Classifier(DENSENET, Baseline(pooling="average", transition="none"))
+    named = foreign(model, "module.", "classifier")[1]
+    path = saved(tmp_path, named)
+    kept = load_classifier(path, Classifier(DENSENET, SpaceAttention()))
+    assert set(kept["params"]) == {"backbone"}
+    assert "its classifier of 14 outputs is left out" in caplog.text
+    two = named | {"module.hidden.weight": np.zeros((3, 3)), "module.hidden.bias": np.zeros(3)}
+    with pytest.raises(UserError, match=r"hidden\.weight is not a parameter"):
+        read_foreign(saved(tmp_path, two))
+    imagenet = named | {"module.classifier.weight": np.zeros((1000, 8), np.float32)}
+    assert read_foreign(saved(tmp_path, imagenet)).head is None
+    assert "ImageNet's classifier of 1000 classes is left out" in caplog.text
+
+
+def test_messages_about_other_networks_give_ten_names_and_the_cause(tmp_path):
+    named = backbone_file(DENSENET, drawn(DENSENET))
+    with pytest.raises(UserError, match="it looks like DenseNet121") as error:
+        load_classifier(saved(tmp_path, named), MODEL)
+    assert len(str(error.value).splitlines()) == 12
+    vit = {f"vit.{name}": array for name, array in named.items() if "denseblock" in name}
+    with pytest.raises(UserError, match=r"all its names begin with vit\.") as error:
+        load_classifier(saved(tmp_path, vit), MODEL)
+    with pytest.raises(UserError, match=r"first names are vit\.") as error:
+        read_foreign(saved(tmp_path, vit))
+    assert error.value.argument == "model"
 
 
 def test_names_of_jfhealthcare_are_read_and_written(tmp_path):
