@@ -31,8 +31,10 @@ def define_model_flags(required: bool = True) -> None:
 
 
 def model_named() -> str:
-    """Returns the model that the flags name."""
-    return str(flags.FLAGS.model or flags.FLAGS.workdir)
+    """Returns the model that the flags name, or the catalog's default."""
+    from jaxcxr.models.weights import catalog
+
+    return str(flags.FLAGS.model or flags.FLAGS.workdir or catalog.default())
 
 
 def own_folder(remedy: str, argument: str | None = None) -> Path:

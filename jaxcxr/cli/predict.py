@@ -1,10 +1,11 @@
 """Predicts new radiographs: the probability of each finding, and where it is seen.
 
+jaxcxr predict --out predictions radiograph.dcm
 jaxcxr predict --model runs/baseline --out predictions a.png scans/
 
---model names a run, a model folder, hf:owner/name[@revision] of the Hugging Face hub, or a name
-of the catalog. Takes PNG, JPEG, TIFF, BMP and DICOM files (pip install 'jaxcxr[dicom]'), and
-folders. Writes under --out:
+--model names a run, a model folder, hf:owner/name[@revision] of the Hugging Face hub, a name of the
+catalog (docs/models.md; the default is its first), or a PyTorch file. Takes PNG, JPEG, TIFF, BMP
+and DICOM files (pip install 'jaxcxr[dicom]'), and folders. Writes under --out:
 
     predictions.csv  Image Index and the probability of each finding, for jaxcxr evaluate_auc
     findings.csv     per image and finding: probability, operating point, whether the probability
@@ -71,7 +72,7 @@ from jaxcxr.models import classifier_config
 from jaxcxr.models.weights.model_card import RESEARCH_ONLY, SYNTHETIC
 from jaxcxr.reporting.figures import overlay
 
-models.define_model_flags()
+models.define_model_flags(required=False)
 _OUT = flags.DEFINE_string("out", None, "Where to write.", required=True)
 _FINDINGS = flags.DEFINE_list("findings", [], "Findings to show of every image, or all.")
 _PREVALENCE = flags.DEFINE_list(

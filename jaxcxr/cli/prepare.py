@@ -47,6 +47,12 @@ _BOX_IMAGE_SIZE = flags.DEFINE_integer(
     "themselves. If not given: 1024, NIH's, or 0 in a phantom or where boxes reach beyond.",
     lower_bound=0,
 )
+_BEAM_RUNNER = flags.DEFINE_string(
+    "beam_runner", None, "Runner by which Apache Beam prepares, for example FlinkRunner."
+)
+_BEAM_OPTIONS = flags.DEFINE_multi_string(
+    "beam_options", [], "Option of the runner, as --direct_num_workers=4; may be repeated."
+)
 
 
 def main() -> None:
@@ -66,6 +72,8 @@ def main() -> None:
         split_seed=_SPLIT_SEED.value,
         square=cast(SquareRule, _SQUARE.value),
         on_bad_image=cast(OnBadImage, _ON_BAD_IMAGE.value),
+        beam_runner=_BEAM_RUNNER.value,
+        beam_options=_BEAM_OPTIONS.value,
     )
     counts = ", ".join(f"{name} {count:,}" for name, count in done.images.items())
     print(f"{'already prepared' if done.reused else 'prepared'}: {counts} images in {done.folder}")

@@ -22,6 +22,8 @@ TABLES = ("predictions.csv", "findings.csv", "boxes.csv", "files.csv")
 _ABOUT = "about.json"
 _SKIPPED = "skipped.csv"
 _ANOTHER = "name another --out"
+_NAMES = ("run", "source")
+"""What the model is called, which may change."""
 
 
 class ResultFolder:
@@ -29,7 +31,7 @@ class ResultFolder:
 
     Args:
         out: The folder.
-        settings: What decides the results, and "run", the name of the model, which does not.
+        settings: What decides the results, and what the model is called.
 
     Raises:
         UserError: The folder has results of another model, of other settings or of another program.
@@ -56,7 +58,7 @@ class ResultFolder:
                 raise UserError(f"{path} was not written by jaxcxr predict; {_ANOTHER}") from error
             return {}
         for name, now in self._settings.items():
-            if written and name != "run" and (before := earlier.get(name)) != now:
+            if written and name not in _NAMES and (before := earlier.get(name)) != now:
                 raise UserError(
                     f"{self.out} has predictions of another model or other settings: {name} was "
                     f"{before!s:.60}, and is {now!s:.60} now; {_ANOTHER}"

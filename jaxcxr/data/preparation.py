@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import filelock
 import pandas as pd
@@ -56,6 +57,8 @@ def prepare(
     split_seed: int = 0,
     square: SquareRule = "squash",
     on_bad_image: OnBadImage = "error",
+    beam_runner: str | None = None,
+    beam_options: Sequence[str] = (),
 ) -> Preparation:
     """Decodes, resizes and stores a release's radiographs; does nothing where that is done already.
 
@@ -71,16 +74,28 @@ def prepare(
         split_seed: Seed of the draw of validation patients.
         square: How radiographs become square, "squash" or "pad"; see `jaxcxr.images.square`.
         on_bad_image: "error" refuses a release with damaged files, "skip" leaves them out.
+        beam_runner: Runner by which Apache Beam reads the radiographs, for example "DirectRunner"
+            or "FlinkRunner". Its workers must see the release's files and `data_dir`. None: this
+            process reads them.
+        beam_options: Options of the runner, as Beam's command line takes them.
 
     Raises:
         UserError: Files are damaged; a split has no images; another release's dataset or another
-            process is preparing in the same place; the disk is full.
+            process is preparing in the same place; the disk is full; Apache Beam is not
+            installed, or is to skip damaged files.
     """
     variant = Variant(image_size, split, split_seed, square)
     folder = variant.folder(data_dir)
     if on_bad_image not in get_args(OnBadImage):
         raise UserError(
             f"on_bad_image is {on_bad_image!r}; use error or skip", argument="on_bad_image"
+        )
+    beam = _beam_settings(beam_runner, beam_options)
+    if beam and on_bad_image == "skip":
+        raise UserError(
+            "Apache Beam cannot leave out damaged files; delete them, and read the release with "
+            "allow_missing",
+            argument="on_bad_image",
         )
     parts = _split(release, variant)
     fingerprint = _fingerprint(release, parts)
@@ -93,6 +108,7 @@ def prepare(
             release=release,
             split=parts,
             skip_damaged=on_bad_image == "skip",
+            with_beam=bool(beam),
             metadata={
                 "release": release.root.resolve().name,
                 "synthetic": (release.root / phantom.MARKER).is_file(),
@@ -103,7 +119,7 @@ def prepare(
                 "skipped": [],
             },
         )
-        _generate(builder, folder)
+        _generate(builder, folder, beam)
     info, metadata = open_dataset(folder)
     left_out = dict.fromkeys(release.missing, "no file") | dict(metadata["skipped"])
     if left_out:
@@ -122,6 +138,19 @@ def _split(release: Release, variant: Variant) -> pd.Series:
     split = split.drop(list(release.missing))
     refuse_empty(split.value_counts())
     return split
+
+
+def _beam_settings(runner: str | None, options: Sequence[str]) -> dict[str, Any]:
+    """Returns the arguments for TFDS; none where Apache Beam is not asked for."""
+    if runner is None:
+        if options:
+            raise UserError("beam_options need a runner", argument="beam_runner")
+        return {}
+    try:
+        from apache_beam.options.pipeline_options import PipelineOptions
+    except ImportError as error:
+        raise UserError("Apache Beam is not installed; pip install 'jaxcxr[beam]'") from error
+    return {"beam_runner": runner, "beam_options": PipelineOptions(list(options))}
 
 
 def _fingerprint(release: Release, split: pd.Series) -> str:
@@ -149,7 +178,7 @@ def _refuse_other(folder: Path, release: Release, fingerprint: str) -> None:
         )
 
 
-def _generate(builder: Builder, folder: Path) -> None:
+def _generate(builder: Builder, folder: Path, beam: Mapping[str, Any]) -> None:
     tfds.disable_progress_bar()  # the builder shows one per split
     make_folder(folder.parent)
     lock = filelock.FileLock(folder.parent / ".lock", blocking=False)
@@ -159,13 +188,16 @@ def _generate(builder: Builder, folder: Path) -> None:
                 shutil.rmtree(abandoned)
             builder.download_and_prepare(
                 download_dir=downloads,
-                download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+                download_config=tfds.download.DownloadConfig(try_download_gcs=False, **beam),
             )
     except UserError:
         raise
     except filelock.Timeout as error:
         raise UserError(f"{folder.parent}: another process is preparing this dataset") from error
     except Exception as error:
+        problem = re.search(r"jaxcxr\.[\w.]+Error: (.*?)(?: \[while|\n|$)", str(error))
+        if beam and problem:  # a worker's error arrives as text
+            raise UserError(problem[1]) from error
         reason = _storage_failure(error)
         if reason is None:
             raise

@@ -70,10 +70,9 @@ def push(
 
 def _edited_card(predictor: Predictor) -> str | None:
     """Returns the model card of a model folder if it is another than the one we write."""
-    folder = predictor.folder or Path("none")
-    if not (path := folder / "README.md").exists():
+    if predictor.folder is None or not (path := predictor.folder / "README.md").exists():
         return None
-    scores = folder / "auc.csv"
+    scores = predictor.folder / "auc.csv"
     ours = model_card(predictor.config(), scores.read_text("utf-8") if scores.exists() else None)
     card = path.read_text("utf-8")
     return None if card == ours else card

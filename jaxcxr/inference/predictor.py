@@ -20,6 +20,7 @@ from jaxcxr.inference.operating_points import OperatingPoints, read_operating_po
 from jaxcxr.inference.prediction import PredictionResult, predict_batch, prepare
 from jaxcxr.models import Prediction
 from jaxcxr.models.ops.compilation import compiler_options
+from jaxcxr.models.weights.foreign import read_foreign
 from jaxcxr.models.weights.model_folder import (
     TABLES,
     TrainedModel,
@@ -75,6 +76,12 @@ class Predictor(TrainedModel):
         return f"Predictor({', '.join(parts)})"
 
     @classmethod
+    def from_trained(cls, trained: TrainedModel, folder: Path | None = None) -> Predictor:
+        """Makes a model predict; its tables are in `folder`, if it has any."""
+        fields = dataclasses.fields(trained)
+        return cls(**{field.name: getattr(trained, field.name) for field in fields}, folder=folder)
+
+    @classmethod
     def from_run(cls, folder: str | Path) -> Predictor:
         """Loads the best epoch of a run, or a model folder.
 
@@ -83,11 +90,7 @@ class Predictor(TrainedModel):
         """
         folder = Path(folder).expanduser()
         if is_model_folder(folder):
-            trained = load_model_folder(folder)
-            fields = dataclasses.fields(trained)
-            return cls(
-                **{field.name: getattr(trained, field.name) for field in fields}, folder=folder
-            )
+            return cls.from_trained(load_model_folder(folder), folder)
         model, variables, epoch, variant = restore_network(folder)
         facts = data_facts(folder)
         scored = table_path(folder, "calibration.csv").exists()
@@ -179,16 +182,18 @@ def load_model(source: str | Path) -> Predictor:
     """Loads a trained model.
 
     Args:
-        source: A run, a model folder, ``hf:owner/name[@revision]`` of the Hugging Face hub, or a
-            name of the catalog.
+        source: A run, a model folder, ``hf:owner/name[@revision]`` of the Hugging Face hub, a name
+            of the catalog, or a PyTorch file (`jaxcxr.models.weights.foreign.read_foreign`).
 
     Raises:
         UserError: It is none of these, cannot be downloaded, or is damaged.
     """
-    folder = local_path(source)
-    if not (folder / "config.json").exists():
+    path = local_path(source)
+    if path.is_file():
+        return Predictor.from_trained(read_foreign(path).described(source={"name": path.name}))
+    if not (path / "config.json").exists():
         raise UserError(
             f"{source} is not the folder of a run or a model: it has no config.json; name another",
             argument="model",
         )
-    return Predictor.from_run(folder)
+    return Predictor.from_run(path)

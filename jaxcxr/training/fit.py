@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -185,7 +186,8 @@ def fit(
     best = any(isinstance(c, EarlyStopping) and c.restore_best_weights for c in callbacks)
     state = create_state(variables, transformation, averaged=ema_decay > 0, keeps_best=best)
     state = jax.device_put(state, NamedSharding(mesh, EVERYWHERE))
-    settings = _settings(step, training, train_data, initial_weights, best)
+    start = _name_weights(initial_weights, variables)
+    settings = _settings(step, training, train_data, start, best)
     progress, interrupted = train(training, Progress(state, History(), epochs, settings))
     variables = progress.state.best or progress.state.evaluated
     return Run(model, variables, progress.history, interrupted, progress.unfinished)
@@ -195,11 +197,10 @@ def _settings(
     step: TrainStep,
     training: Training,
     data: DataSource,
-    initial_weights: Variables | str | Path | None,
+    initial_weights: str,
     restore_best_weights: bool,
 ) -> dict[str, Any]:
     """Returns what config.json says about a training, as plain values."""
-    weights = "random" if initial_weights is None else initial_weights
     objective = step.objective
     return {
         "model": classifier_config(objective.model),
@@ -215,8 +216,18 @@ def _settings(
         "ema_decay": step.ema_decay,
         "epochs": training.epochs,
         "restore_best_weights": restore_best_weights,
-        "initial_variables": weights if weights in ("imagenet", "random") else "given",
+        "initial_variables": initial_weights,
     }
+
+
+def _name_weights(weights: Variables | str | Path | None, variables: Variables) -> str:
+    """Returns "random" or "imagenet", or a checksum of the variables that were given."""
+    if weights is None or weights in ("imagenet", "random"):
+        return weights or "random"
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(variables):
+        digest.update(np.asarray(leaf).tobytes())
+    return f"sha256:{digest.hexdigest()[:16]}"
 
 
 def check_settings(

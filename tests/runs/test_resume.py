@@ -14,6 +14,7 @@ import jaxcxr as cxr
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.training.augmentation import Augmentation
 from jaxcxr.training.losses import focal_loss, loss_name, weighted_cross_entropy
+from jaxcxr.training.state import initial_variables
 from tests.tiny import make_split
 
 EPOCHS, STEPS = 3, 4
@@ -143,6 +144,14 @@ def test_resuming_with_other_settings_is_refused(tiny_model, folder, tmp_path, o
     callbacks = (cxr.BackupAndRestore(tmp_path / "run"), *other.pop("callbacks", ()))
     with pytest.raises(cxr.UserError, match=message):
         train(tiny_model, *callbacks, **other)
+
+
+@pytest.mark.usefixtures("whole")
+def test_resuming_with_other_weights_is_refused(tiny_model, folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "run")
+    weights = initial_variables(tiny_model, 16, seed=5)
+    with pytest.raises(cxr.UserError, match="'random' there and 'sha256:"):
+        train(tiny_model, cxr.BackupAndRestore(tmp_path / "run"), initial_weights=weights)
 
 
 def test_the_best_weights_are_the_runs_when_asked_for_also_after_a_restart(tiny_model, tmp_path):

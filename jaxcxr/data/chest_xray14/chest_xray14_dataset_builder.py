@@ -65,6 +65,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         release: Release | None = None,
         split: pd.Series | None = None,
         skip_damaged: bool = False,
+        with_beam: bool = False,
         metadata: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -75,12 +76,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             split: "train", "validation" or "test" for each of its radiographs that has a file, by
                 image name.
             skip_damaged: Whether to leave out damaged files rather than to refuse them.
+            with_beam: Whether Apache Beam reads the files; it does not leave out damaged ones.
             metadata: Kept with the dataset, readable as `builder.info.metadata`.
             **kwargs: `data_dir` and `config`, as every TFDS builder takes them.
         """
         self._release = release
         self._split = pd.Series(dtype=str) if split is None else split
         self._skip_damaged = skip_damaged
+        self._with_beam = with_beam
         self._metadata = tfds.core.MetadataDict(metadata or {})
         self._damaged: list[DamagedImageError] = []
         super().__init__(**kwargs)
@@ -126,12 +129,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         del dl_manager  # nothing is downloaded: NIH asks to be visited in person
         if self._release is None:
             raise UserError("nothing to prepare from; call jaxcxr.data.prepare")
-        return {split: self._generate_examples(split) for split in SPLITS}
+        images = self._release.images
+        parts = {split: images[images["image_name"].map(self._split) == split] for split in SPLITS}
+        if self._with_beam:
+            return {split: self._beam_examples(part) for split, part in parts.items()}
+        return {split: self._generate_examples(split, part) for split, part in parts.items()}
 
-    def _generate_examples(self, split: str) -> Iterator[tuple[str, Record]]:
-        assert self._release is not None
-        images, made = self._release.images, 0
-        images = images[images["image_name"].isin(self._split.index[self._split == split])]
+    def _generate_examples(self, split: str, images: pd.DataFrame) -> Iterator[tuple[str, Record]]:
+        made = 0
         with tqdm(total=len(images), desc=f"{split:>10}", unit=" images", disable=None) as bar:
             for future in self._read_in_threads(images):
                 bar.update()
@@ -155,6 +160,25 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 "tried are damaged"
             )
         self._metadata["skipped"] = [[error.path.name, error.reason] for error in self._damaged]
+
+    def _beam_examples(self, images: pd.DataFrame) -> Any:
+        """Returns Beam's transform that gives names and records; one worker reads an archive."""
+        import apache_beam as beam
+
+        release, image_size, square = self._release, self._config.image_size, self._config.square
+        assert release is not None
+
+        def read(rows: pd.Index) -> Iterator[tuple[str, Record]]:
+            for listed in listed_records(release.images.loc[rows], release):
+                record = read_record(*listed, image_size, square)
+                yield record["image_name"], record
+
+        sources = [
+            release.archived[name].archive if name in release.archived else number // 64
+            for number, name in enumerate(images["image_name"])
+        ]
+        groups = images.groupby(pd.Series(sources, images.index), sort=False).groups
+        return beam.Create(list(groups.values()), reshuffle=True) | beam.FlatMap(read)
 
     def _read_in_threads(self, images: pd.DataFrame) -> Iterator[Future[Record]]:
         """Yields what `read_record` gives, in order; Pillow works outside Python's lock."""

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from jaxcxr.errors import UserError
-from jaxcxr.models.weights import hub_file
 from jaxcxr.models.weights.foreign import operating_points, read_foreign
 from jaxcxr.models.weights.model_folder import is_model_folder, save_model_folder
 
@@ -43,23 +42,30 @@ def catalog_folder(name: str) -> Path:
     Raises:
         UserError: The name is unknown; the errors of `hub_file.fetch`.
     """
+    from jaxcxr.models.weights import hub_file  # needs huggingface_hub
+
     if name not in entries():
         raise UserError(f"{name!r} is not in the catalog: use one of {', '.join(entries())}")
     entry = entries()[name]
     folder = hub_file.weights_folder() / f"{name}-{entry['revision'][:8]}"
+    log = logging.getLogger(__name__)
+    url = f"https://huggingface.co/{entry['repository']}"
+    log.warning(
+        "%s is from %s (%s), trained on %s: %s",
+        *(name, url, entry["license"], entry["training_data"], entry["training_split"]),
+    )
     if is_model_folder(folder):
         return folder
-    log = logging.getLogger(__name__)
     path, sha256 = hub_file.fetch(name, entry)
     if "sha256" not in entry:
         log.warning(
             "%s is unverified: its SHA-256 is %s, the catalog has none. To pin it, compare it with "
-            'the page of huggingface.co/%s and add sha256 = "%s" to its entry in models.toml',
-            *(path, sha256, entry["repository"], sha256),
+            'the page of %s and add sha256 = "%s" to its entry in models.toml',
+            *(path, sha256, url, sha256),
         )
     source = {
         "name": name,
-        "url": f"https://huggingface.co/{entry['repository']}",
+        "url": url,
         "revision": entry["revision"],
         "sha256": sha256,
         "license": entry["license"],
@@ -71,10 +77,6 @@ def catalog_folder(name: str) -> Path:
         training_split=entry["training_split"],
     )
     save_model_folder(folder, trained, operating_points(trained.findings, thresholds))
-    log.warning(
-        "%s is from %s (%s), trained on %s: %s",
-        *(name, source["url"], entry["license"], entry["training_data"], entry["training_split"]),
-    )
     return folder
 
 

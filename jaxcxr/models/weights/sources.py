@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jaxcxr.errors import UserError
+from jaxcxr.models.weights import catalog
 
 HUB = "hf:"
 """What a model on the hub begins with: ``hf:owner/name@revision``."""
 
 
 def local_path(source: str | Path) -> Path:
-    """Returns where a model is on this machine; one of the hub is downloaded on first use.
+    """Returns where a model is on this machine; others are downloaded on first use.
 
     Args:
-        source: A path, ``hf:owner/name[@revision]``, or a name of the catalog.
+        source: A path, ``hf:owner/name[@revision]``, or a name of `catalog.entries`.
 
     Raises:
         UserError: There is no such path, or the model cannot be downloaded.
@@ -26,24 +27,31 @@ def local_path(source: str | Path) -> Path:
         return _snapshot(str(source))
     if not is_known(source):
         raise UserError(
-            f"{source} does not exist; expected a run, a model folder or hf:owner/name",
+            f"{source} does not exist; expected a run, a model folder, hf:owner/name or one of "
+            f"{', '.join(catalog.entries())}",
             argument="model",
         )
-    return Path(source).expanduser()
+    path = Path(source).expanduser()
+    return path if path.exists() else catalog.catalog_folder(str(source))
 
 
 def is_known(source: str | Path) -> bool:
-    """Returns whether `local_path` can be tried: a path that exists, or a name of the hub."""
-    return str(source).startswith(HUB) or os.path.exists(Path(source).expanduser())
+    """Returns whether `local_path` can be tried: a path that exists, or a name elsewhere."""
+    return (
+        str(source).startswith(HUB)
+        or os.path.exists(Path(source).expanduser())
+        or str(source) in catalog.entries()
+    )
 
 
 def is_downloaded(source: str | Path) -> bool:
-    """Returns whether a model is of the hub, so that its folder must not be changed."""
+    """Returns whether a model was downloaded, so that its folder must not be changed."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    if str(source).startswith(HUB):
+    path = Path(source).expanduser()
+    if str(source).startswith(HUB) or (str(source) in catalog.entries() and not path.exists()):
         return True
-    return Path(source).expanduser().resolve().is_relative_to(Path(HF_HUB_CACHE).resolve())
+    return path.resolve().is_relative_to(Path(HF_HUB_CACHE).resolve())
 
 
 def _snapshot(source: str) -> Path:

@@ -60,7 +60,8 @@ def test_network_of_the_catalog_becomes_a_model_folder_once(placed, caplog):
     path.unlink()
     caplog.clear()
     assert catalog.catalog_folder("small") == folder
-    assert not caplog.text
+    assert "unverified" not in caplog.text
+    assert "Apache-2.0" in caplog.text
 
 
 def test_wrong_bytes_and_unknown_names_are_refused(placed):
