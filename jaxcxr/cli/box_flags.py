@@ -145,10 +145,9 @@ def maps_and_rule(predictor: Predictor) -> tuple[HeatMapChoice, ChosenRule]:
     The flags decide; without any of them box_rule.csv of the model, without that the network's heat
     maps and the paper's rule. Prints what is used where there is a choice.
     """
-    assert predictor.folder is not None
-    path, maps = predictor.folder / "box_rule.csv", asked_for()
+    path, maps = predictor.folder and predictor.folder / "box_rule.csv", asked_for()
     regions, min_area = cast(RegionChoice, _REGIONS.value), _MIN_AREA.value
-    if _THRESHOLDS.value is None and _SCALE.value is None and path.exists():
+    if _THRESHOLDS.value is None and _SCALE.value is None and path and path.exists():
         chosen = read_box_rule(path)
         if all(flag.value is None for flag in (_HEATMAP, _STAGES, _FLIP, _SIZE_FACTORS)):
             try:

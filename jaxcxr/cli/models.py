@@ -41,13 +41,16 @@ def own_folder(remedy: str, argument: str | None = None) -> Path:
     """Returns the folder of the model, to write in.
 
     Raises:
-        UserError: The model was downloaded; the message ends with `remedy`.
+        UserError: The model was downloaded or is a file; the message ends with `remedy`.
     """
     from jaxcxr.models.weights.sources import is_downloaded
 
     if is_downloaded(model_named()):
         raise UserError(f"{model_named()} was downloaded: {remedy}", argument=argument)
-    return Path(model_named()).expanduser()
+    folder = Path(model_named()).expanduser()
+    if folder.is_file():
+        raise UserError(f"{folder} is a file: {remedy}", argument=argument)
+    return folder
 
 
 def prepared_data(predictor: Predictor, data_dir: str) -> Data:
@@ -60,8 +63,6 @@ def prepared_data(predictor: Predictor, data_dir: str) -> Data:
     from jaxcxr.models.weights.model_folder import is_model_folder
     from jaxcxr.runs.workdir import read_variant
 
-    folder = predictor.folder
-    assert folder is not None
     names = predictor.named_findings
     outputs = counterparts(names)
     unknown = [name for index, name in enumerate(names) if index not in outputs.values()]
@@ -74,9 +75,9 @@ def prepared_data(predictor: Predictor, data_dir: str) -> Data:
     if unknown:
         print(f"note: not scored, no counterpart among the 14 findings: {', '.join(unknown)}")
     if missing:
-        print(f"note: not scored, no output of the model: {', '.join(missing)}; means leave it out")
-    if is_model_folder(folder):
+        print(f"note: not scored, no output of the model: {', '.join(missing)}")
+    if predictor.folder is None or is_model_folder(predictor.folder):
         variant = Variant(image_size=predictor.image_size, square=predictor.square)
     else:
-        variant = read_variant(folder)
+        variant = read_variant(predictor.folder)
     return data.load(data_dir, **dataclasses.asdict(variant))

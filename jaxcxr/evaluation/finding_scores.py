@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -212,7 +213,7 @@ def calibration_table(
         for name, slope, intercept, *_ in fitted.itertuples(index=False)
         if name in predictions
     }
-    columns = {"finding": [*findings_of(labels), "Mean"]}
+    columns: dict[str, Any] = {"finding": [*findings_of(labels), "Mean"]}
     columns |= {name: np.append(fitted[name], np.nan) for name in [*fitted][1:]}
     for suffix, table in {"": predictions, "_platt": pd.DataFrame(scaled)}.items():
         for name, score in _CALIBRATION.items():

@@ -12,7 +12,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from jaxcxr.errors import UserError
 from jaxcxr.images.dicom_gray import draw, is_for_processing, padding_range
@@ -69,6 +69,7 @@ def read_pixels(
         raise UserError("a DICOM file without an image; name the files that hold radiographs")
     check_size(dataset.Columns, dataset.Rows)
     _require_decoder(dataset)
+    _check_frame_size(dataset)
     stored = _decode(dataset)
     photometric = dataset.PhotometricInterpretation
     samples = () if photometric in _ONE_SAMPLE else (3,)
@@ -138,6 +139,27 @@ def _require_decoder(dataset: Dataset) -> None:
             f"compressed as {syntax.name}, for which no decoder is installed; "
             "pip install 'jaxcxr[dicom]', or export it without compression"
         )
+
+
+def _check_frame_size(dataset: Dataset) -> None:
+    """Refuses compressed pixels of another shape, which pydicom would rearrange."""
+    from pydicom import encaps, uid
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated or syntax == uid.RLELossless:  # RLE states no size
+        return
+    count = dataset.get("NumberOfFrames") or 1
+    frame = encaps.get_frame(dataset.PixelData, 0, number_of_frames=count)
+    try:
+        width, height = Image.open(BytesIO(frame), formats=("JPEG", "JPEG2000")).size
+    except UnidentifiedImageError:  # JPEG of more than 8 bits, JPEG-LS
+        from libjpeg import get_parameters
+
+        header = get_parameters(frame)
+        width, height = header["columns"], header["rows"]
+    if (width, height) != (dataset.Columns, dataset.Rows):
+        size = f"{dataset.Columns}×{dataset.Rows}, as its header has"
+        raise UserError(f"compressed pixels of {width}×{height}; expected {size}; export it again")
 
 
 def _decode(dataset: Dataset) -> np.ndarray:

@@ -229,6 +229,19 @@ def test_lossless_jpeg_and_jpeg_ls_are_exact(syntax):
     np.testing.assert_array_equal(pixels, eight_bit(PATTERN / PATTERN.max()))
 
 
+@pytest.mark.parametrize("syntax", ["JPEGBaseline8Bit", "JPEG2000Lossless", *FRAMES])
+def test_compressed_pixels_of_another_shape_are_refused(syntax):
+    if syntax in FRAMES:
+        pytest.importorskip("libjpeg")
+        frame, size = zlib.decompress(base64.b85decode(FRAMES[syntax])), "32×32"
+    else:  # as many pixels as the header has
+        options = {"JPEG2000Lossless": {"format": "JPEG2000", "no_jp2": True}}
+        frame = encoded(ramp(8, shape=(40, 60)), **options.get(syntax, {"format": "JPEG"}))
+        size = "60×40"
+    with pytest.raises(UserError, match=rf"^a\.dcm: .* {size}; expected 40×60.*export it again$"):
+        read(ramp(8, shape=(60, 40)), 8, syntax=syntax, frame=frame)
+
+
 @pytest.mark.parametrize("syntax", ["JPEGLosslessSV1", "JPEGLSLossless", "HTJ2KLossless"])
 def test_missing_decoder_is_named_with_what_to_install(syntax, monkeypatch):
     decoder = pydicom.pixels.get_decoder(getattr(pydicom.uid, syntax))

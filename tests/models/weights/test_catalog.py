@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 from jaxcxr.errors import UserError
+from jaxcxr.inference.predictor import load_model
 from jaxcxr.models import Baseline, Classifier, DenseNet121
 from jaxcxr.models.weights import catalog, hub_file
 from jaxcxr.models.weights.foreign import TORCHXRAYVISION_PIXELS
 from jaxcxr.models.weights.model_folder import load_model_folder
 from jaxcxr.models.weights.pretrained import to_torch
+from jaxcxr.models.weights.sources import is_downloaded
 from jaxcxr.models.weights.torch_files import write_torch_file
 
 DENSENET = DenseNet121(blocks=(2, 1, 1, 1), width=4, growth=4)
@@ -62,6 +64,18 @@ def test_network_of_the_catalog_becomes_a_model_folder_once(placed, caplog):
     assert catalog.catalog_folder("small") == folder
     assert "unverified" not in caplog.text
     assert "Apache-2.0" in caplog.text
+
+
+def test_names_of_the_catalog_and_pytorch_files_are_models(placed):
+    path, _ = placed
+    named, file = load_model("small"), load_model(path)
+    assert named.folder == catalog.catalog_folder("small")
+    assert file.named_findings[:2] == named.named_findings[:2] == ("Atelectasis", "Consolidation")
+    assert named.operating_points.thresholds[0] == pytest.approx(0.039117552)
+    assert is_downloaded("small")
+    assert not is_downloaded(path)
+    with pytest.raises(UserError, match="hf:owner/name or one of small"):
+        load_model("smal")
 
 
 def test_wrong_bytes_and_unknown_names_are_refused(placed):
