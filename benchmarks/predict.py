@@ -73,8 +73,8 @@ def write_radiographs(folder: Path, count: int) -> list[Path]:
     folder.mkdir()
     paths = [folder / f"{number:05}.png" for number in range(count)]
     for path in paths:
-        coarse = rng.integers(0, 256, (_SIDE.value // 8,) * 2, np.uint8)
-        Image.fromarray(coarse).resize((_SIDE.value,) * 2).save(path, compress_level=1)
+        coarse = rng.integers(0, 256, (_SIDE.value // 8, _SIDE.value // 8), np.uint8)
+        Image.fromarray(coarse).resize((_SIDE.value, _SIDE.value)).save(path, compress_level=1)
     return paths
 
 
