@@ -202,7 +202,7 @@ def test_a_model_of_the_hub_is_loaded_and_never_written_to(start, folder, monkey
     snapshot(monkeypatch, folder)
     model = cxr.load_model("hf:owner/name@abc")
     assert model.named_findings == ("Lung Opacity", "Pleural Effusion", "Mass")
-    with pytest.raises(cxr.UserError, match=r"cannot be downloaded.*token"):
+    with pytest.raises(cxr.UserError, match="cannot be downloaded: the hub cannot be reached"):
         cxr.load_model("hf:owner/other")
     labels = scans.parent / "labels.csv"
     done = start("calibrate", "--model=hf:owner/name", f"--labels={labels}", scans)
