@@ -223,7 +223,7 @@ def _settings(
 def _name_weights(weights: Variables | str | Path | None, variables: Variables) -> str:
     """Returns "random" or "imagenet", or a checksum of the variables that were given."""
     if weights is None or weights in ("imagenet", "random"):
-        return weights or "random"
+        return str(weights or "random")
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(variables):
         digest.update(np.asarray(leaf).tobytes())
