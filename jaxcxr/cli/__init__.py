@@ -18,6 +18,7 @@ VERBS = {
     "predict": "Predict findings, heat maps and boxes for new radiographs.",
     "calibrate": "Fit probabilities and operating points of a model to labeled radiographs.",
     "export": "Write a trained model to a folder that holds all it takes to predict.",
+    "push": "Upload a trained model to the Hugging Face hub.",
     "convert_weights": "Convert PyTorch weights to this package, and back.",
 }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from jaxcxr.data.variant import LARGEST, SMALLEST, Variant
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS, counterparts
 
@@ -53,13 +54,15 @@ def own_folder(remedy: str, argument: str | None = None) -> Path:
     return folder
 
 
-def prepared_data(predictor: Predictor, data_dir: str) -> Data:
-    """Opens the prepared dataset of a run, or one of the image size of a model folder.
+def prepared_data(predictor: Predictor, data_dir: str) -> tuple[Predictor, Data]:
+    """Opens the prepared dataset of a run, or one for a model folder.
 
     Prints which findings are scored where they are others than the 14.
+
+    Returns:
+        The model, which reads radiographs of the dataset's size, and the dataset.
     """
     from jaxcxr import data
-    from jaxcxr.data.variant import Variant
     from jaxcxr.models.weights.model_folder import is_model_folder
     from jaxcxr.runs.workdir import read_variant
 
@@ -77,7 +80,25 @@ def prepared_data(predictor: Predictor, data_dir: str) -> Data:
     if missing:
         print(f"note: not scored, no output of the model: {', '.join(missing)}")
     if predictor.folder is None or is_model_folder(predictor.folder):
-        variant = Variant(image_size=predictor.image_size, square=predictor.square)
+        wanted = Variant(image_size=predictor.image_size, square=predictor.square)
+        variant = _nearest_prepared(wanted, data_dir)
+        predictor = dataclasses.replace(predictor, image_size=variant.image_size)
     else:
         variant = read_variant(predictor.folder)
-    return data.load(data_dir, **dataclasses.asdict(variant))
+    return predictor, data.load(data_dir, **dataclasses.asdict(variant))
+
+
+def _nearest_prepared(wanted: Variant, data_dir: str) -> Variant:
+    """Returns the dataset of another image size, and says so, where it is the only one."""
+    names = (path.name.split("_")[0] for path in wanted.folder(data_dir).parent.parent.glob("*"))
+    sizes = [int(name) for name in names if name.isdigit() and SMALLEST <= int(name) <= LARGEST]
+    variants = {dataclasses.replace(wanted, image_size=size) for size in sizes}
+    prepared = [variant for variant in variants if variant.folder(data_dir).is_dir()]
+    if wanted in prepared or len(prepared) != 1:
+        return wanted
+    size = prepared[0].image_size
+    print(
+        f"note: the model takes radiographs of {wanted.image_size} pixels, the dataset has "
+        f"{size}: it is scored with {size}, which may lower its scores"
+    )
+    return prepared[0]

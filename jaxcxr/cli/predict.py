@@ -12,10 +12,10 @@ and DICOM files (pip install 'jaxcxr[dicom]'), and folders. Writes under --out:
                      reaches it, calibrated probability and the overlay (empty where there is none)
     boxes.csv        boxes of the findings shown, pixels of the original, for jaxcxr evaluate_boxes
     overlays/        heat map and boxes over the radiograph, one PNG per image and finding shown
+    files.csv        each file's path, and notes on it (lateral view, window left out, …)
     skipped.csv      the files that cannot be used, and why
-    about.json       the model, its network and epoch, where calibration comes from, notes on the
-                     files (lateral view, window left out, …), and whether it was trained on
-                     synthetic radiographs
+    about.json       the model, its network and epoch, where calibration comes from, the settings,
+                     and whether it was trained on synthetic radiographs
 
 Operating points and calibration are those that jaxcxr evaluate_auc or jaxcxr calibrate found for
 the model; without them these columns are empty. A calibrated probability holds where the finding is
@@ -25,6 +25,10 @@ probable one, or those of --findings. Boxes follow the model's box_rule.csv (jax
 else the paper's rule, unless --threshold or --scale is given. Files of one name in several
 folders are named with their folders.
 
+Results are written batch by batch. The same call continues where an earlier one was stopped:
+files that are in predictions.csv are not predicted again. Another model or other settings need
+another --out. --nooverlays, a larger --batch_size and a GPU make many files faster.
+
 A file that cannot be read gets a line on standard error and does not stop the others; the exit
 status is 0 if any was read, 1 if none was.
 """
@@ -32,13 +36,14 @@ status is 0 if any was read, 1 if none was.
 # isort: split
 import dataclasses
 import hashlib
-import json
+import itertools
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pandas as pd
 from absl import flags
@@ -47,13 +52,21 @@ from tqdm import tqdm
 
 from jaxcxr.cli import box_flags, models
 from jaxcxr.cli.own_modules import define_import_flag
+from jaxcxr.cli.result_folder import TABLES, ResultFolder, real_path
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
-from jaxcxr.files import atomic_write, remove_file, write_text
+from jaxcxr.evaluation.boxes import BoxRule
+from jaxcxr.files import atomic_write
 from jaxcxr.findings import match_finding
-from jaxcxr.images.search import find_radiographs, lies_in
+from jaxcxr.images.search import find_radiographs
 from jaxcxr.inference.finding_table import finding_table, prediction_table, summary_text
-from jaxcxr.inference.prediction import PredictionResult, predict_files
+from jaxcxr.inference.operating_points import OperatingPoints
+from jaxcxr.inference.prediction import (
+    PredictionResult,
+    in_threads,
+    predict_files,
+    unique_names,
+)
 from jaxcxr.inference.predictor import Predictor, load_model
 from jaxcxr.models import classifier_config
 from jaxcxr.models.weights.model_card import RESEARCH_ONLY, SYNTHETIC
@@ -65,19 +78,20 @@ _FINDINGS = flags.DEFINE_list("findings", [], "Findings to show of every image, 
 _PREVALENCE = flags.DEFINE_list(
     "prevalence", [], "Part of your patients that have a finding: Effusion=0.02,Hernia=0.001."
 )
+_OVERLAYS = flags.DEFINE_bool("overlays", True, "Draw overlays; without, many files are faster.")
 _SAVE_HEATMAPS = flags.DEFINE_bool("save_heatmaps", False, "Write heatmaps/NAME.npz, too.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "Radiographs at a time.", lower_bound=1)
 flags.adopt_module_key_flags(box_flags)
 define_import_flag()
-
-_TABLES = ("predictions.csv", "findings.csv", "boxes.csv", "skipped.csv")
-"""The last is written first, and removed last."""
 
 _LONGEST_NAME = 160
 """Bytes of a radiograph's name in the name of its overlay; file systems take 255 in all."""
 
 _OVERLAY_SIDE = 1024
 """Longer side of an overlay in pixels, at most: detectors have up to 5,000."""
+
+_SUMMARY_ROWS = 20
+"""Findings that the terminal shows; findings.csv has all."""
 
 POSITIONAL = "files"
 """What the words that are not flags mean."""
@@ -87,7 +101,6 @@ def main(arguments: list[str]) -> None:
     """Predicts the files that the arguments name."""
     out = Path(_OUT.value)
     paths = find_radiographs(arguments, but_not_in=out)
-    require_own_tables(out)
     logging.getLogger("pydicom").setLevel(logging.ERROR)  # its remarks on files that it reads
     predictor = load_model(models.model_named())
     names = predictor.named_findings
@@ -99,57 +112,108 @@ def main(arguments: list[str]) -> None:
     points = predictor.operating_points.at_prevalences(prevalences(names), names)
     maps, (rule, *_) = box_flags.maps_and_rule(predictor)
     predict = maps.predict_fn(predictor)
-    skipped: dict[str, str] = {}
-    notes: dict[str, list[str]] = {}
+    settings = about(predictor, points) | {
+        "heatmaps": str(maps),
+        "box_rule": dataclasses.asdict(rule),
+        "prevalence": prevalences(names),
+        "shown": chosen,
+        "overlays": _OVERLAYS.value,
+        "save_heatmaps": _SAVE_HEATMAPS.value,
+    }
+    results = ResultFolder(out, settings)
+    todo = results.remaining(unique_names(paths), paths)
+    if len(todo) < len(paths):
+        print(f"{len(paths) - len(todo)} of {len(paths)} files were predicted by an earlier call")
+    skipped = itertools.count()
 
     def refuse(path: str, reason: str) -> None:
         tqdm.write(f"skipped: {path}: {reason}", file=sys.stderr)
-        skipped[path] = reason
+        results.skip(path, reason)
+        next(skipped)
 
-    remove_earlier(out)
-    parts: list[tuple[pd.DataFrame, pd.DataFrame]] = []
-    try:
-        for prediction in predict_files(
-            predict,
-            predictor.image_size,
-            predictor.square,
-            paths,
-            batch_size=_BATCH_SIZE.value,
-            refuse=refuse,
-            findings=names,
-            points=points,
-        ):
-            for note in prediction.radiograph.notes:
-                tqdm.write(f"note: {prediction.radiograph.path}: {note}", file=sys.stderr)
-                notes.setdefault(prediction.name, []).append(note)
-            shown = chosen or prediction.notable_findings(points.thresholds)
-            boxes = prediction.boxes(shown, rule)
-            strip = SYNTHETIC if predictor.synthetic else ""
-            overlays = {name: write_overlay(prediction, name, boxes, out, strip) for name in shown}
-            parts.append((finding_table(prediction, points, overlays), boxes))
-            if _SAVE_HEATMAPS.value:
-                write_heatmaps(prediction, predictor, out / "heatmaps")
-    finally:  # predictions made before Ctrl-C are kept
-        write_tables(parts, skipped, out)
-        if parts:
-            content = about(predictor, notes) | {
-                "heatmaps": str(maps),
-                "box_rule": dataclasses.asdict(rule),
-                "prevalence": prevalences(names),
-            }
-            write_text(out / "about.json", json.dumps(content, indent=2) + "\n")
-    if not parts:
+    def rows(prediction: PredictionResult) -> dict[str, pd.DataFrame]:
+        return result_rows(prediction, predictor, points, chosen, rule)
+
+    predictions = predict_files(
+        predict,
+        predictor.image_size,
+        predictor.square,
+        [path for _, path in todo],
+        batch_size=_BATCH_SIZE.value,
+        refuse=refuse,
+        names=[name for name, _ in todo],
+        findings=names,
+        points=points,
+    )
+    done, shown, first = write_results(
+        results, in_threads(rows, predictions, ahead=_BATCH_SIZE.value)
+    )
+    if not done and not results.earlier:
         raise UserError(f"none of {len(paths)} files could be read; {out}/skipped.csv says why")
-    print(summary_text(pd.concat([findings for findings, _ in parts], ignore_index=True)))
+    if shown:
+        print(summary_text(first, shown))
     print(f"operating points and calibration: {predictor.calibration or 'none'}")
-    print(f"{len(parts)} radiographs predicted, {len(skipped)} files skipped; written to {out}")
+    print(f"{done} radiographs predicted, {next(skipped)} files skipped; written to {out}")
     if predictor.synthetic:
         print(f"warning: {SYNTHETIC}")
     print(RESEARCH_ONLY)
 
 
-def about(predictor: Predictor, notes: dict[str, list[str]]) -> dict[str, Any]:
-    """Returns the content of about.json."""
+def write_results(
+    results: ResultFolder, rows: Iterator[dict[str, pd.DataFrame]]
+) -> tuple[int, int, pd.DataFrame]:
+    """Writes results batch by batch.
+
+    Returns:
+        The numbers of radiographs and of findings shown, and the first of the latter.
+    """
+    done, shown, first = 0, 0, pd.DataFrame()
+    while batch := list(itertools.islice(rows, _BATCH_SIZE.value)):
+        joined = {name: pd.concat([one[name] for one in batch]) for name in TABLES}
+        results.append(joined)
+        for path, notes in joined["files.csv"][["file", "notes"]].to_numpy():
+            if notes:
+                tqdm.write(f"note: {path}: {notes}", file=sys.stderr)
+        new = joined["findings.csv"].loc[lambda table: table["overlay"].notna()]
+        done, shown = done + len(batch), shown + len(new)
+        if len(first) < _SUMMARY_ROWS:
+            first = pd.concat([first, new]).head(_SUMMARY_ROWS)
+    return done, shown, first
+
+
+def result_rows(
+    prediction: PredictionResult,
+    predictor: Predictor,
+    points: OperatingPoints,
+    chosen: list[str],
+    rule: BoxRule,
+) -> dict[str, pd.DataFrame]:
+    """Returns a radiograph's rows of each table; writes its overlays and heat maps."""
+    out = Path(_OUT.value)
+    shown = chosen or prediction.notable_findings(points.thresholds)
+    boxes = prediction.boxes(shown, rule)
+    overlays = dict.fromkeys(shown, "")
+    if _OVERLAYS.value:
+        strip = SYNTHETIC if predictor.synthetic else ""
+        overlays = {name: write_overlay(prediction, name, boxes, out, strip) for name in shown}
+    if _SAVE_HEATMAPS.value:
+        write_heatmaps(prediction, predictor, out / "heatmaps")
+    findings = finding_table(prediction, points, overlays)
+    path, notes = prediction.radiograph.path, "; ".join(prediction.radiograph.notes)
+    file = pd.DataFrame({tables.IMAGE: [prediction.name], "file": real_path(path), "notes": notes})
+    return {
+        "predictions.csv": prediction_table(findings),
+        "findings.csv": findings,
+        "boxes.csv": tables.box_table(boxes),
+        "files.csv": file,
+    }
+
+
+def about(predictor: Predictor, points: OperatingPoints) -> dict[str, Any]:
+    """Returns what about.json has of the model."""
+    digest = hashlib.sha256()
+    for array in jax.tree.leaves((predictor.variables, dataclasses.astuple(points))):
+        digest.update(np.asarray(array).tobytes())
     return {
         "run": models.model_named(),
         "epoch": predictor.epoch,
@@ -159,44 +223,11 @@ def about(predictor: Predictor, notes: dict[str, list[str]]) -> dict[str, Any]:
         "findings": predictor.named_findings,
         "calibration": predictor.calibration,
         "source": predictor.source,
+        "sha256": digest.hexdigest(),
         "synthetic": predictor.synthetic,
         "warnings": [SYNTHETIC] if predictor.synthetic else [],
-        "notes": notes,
         "disclaimer": RESEARCH_ONLY,
     }
-
-
-def require_own_tables(out: Path) -> None:
-    """Refuses a folder with tables of another program; skipped.csv is there wherever ours are."""
-    *others, skipped = map(out.joinpath, _TABLES)
-    for path in others:
-        if path.exists() and not skipped.exists():
-            raise UserError(f"{path} was not written by jaxcxr predict; name another --out")
-
-
-def remove_earlier(out: Path) -> None:
-    """Removes the tables of an earlier call, and the overlays that its findings.csv lists."""
-    try:
-        overlays = pd.read_csv(out / "findings.csv")["overlay"].dropna()
-    except (OSError, ValueError, KeyError):
-        overlays = pd.Series(dtype=str)
-    drawn = [path for path in map(out.joinpath, overlays) if lies_in(path, out / "overlays")]
-    for path in (*map(out.joinpath, _TABLES), *drawn, out / "about.json"):
-        remove_file(path)
-
-
-def write_tables(
-    parts: list[tuple[pd.DataFrame, pd.DataFrame]], skipped: dict[str, str], out: Path
-) -> None:
-    """Writes the tables of the predictions made so far, and of the files skipped."""
-    reasons = pd.DataFrame({"file": skipped.keys(), "reason": skipped.values()})
-    tables.write(reasons, out / "skipped.csv")
-    if not parts:
-        return
-    findings, boxes = (pd.concat(part, ignore_index=True) for part in zip(*parts, strict=True))
-    tables.write(prediction_table(findings), out / "predictions.csv")
-    tables.write(findings, out / "findings.csv")
-    tables.write(tables.box_table(boxes), out / "boxes.csv")
 
 
 def match(name: str, names: Sequence[str], flag: str) -> str:

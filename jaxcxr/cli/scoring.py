@@ -80,8 +80,7 @@ def score(
 
         remedy = "name a folder for the scores"
         out = Path(given.out) if given.out else own_folder(remedy, "out") / "evaluation"
-        predictor = load_model(model_named())
-        prepared = prepared_data(predictor, given.data_dir)
+        predictor, prepared = prepared_data(load_model(model_named()), given.data_dir)
         if remark := trained_on_other_data(str(predictor.folder), prepared.facts):
             print(f"note: {remark}")
         model(predictor, prepared, out)

@@ -41,8 +41,7 @@ define_import_flag()
 def main() -> None:
     """Chooses the rule of a model and writes it."""
     folder = models.own_folder("export it to a folder, where box_rule.csv can be written")
-    predictor = load_model(folder)
-    prepared = models.prepared_data(predictor, _DATA_DIR.value)
+    predictor, prepared = models.prepared_data(load_model(folder), _DATA_DIR.value)
     if data_facts(folder).get("fingerprint") == prepared.facts["fingerprint"]:
         raise UserError(
             f"{_DATA_DIR.value} holds the dataset that the run is scored on, whose boxes must not "

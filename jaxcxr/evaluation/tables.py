@@ -263,10 +263,17 @@ def write(table: pd.DataFrame, path: str | Path) -> None:
     Numbers are written so that they are equal when read as float64: those of float32, too, whose
     shorter spelling is another number (0.1 for 0.10000000149).
     """
+    with atomic_write(path) as partial:
+        append(table, partial)
+
+
+def append(table: pd.DataFrame, path: str | Path) -> int:
+    """Appends a table to a CSV file as `write` writes it, and returns the file's size in bytes."""
     single = table.select_dtypes(np.float32)
     table = table.astype(dict.fromkeys(single, np.float64))
-    with atomic_write(path) as partial:
-        table.to_csv(partial, index=False, lineterminator="\n")
+    with Path(path).open("a", encoding="utf-8", newline="") as file:
+        table.to_csv(file, index=False, header=file.tell() == 0, lineterminator="\n")
+        return file.tell()
 
 
 def _read_fields(path: str | Path, what: str) -> pd.DataFrame:

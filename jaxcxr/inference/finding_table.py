@@ -55,9 +55,8 @@ def prediction_table(findings: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({IMAGE: findings[IMAGE].unique(), **columns})
 
 
-def summary_text(findings: pd.DataFrame, limit: int = 20) -> str:
-    """Returns the findings shown as lines for the terminal, at most `limit` of them."""
-    shown = findings.loc[findings["overlay"].notna()]
+def summary_text(shown: pd.DataFrame, total: int) -> str:
+    """Returns rows of findings.csv as lines for the terminal, and how many of `total` they omit."""
     columns = {
         IMAGE: "image",
         _FINDING: "finding",
@@ -65,8 +64,7 @@ def summary_text(findings: pd.DataFrame, limit: int = 20) -> str:
         "operating_point": "operating point",
         "calibrated_probability": "calibrated",
     }
-    table = shown.head(limit)[list(columns)].rename(columns=columns)
+    table = shown.loc[:, list(columns)].rename(columns=columns)
     text = table.to_string(index=False, float_format="%.3f", na_rep="–")
-    return (
-        text if len(shown) <= limit else f"{text}\n… and {len(shown) - limit} more in findings.csv"
-    )
+    more = total - len(shown)
+    return f"{text}\n… and {more} more in findings.csv" if more else text

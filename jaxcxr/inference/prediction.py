@@ -8,9 +8,11 @@ import html
 import io
 import itertools
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -31,6 +33,9 @@ from jaxcxr.images.radiograph import Radiograph, read_radiograph
 from jaxcxr.images.square import Square, SquareRule, make_square
 from jaxcxr.inference.heatmaps import PredictFn
 from jaxcxr.inference.operating_points import OperatingPoints
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -135,6 +140,38 @@ class PredictionResult:
         return distinct_boxes(pd.concat(parts, ignore_index=True))
 
 
+class Prepared(NamedTuple):
+    """A radiograph as a network takes it.
+
+    Attributes:
+        name: Its name in the result files.
+        radiograph: The file's content.
+        image: (S, S) uint8 or float32; see `make_square`.
+        square: Where the radiograph lies in `image`.
+    """
+
+    name: str
+    radiograph: Radiograph
+    image: np.ndarray
+    square: Square
+
+
+def prepare(name: str, path: Path, image_size: int, rule: SquareRule) -> Prepared:
+    """Reads a radiograph and makes it square.
+
+    Args:
+        name: Its name in the result files.
+        path: The file.
+        image_size: Height and width in pixels of the network's input.
+        rule: How radiographs become square.
+
+    Raises:
+        UserError: The file cannot be used.
+    """
+    radiograph = read_radiograph(path)
+    return Prepared(name, radiograph, *make_square(radiograph.pixels, image_size, rule))
+
+
 def predict_files(
     predict: PredictFn,
     image_size: int,
@@ -143,10 +180,14 @@ def predict_files(
     *,
     batch_size: int,
     refuse: Callable[[str, str], None],
+    names: Sequence[str] | None = None,
     findings: tuple[str, ...] = FINDINGS,
     points: OperatingPoints | None = None,
 ) -> Iterator[PredictionResult]:
     """Predicts radiographs batch by batch; a terminal shows a progress bar.
+
+    Threads decode the next radiographs while the network predicts, and the network predicts while
+    the caller uses what is yielded. Memory does not grow with the number of files.
 
     Args:
         predict: The network.
@@ -156,62 +197,92 @@ def predict_files(
         batch_size: Radiographs at a time; the last batch is filled up with black.
         refuse: Called with the path of a file that cannot be used and the reason; the other files
             are still predicted.
+        names: Their names in the result files; default: `unique_names`.
         findings: The network's findings.
         points: Their operating points and calibration.
 
     Yields:
         Each radiograph that could be read, in the order of `paths`.
     """
-    names = unique_names(paths)
-    with tqdm(total=len(paths), desc="predicting", unit="image", disable=None) as progress:
 
-        def read(numbered: tuple[str, Path]) -> tuple[str, Radiograph] | None:
-            name, path = numbered
+    def read(named: tuple[str, Path]) -> tuple[Path, Prepared | UserError]:
+        try:
+            return named[1], prepare(*named, image_size, square)
+        except UserError as error:
+            return named[1], error
+
+    def readable(progress: tqdm) -> Iterator[Prepared]:
+        files = zip(names or unique_names(paths), paths, strict=True)
+        for path, result in in_threads(read, files, ahead=2 * batch_size):
             progress.update()
-            try:
-                return name, read_radiograph(path)
-            except UserError as error:
+            if isinstance(result, UserError):
                 prefix = str(UserError(f"{path}: "))  # as in the message: unprintables escaped
-                reason = str(error).removeprefix(prefix)
-                refuse(_printable(str(path)), _printable(reason))
-                return None
+                refuse(_printable(str(path)), _printable(str(result).removeprefix(prefix)))
+            else:
+                yield result
 
-        readable = filter(None, map(read, zip(names, paths, strict=True)))
-        while batch := list(itertools.islice(readable, batch_size)):
-            for result in predict_batch(predict, image_size, square, batch, batch_size):
-                yield dataclasses.replace(result, findings=findings, points=points)
+    def predicted(batch: list[Prepared]) -> list[PredictionResult]:
+        results = predict_batch(predict, batch, batch_size)
+        return [dataclasses.replace(one, findings=findings, points=points) for one in results]
+
+    with tqdm(total=len(paths), desc="predicting", unit="image", disable=None) as progress:
+        rest = readable(progress)
+        batches = iter(lambda: list(itertools.islice(rest, batch_size)), [])
+        for results in in_threads(predicted, batches, threads=1, ahead=1):
+            yield from results
+
+
+def in_threads(
+    function: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    *,
+    ahead: int,
+    threads: int | None = None,
+) -> Iterator[_Result]:
+    """Yields a function's results of items in their order, computed in threads ahead of their use.
+
+    Args:
+        function: The function.
+        items: Its arguments, taken in the caller's thread.
+        ahead: Most results that wait to be used.
+        threads: Number of threads; default: that of the processor's cores.
+    """
+    waiting: deque[Future[_Result]] = deque()
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def predict_batch(
-    predict: PredictFn,
-    image_size: int,
-    rule: SquareRule,
-    batch: Sequence[tuple[str, Radiograph]],
-    batch_size: int,
-) -> Iterator[PredictionResult]:
-    """Predicts radiographs together; see `predict_files`.
+    predict: PredictFn, batch: Sequence[Prepared], batch_size: int
+) -> list[PredictionResult]:
+    """Predicts radiographs together.
 
     Args:
         predict: The network.
-        image_size: Height and width in pixels of the network's input.
-        rule: How radiographs become square.
-        batch: The radiographs and their names.
+        batch: The radiographs.
         batch_size: At least as many; the batch is filled up with black.
 
-    Yields:
+    Returns:
         The prediction of each, as of a network of the 14 findings.
     """
-    dtype = np.float32 if rule == "crop" else np.uint8
-    images = np.zeros((batch_size, image_size, image_size, 1), dtype)
-    squares = []
-    for row, (_, radiograph) in enumerate(batch):
-        images[row, ..., 0], square = make_square(radiograph.pixels, image_size, rule)
-        squares.append(square)
-    probabilities, heatmaps = predict(images)
-    for row, ((name, radiograph), square) in enumerate(zip(batch, squares, strict=True)):
-        yield PredictionResult(
-            name, radiograph, square, probabilities[row], heatmaps.values[row], heatmaps.grid
+    images = np.stack([one.image for one in batch])[..., None]
+    images = np.pad(images, [(0, batch_size - len(batch)), (0, 0), (0, 0), (0, 0)])
+    probabilities, maps = predict(images)
+    return [
+        PredictionResult(name, radiograph, square, probability, heatmaps, maps.grid)
+        for (name, radiograph, _, square), probability, heatmaps in zip(
+            batch, probabilities, maps.values, strict=False
         )
+    ]
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

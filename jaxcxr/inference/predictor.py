@@ -15,10 +15,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxcxr.errors import UserError
-from jaxcxr.images.radiograph import read_radiograph
 from jaxcxr.inference.heatmaps import HeatMaps
 from jaxcxr.inference.operating_points import OperatingPoints, read_operating_points
-from jaxcxr.inference.prediction import PredictionResult, predict_batch
+from jaxcxr.inference.prediction import PredictionResult, predict_batch, prepare
 from jaxcxr.models import Prediction
 from jaxcxr.models.ops.compilation import compiler_options
 from jaxcxr.models.weights.foreign import read_foreign
@@ -32,7 +31,7 @@ from jaxcxr.models.weights.model_folder import (
 )
 from jaxcxr.models.weights.sources import local_path
 from jaxcxr.runs.trained import restore_network
-from jaxcxr.runs.workdir import data_facts
+from jaxcxr.runs.workdir import data_facts, recipe
 from jaxcxr.training.state import Variables
 
 
@@ -106,6 +105,7 @@ class Predictor(TrainedModel):
             training_data=str(facts.get("release", "")),
             training_split=f"training split {variant.split}, seed {variant.split_seed}",
             calibration="validation split of the training data" if scored else "",
+            recipe=recipe(folder),
             folder=folder,
         )
 
@@ -128,9 +128,8 @@ class Predictor(TrainedModel):
         Raises:
             UserError: The file cannot be read.
         """
-        radiograph = read_radiograph(Path(file))
-        batch = [(Path(file).name, radiograph)]
-        (prediction,) = predict_batch(self, self.image_size, self.square, batch, 1)
+        prepared = prepare(Path(file).name, Path(file), self.image_size, self.square)
+        (prediction,) = predict_batch(self, [prepared], 1)
         named, points = self.named_findings, self.operating_points
         return dataclasses.replace(prediction, findings=named, points=points)
 
@@ -192,4 +191,9 @@ def load_model(source: str | Path) -> Predictor:
     path = local_path(source)
     if path.is_file():
         return Predictor.from_trained(read_foreign(path).described(source={"name": path.name}))
+    if not (path / "config.json").exists():
+        raise UserError(
+            f"{source} is not the folder of a run or a model: it has no config.json; name another",
+            argument="model",
+        )
     return Predictor.from_run(path)

@@ -113,6 +113,20 @@ def different_settings(there: Mapping[str, Any], config: Mapping[str, Any]) -> l
     ]
 
 
+def recipe(workdir: str | Path) -> str:
+    """Returns how a run was trained, for its model card: the settings that are not 0 or unset.
+
+    Raises:
+        UserError: `workdir` is not the folder of a run, or `config.json` is damaged.
+    """
+    settings = flatten_dict(read_config(workdir), sep=".")
+    return ", ".join(
+        f"{name} {value}"
+        for name, value in settings.items()
+        if value and not name.startswith(("model.", "data."))
+    )
+
+
 def data_facts(workdir: str | Path) -> Mapping[str, Any]:
     """Returns what run.json records of the dataset; nothing if it cannot be read."""
     try:

@@ -141,7 +141,9 @@ def test_mixed_files(predict, workdir, folder, write_dicom):
     assert not list(out.rglob("*.partial*"))
     about = json.loads((out / "about.json").read_text())
     assert (about["epoch"], about["image_size"], about["square"]) == (1, SIZE, "squash")
-    assert (about["synthetic"], about["warnings"], about["notes"]) == (False, [], {})
+    assert (about["synthetic"], about["warnings"]) == (False, [])
+    files = {row["Image Index"]: row["file"] for row in rows(out / "files.csv")}
+    assert files["a/same.png"] == str((folder / "scans/a/same.png").resolve())
     assert "synthetic" not in done.stdout + done.stderr
 
 
@@ -185,7 +187,7 @@ def test_mistakes_get_one_line(predict, workdir, folder, words, message):
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     written = {path.name for path in (folder / "out").glob("*")}
-    assert written == ({"skipped.csv"} if words == ["scans/text.png"] else set())
+    assert written == ({"about.json", "skipped.csv"} if words == ["scans/text.png"] else set())
 
 
 @pytest.mark.skipif(not NIH_SAMPLE.exists(), reason="NIH radiographs are not beside the checkout")
@@ -200,15 +202,67 @@ def test_real_radiographs(predict, workdir, tmp_path):
     assert len(list((tmp_path / "overlays").iterdir())) == 6
 
 
-def test_second_call_replaces_the_files_of_the_first(predict, workdir, folder):
-    scans = folder / "scans"
-    words = [f"--workdir={workdir}", f"--out={scans / 'out'}", "--findings=mass"]
-    assert "3 radiographs predicted" in predict(*words, scans, cwd=folder).stdout
-    assert "3 radiographs predicted" in predict(*words, scans, cwd=folder).stdout
-    assert "1 radiographs predicted" in predict(*words, scans / "wide.jpg", cwd=folder).stdout
-    left = [path.name for path in (scans / "out/overlays").rglob("*.png")]
-    assert left == ["wide.jpg.Mass.png"]
-    assert len(rows(scans / "out/predictions.csv")) == 1
+def test_second_call_continues_where_the_first_stopped(predict, workdir, folder):
+    words = [f"--workdir={workdir}", "--batch_size=2"]
+    assert predict(*words, "--out=once", "scans", cwd=folder).returncode == 0
+    words.append("--out=twice")
+    done = predict(*words, "scans/wide.jpg", "scans/a/same.png", "scans/b", cwd=folder)
+    assert "3 radiographs predicted" in done.stdout
+    for name in ("predictions.csv", "findings.csv", "boxes.csv", "files.csv"):
+        path = folder / "twice" / name  # as if a batch that followed had been interrupted
+        path.write_text(path.read_text() + "b/sa")
+    about = folder / "twice/about.json"
+    content = json.loads(about.read_text())
+    before = (folder / "twice/predictions.csv").read_bytes()
+    for _ in range(2):
+        done = predict(*words, "scans", cwd=folder)
+        assert done.returncode == 0, done.stderr
+        assert "3 of 6 files were predicted by an earlier call" in done.stdout
+        assert "0 radiographs predicted, 3 files skipped" in done.stdout
+    assert before == (folder / "twice/predictions.csv").read_bytes() + b"b/sa"
+    assert json.loads(about.read_text()) == content
+    for name in ("predictions.csv", "findings.csv", "boxes.csv", "files.csv", "skipped.csv"):
+        once, twice = (rows(folder / out / name) for out in ("once", "twice"))
+        assert once == twice
+
+
+def test_interrupted_call_is_completed(predict, workdir, folder):
+    words = [f"--workdir={workdir}", "--batch_size=1", "--nooverlays"]
+    assert predict(*words, "--out=once", "scans", cwd=folder).returncode == 0
+    assert predict(*words, "--out=twice", "scans/a/same.png", "scans/b", cwd=folder).returncode == 0
+    about = folder / "twice/about.json"
+    content = json.loads(about.read_text())
+    tables = [*content["written"]]
+    for name in tables:  # as after the first of two batches
+        text = (folder / "twice" / name).read_text()
+        lines = [line for line in text.splitlines(True) if not line.startswith("b/")]
+        content["written"][name] = len("".join(lines).encode())
+    about.write_text(json.dumps(content))
+    assert "2 radiographs predicted" in predict(*words, "--out=twice", "scans", cwd=folder).stdout
+    for name in tables:
+        once, twice = ((folder / out / name).read_bytes() for out in ("once", "twice"))
+        assert once == twice
+    assert not (folder / "twice/overlays").exists()
+
+
+def test_other_model_settings_and_files_of_one_name_do_not_mix(predict, workdir, folder):
+    words = ["--out=out", "scans/a/same.png"]
+    run = f"--workdir={workdir}"
+    assert predict(run, *words, cwd=folder).returncode == 0
+    before = {path: path.read_bytes() for path in (folder / "out").glob("*.*")}
+    other = folder / "other"
+    shutil.copytree(workdir, other)
+    table = other / "evaluation/operating_points.csv"
+    table.write_text(table.read_text().replace("Mass,youden,1.0", "Mass,youden,0.5"))
+    for wrong, message in (
+        ([f"--workdir={other}", *words], "other settings: sha256 was"),
+        ([run, "--findings=Mass", *words], "shown was [], and is ['Mass'] now; name another --out"),
+        ([run, "--out=out", "scans/b/same.png"], "of another file named same.png; name another"),
+    ):
+        done = predict(*wrong, cwd=folder)
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert before == {path: path.read_bytes() for path in (folder / "out").glob("*.*")}
 
 
 def test_tables_of_others_are_not_touched(predict, workdir, folder):
@@ -265,12 +319,13 @@ def test_prevalence_adjusts_the_calibrated_odds(predict, workdir, folder):
     path.write_text("\n".join(counted))
     odds = {}
     for prevalence in ("", "--prevalence=pleural effusion=0.01"):
-        done = predict(*words, *filter(None, [prevalence]), cwd=folder)
+        out = f"out{len(prevalence)}"
+        done = predict(*words, f"--out={out}", *filter(None, [prevalence]), cwd=folder)
         assert done.returncode == 0, done.stderr
         assert "calibration: validation split of the training data" in done.stdout
-        for row in rows(folder / "out/findings.csv")[:3]:
+        for row in rows(folder / out / "findings.csv")[:3]:
             p = float(row["calibrated_probability"])
             odds.setdefault(row["Finding Label"], []).append(p / (1 - p))
     assert odds["Effusion"][1] / odds["Effusion"][0] == pytest.approx((0.01 / 0.99) / (0.2 / 0.8))
     assert odds["Cardiomegaly"][1] == odds["Cardiomegaly"][0]
-    assert json.loads((folder / "out/about.json").read_text())["prevalence"] == {"Effusion": 0.01}
+    assert json.loads((folder / out / "about.json").read_text())["prevalence"] == {"Effusion": 0.01}

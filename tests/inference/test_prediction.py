@@ -16,7 +16,12 @@ from jaxcxr.images.square import Square
 from jaxcxr.inference.finding_table import finding_table, prediction_table, summary_text
 from jaxcxr.inference.heatmaps import HeatMaps
 from jaxcxr.inference.operating_points import OperatingPoints, read_operating_points
-from jaxcxr.inference.prediction import PredictionResult, predict_files, unique_names
+from jaxcxr.inference.prediction import (
+    PredictionResult,
+    in_threads,
+    predict_files,
+    unique_names,
+)
 
 SIZE = 64
 NONE = OperatingPoints(*np.full((3, 14), np.nan))
@@ -113,6 +118,28 @@ def test_notable_findings(paths):
     assert one.notable_findings(thresholds) == ["Effusion", "Nodule"]
 
 
+def test_results_come_in_order_and_the_next_ones_wait_within_bounds():
+    taken = []
+
+    def items():
+        for number in range(20):
+            taken.append(number)
+            yield number
+
+    for used, square in enumerate(in_threads(lambda number: number**2, items(), ahead=3)):
+        assert square == used**2
+        assert len(taken) <= used + 4
+    assert used == 19
+
+
+def test_failure_in_a_thread_ends_the_loop():
+    def fail(number):
+        raise UserError(f"item {number}")
+
+    with pytest.raises(UserError, match="item 0"):
+        list(in_threads(fail, range(5), ahead=2))
+
+
 def test_names_that_are_no_text():
     _, ((path, reason),) = predicted([Path("\udcff.png")])
     assert (path, reason) == ("\\udcff.png", "no such file")
@@ -143,7 +170,8 @@ def test_tables(paths):
     assert list(predictions.columns) == ["Image Index", *FINDINGS]
     np.testing.assert_allclose(predictions[list(FINDINGS)], [one.probabilities for one in done])
     assert list(predictions["Image Index"]) == [one.name for one in done]
-    lines = summary_text(findings, limit=3).splitlines()
+    shown = findings.loc[findings["overlay"].notna()]
+    lines = summary_text(shown.head(3), len(shown)).splitlines()
     assert len(lines) == 5
     assert lines[1].split() == ["0.png", "Hernia", "0.999", "0.500", "0.921"]
     assert lines[-1] == "… and 2 more in findings.csv"
@@ -154,7 +182,8 @@ def test_tables_of_a_run_without_evaluation(paths):
     findings = finding_table(done[0], NONE, {"Hernia": "overlay.png"})
     columns = ["operating_point", "reaches_operating_point", "calibrated_probability"]
     assert findings[columns].isna().all().all()
-    assert summary_text(findings).splitlines()[1].split() == ["0.png", "Hernia", "0.999", "–", "–"]
+    shown = findings.loc[findings["overlay"].notna()]
+    assert summary_text(shown, 1).splitlines()[1].split() == ["0.png", "Hernia", "0.999", "–", "–"]
 
 
 def test_operating_points_of_a_run(tmp_path):

@@ -133,6 +133,11 @@ def contents(study: Path, *, all_of_it: bool = False) -> set[tuple[str, object]]
         if path.name == "history.csv":
             table = pd.read_csv(path, dtype=str).drop(columns=["seconds", "images_per_second"])
             found |= {(name, str(row)) for row in table.itertuples()}
+        elif name.startswith("predicted/") and path.suffix == ".csv":  # they grow batch by batch
+            found |= {(name, line) for line in path.read_bytes().split(b"\n")[:-1]}
+        elif name == "predicted/about.json":
+            settings = json.loads(path.read_bytes())
+            found |= {(name, str(item)) for item in settings.items() if item[0] != "written"}
         elif path.name == "epochs.json":
             found |= {(name, str(item)) for item in json.loads(path.read_bytes()).items()}
         else:

@@ -13,6 +13,15 @@ RESEARCH_ONLY = "Research software: not a medical device, not for diagnosis."
 SYNTHETIC = "Trained on synthetic radiographs: the numbers mean nothing for real ones."
 """Warning of a network that has seen no real radiograph."""
 
+_LIMITS = (
+    "Labels of chest X-ray datasets are read from reports by programs; some are wrong, and so are "
+    "scores on them.",
+    "Scores and calibrated probabilities hold for radiographs like those that they were found on: "
+    "other hospitals, devices, views, ages and frequencies of findings change them.",
+    "Only the findings above are predicted; a radiograph without any of them may show others.",
+    "Heat maps and boxes show where the network finds evidence, not how far a disease extends.",
+)
+
 
 def model_card(config: Mapping[str, Any], scores: str | None = None) -> str:
     """Returns the text of a model folder's README.md.
@@ -42,6 +51,7 @@ def model_card(config: Mapping[str, Any], scores: str | None = None) -> str:
         "Findings, in the order of the outputs": ", ".join(findings),
         "Training data": config["training_data"] or "not known",
         "Training split": config["training_split"] or "not known; do not score what it has seen",
+        "Recipe": config["recipe"] or "not known",
         "Operating points and calibration": config["calibration"] or "none",
         **{f"Source: {key}": value for key, value in source.items()},
     }
@@ -55,6 +65,8 @@ def model_card(config: Mapping[str, Any], scores: str | None = None) -> str:
         "\n".join(f"- {key}: {value}" for key, value in facts.items()),
         "## Scores",
         _scores(scores) if scores else "None are known.",
+        "## Limits",
+        "\n".join(f"- {limit}" for limit in _LIMITS),
     ]
     return f"---\n{metadata}\n---\n\n" + "\n\n".join(lines) + "\n"
 

@@ -57,6 +57,7 @@ class TrainedModel:
         training_data: What the network was trained on, in words.
         training_split: Which part of it, in words: radiographs of it must not be scored.
         calibration: Where operating points and calibration come from, in words.
+        recipe: How it was trained, in words: loss, optimizer, epochs and so on.
 
     Raises:
         UserError: `image_size`, `square` or `findings` is invalid.
@@ -73,6 +74,7 @@ class TrainedModel:
     training_data: str = ""
     training_split: str = ""
     calibration: str = ""
+    recipe: str = ""
 
     def __post_init__(self) -> None:
         outputs = self.model.head.num_classes

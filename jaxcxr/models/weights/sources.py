@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from jaxcxr.errors import UserError
@@ -54,16 +56,40 @@ def is_downloaded(source: str | Path) -> bool:
 
 def _snapshot(source: str) -> Path:
     import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     repository, _, revision = source.removeprefix(HUB).partition("@")
-    try:
+    with hub_errors(f"{source} cannot be downloaded"):
         return Path(huggingface_hub.snapshot_download(repository, revision=revision or None))
-    except HFValidationError as error:
-        raise UserError(f"{source} is not hf:owner/name[@revision]", argument="model") from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise UserError(
-            f"{source} cannot be downloaded ({type(error).__name__}); check the name, the "
-            "connection and, for a private repository, the token (hf auth login)",
-            argument="model",
-        ) from error
+
+
+@contextlib.contextmanager
+def hub_errors(problem: str) -> Iterator[None]:
+    """Turns an error of a request to the hub into a `UserError`: `problem`, reason and remedy."""
+    from huggingface_hub import errors
+
+    log_in = "log in with a token that may (hf auth login, or HF_TOKEN)"
+    reasons = {
+        errors.HFValidationError: "it is not a valid name; expected hf:owner/name[@revision]",
+        errors.GatedRepoError: f"access is granted on its page; ask for it there and {log_in}",
+        errors.RepositoryNotFoundError: "no such repository, or a private one; check the name, or "
+        + log_in,
+        errors.RevisionNotFoundError: "no such revision; check what follows @",
+    }
+    failures = (errors.HTTPError, OSError, ValueError, RuntimeError)  # pyright: ignore[reportPrivateImportUsage]
+    try:
+        yield
+    except failures as error:
+        if isinstance(error, UserError):
+            raise
+        response = getattr(error, "response", None)
+        known = [reason for kind, reason in reasons.items() if isinstance(error, kind)]
+        if known:
+            reason = known[0]
+        elif response is not None:
+            remedy = log_in if response.status_code in (401, 403) else "try again later"
+            reason = f"the hub answers with status {response.status_code}; {remedy}"
+        elif isinstance(error, ValueError | RuntimeError):
+            reason = str(error).replace("\n", " ")
+        else:
+            reason = "the hub cannot be reached; check the connection, or name a folder"
+        raise UserError(f"{problem}: {reason}", argument="model") from error
