@@ -30,7 +30,7 @@ _SQUARE = flags.DEFINE_enum(
     "squash",
     SQUARE_RULES,
     "How radiographs become square: squash resizes each axis, as NIH did to its originals; pad "
-    "keeps the aspect and adds black.",
+    "keeps the aspect and adds black; crop keeps the middle of the longer side.",
 )
 _SPLIT = flags.DEFINE_enum(
     "split", "by_patient", SPLIT_METHODS, "How validation is taken from training."

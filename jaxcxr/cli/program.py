@@ -217,5 +217,7 @@ def _fault_of_word(error: Exception) -> str | None:
         words = re.sub(r"\\n|[\\'\"]", " ", str(error)).split()
         if "get_config" in words:
             return "the file of --config does not define get_config(); see configs/baseline.py"
-        return f"the config has no setting {' '.join(words)}"
+        setting, _, similar = " ".join(words).partition(" Did you mean ")
+        question = f"; did you mean {similar.split()[0]}?" if similar else ""
+        return f"the config has no setting {setting}{question}"
     return None

@@ -13,8 +13,8 @@ PLACES = ["--data_dir=no/data", "--workdir=no/run"]
 
 WRONG_WORDS = {
     "--config.nonsense=1": (2, "the config has no setting nonsense"),
-    "--config.optimizer.learning_rat=1": (2, "Did you mean learning_rate"),
-    "--config.epoch=3": (2, "no setting epoch Did you mean epochs"),
+    "--config.optimizer.learning_rat=1": (2, "did you mean learning_rate?"),
+    "--config.epoch=3": (2, "the config has no setting epoch; did you mean epochs?"),
     "--config.batch_size=many": (2, "--config.batch_size=many: invalid literal"),
     "--config.=1": (2, "--config. does not name a setting"),
     "--config.a.b.c=1": (2, "the config has no setting"),
