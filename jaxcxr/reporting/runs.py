@@ -178,7 +178,7 @@ def _read_run(workdir: Path, name: str) -> RunFiles:
         )
     evaluation = workdir / "evaluation"
     facts, history = workdir / "run.json", workdir / "history.csv"
-    return RunFiles(
+    run = RunFiles(
         name=name,
         workdir=workdir,
         config=_read_json(workdir / "config.json"),
@@ -189,6 +189,12 @@ def _read_run(workdir: Path, name: str) -> RunFiles:
         cases=_read_cases(evaluation),
         scored_epochs=scored_epochs(workdir / "evaluation"),
     )
+    if len(run.history) and run.best_epoch is None:
+        raise UserError(
+            f"{workdir} has no usable epoch: its validation loss is not finite in any; train again "
+            "with a lower learning rate"
+        )
+    return run
 
 
 def _read_classification(folder: Path) -> Classification | None:

@@ -42,6 +42,14 @@ def test_runs_without_scores_of_one_name_are_called_by_their_paths(make_run):
     assert runs[0].history.empty
 
 
+def test_diverged_run_is_refused(make_run):
+    workdir = make_run()
+    history = pd.read_csv(workdir / "history.csv")
+    history.assign(val_loss=np.nan).to_csv(workdir / "history.csv", index=False)
+    with pytest.raises(UserError, match="no usable epoch: its validation loss is not finite"):
+        read_runs([workdir])
+
+
 def test_other_folders_and_repeats_are_refused(three_runs, tmp_path):
     with pytest.raises(UserError, match="no run is given"):
         read_runs([])
