@@ -124,7 +124,7 @@ def is_scored(workdir: Path) -> bool:
     Raises:
         UserError: evaluation/epochs.json is damaged.
     """
-    epochs = scored_epochs(workdir)
+    epochs = scored_epochs(workdir / "evaluation")
     if {*epochs} != {"auc", "boxes"}:
         return False
     return {*epochs.values()} == {_best_epoch(workdir)["best_epoch"]}

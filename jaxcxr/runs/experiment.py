@@ -238,6 +238,11 @@ def _set_fields(model: Mapping[str, Any]) -> dict[str, Any]:
 
 def _completed(config: Config) -> Config:
     """Returns the default settings with those of `config` in their places."""
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise UserError(
+            f"the config is a {type(config).__name__}; expected a ConfigDict: start from "
+            "default_config()"
+        )
     completed = default_config()
     known = flatten_dict(completed.to_dict(), sep=".")
     for name, value in flatten_dict(config.to_dict(), sep=".").items():
@@ -253,7 +258,7 @@ def _completed(config: Config) -> Config:
         except TypeError as error:
             kind = type(known[name]).__name__ if known[name] is not None else "another type"
             raise UserError(f"config.{name} is {value!r}; expected {kind}") from error
-    completed.model = config.model
+    completed.model = config.get("model", completed.model)
     return completed
 
 

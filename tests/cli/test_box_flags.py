@@ -31,11 +31,11 @@ def predictor():
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
-def test_programs_take_the_heat_maps_that_the_rule_names(choice, tmp_path):
+def test_programs_take_the_heat_maps_that_the_rule_names(choice, predictor, tmp_path):
     table = choose_cuts(np.array(["Mass"]), np.zeros((1, len(CUTS))), CUTS)
     write_box_rule(table.assign(scale="range"), str(choice), "x", tmp_path / "box_rule.csv")
     flags.FLAGS.mark_as_parsed()
-    assert maps_and_rule(tmp_path)[0] == choice
+    assert maps_and_rule(dataclasses.replace(predictor, folder=tmp_path))[0] == choice
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)

@@ -22,7 +22,7 @@ WRONG_WORDS = {
     "--workdir=": (2, "--workdir is empty"),
     "stray": (1, "unexpected argument 'stray': flags are given as --name=value"),
     "--config=nosuch.py": (1, "--config=nosuch.py: no such file; expected the path of a file, or "),
-    "--config.initial_weights=resnet": (1, "use imagenet, random, or the path"),
+    "--config.initial_weights=resnet": (1, "use imagenet, random, hf:owner/name, or the path"),
     "--config.loss=hinge": (1, "'hinge'; use one of weighted_cross_entropy"),
     "--config.model.head.name=Hydra": (1, "'Hydra'"),
     "--config.optimizer.learning_rate=-1.0": (1, "it must be above 0"),

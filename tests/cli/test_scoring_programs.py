@@ -128,7 +128,7 @@ def test_no_program_writes_over_what_it_scores(launch, release, predictions, tmp
 @pytest.mark.parametrize(
     ("program", "flags", "words"),
     [
-        ("evaluate_auc", ["--workdir=run"], "--workdir and --data_dir to score a run"),
+        ("evaluate_auc", ["--workdir=run"], "--model (or --workdir) and --data_dir to score"),
         ("evaluate_auc", ["--predictions=a.csv", "--release=r"], "--predictions, --release and"),
         ("evaluate_auc", ["--predictions=a.csv", "--release=no", "--out=o"], "no: no such folder"),
         (

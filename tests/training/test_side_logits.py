@@ -20,6 +20,8 @@ from tests.tiny import make_split
 class TwoLogits(nn.Module):
     """A dense layer and a second one that only a side loss trains; batch norm keeps Flax happy."""
 
+    normalize = staticmethod(normalize)
+
     @nn.compact
     def __call__(self, images, mode=None):
         x = nn.BatchNorm(use_running_average=True, use_scale=False, use_bias=False)(images.mean(1))
