@@ -16,7 +16,7 @@ PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/*.md")]
 SMALLER = {
     "IMAGES = 1600": "IMAGES = 160",
     "EPOCHS = 8": "EPOCHS = 1",
-    "width=32, blocks=(2, 2, 2)": "width=4, blocks=(1, 1, 1)",
+    "width=32, blocks=(2, 2)": "width=4, blocks=(1, 1)",
 }
 
 
