@@ -279,7 +279,7 @@ def load(
         square: How radiographs became square, "squash" or "pad".
 
     Raises:
-        UserError: There is no such dataset.
+        UserError: The dataset does not exist.
     """
     variant = Variant(image_size, split, split_seed, square)
     folder = variant.folder(data_dir)

@@ -31,8 +31,8 @@ def push(
         The address of the commit.
 
     Raises:
-        UserError: There is no token, the token may not write there, `target` is not the name of a
-            repository or public though it must be private, or the hub cannot be reached.
+        UserError: The token is missing or may not write there; `target` is not the name of a
+            repository, or is public though it must be private; or the hub cannot be reached.
     """
     from huggingface_hub import HfApi, get_token
 

@@ -27,7 +27,7 @@ def find_radiographs(
         but_not_in: A folder whose files are left out, for example that of the results.
 
     Raises:
-        UserError: There are no arguments, or one names a folder without radiographs.
+        UserError: No argument is given, or one names a folder without radiographs.
     """
     if not arguments:
         raise UserError(f"no radiographs are named; name {FORMATS} files, or folders")

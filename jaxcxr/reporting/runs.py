@@ -157,7 +157,8 @@ def read_runs(workdirs: Sequence[str | os.PathLike[str]]) -> list[RunFiles]:
     """Reads runs, each under the name of its folder, or its full path where names coincide.
 
     Raises:
-        UserError: There is none, or one is given twice, is not a run or has a damaged file.
+        UserError: No run is given; one is given twice, is not a run, has no usable epoch or a
+            damaged file.
     """
     if not workdirs:
         raise UserError(

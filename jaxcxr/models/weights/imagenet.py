@@ -23,7 +23,7 @@ def fetch(backbone: str) -> Path:
         backbone: A name of the manifest, "ResNet34".
 
     Raises:
-        UserError: There are no weights for this backbone; the errors of `hub_file.fetch`.
+        UserError: The backbone has no ImageNet weights; the errors of `hub_file.fetch`.
     """
     pinned = manifest().get(backbone)
     if pinned is None:

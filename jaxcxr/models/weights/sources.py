@@ -21,7 +21,7 @@ def local_path(source: str | Path) -> Path:
         source: A path, ``hf:owner/name[@revision]``, or a name of `catalog.entries`.
 
     Raises:
-        UserError: There is no such path, or the model cannot be downloaded.
+        UserError: The path does not exist, or the model cannot be downloaded.
     """
     if str(source).startswith(HUB):
         return _snapshot(str(source))
