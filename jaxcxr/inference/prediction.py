@@ -33,6 +33,7 @@ from jaxcxr.images.radiograph import Radiograph, read_radiograph
 from jaxcxr.images.square import Square, SquareRule, make_square
 from jaxcxr.inference.heatmaps import PredictFn
 from jaxcxr.inference.operating_points import OperatingPoints
+from jaxcxr.models.weights.model_card import RESEARCH_ONLY
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -91,8 +92,9 @@ class PredictionResult:
         self._picture(table.index[0]).save(stream, "PNG")
         uri = f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
         return (
-            f"<p>{html.escape(self.name)}; heat map: {table.index[0]}</p><div style='display:flex'>"
-            f"<img src='{uri}'>{table.to_html(float_format='{:.3f}'.format, na_rep='–')}</div>"
+            f"<p>{html.escape(self.name)}; heat map: {html.escape(table.index[0])}</p>"
+            f"<div style='display:flex'><img src='{uri}'>"
+            f"{table.to_html(float_format='{:.3f}'.format, na_rep='–')}</div><p>{RESEARCH_ONLY}</p>"
         )
 
     def _picture(self, finding: str) -> Image.Image:

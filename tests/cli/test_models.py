@@ -220,6 +220,7 @@ def test_model_and_prediction_describe_themselves(folder, scans):
     assert prediction.findings == ("Lung Opacity", "Pleural Effusion", "Mass")
     assert repr(prediction).startswith("PredictionResult(0.png: ")
     html = prediction._repr_html_()
+    assert "not a medical device" in html
     assert "Pleural Effusion" in html
     assert "data:image/png;base64," in html
 
