@@ -38,8 +38,8 @@ from absl import flags
 
 from jaxcxr.cli import box_flags, scoring
 from jaxcxr.data.phantom import MARKER
-from jaxcxr.data.releases.nih import Release
 from jaxcxr.data.releases.original_sizes import original_sizes
+from jaxcxr.data.releases.release import Release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.box_tuning import ALL_CUTS, boxes_digest

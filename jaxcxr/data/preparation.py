@@ -21,8 +21,8 @@ from jaxcxr.data.chest_xray14.chest_xray14_dataset_builder import (
     ChestXray14Config,
 )
 from jaxcxr.data.quiet_tensorflow import open_dataset, silence, tf, tfds
-from jaxcxr.data.releases.nih import Release
-from jaxcxr.data.splits import authors_split, refuse_empty, split_by_patient
+from jaxcxr.data.releases.release import Release
+from jaxcxr.data.splits import authors_split, is_nih_test_list, refuse_empty, split_by_patient
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
 from jaxcxr.files import make_folder, write_text
@@ -112,6 +112,7 @@ def prepare(
             metadata={
                 "release": release.root.resolve().name,
                 "synthetic": (release.root / phantom.MARKER).is_file(),
+                "nih_test_list": is_nih_test_list(parts.index[parts == "test"]),
                 "fingerprint": fingerprint,
                 "split": split,
                 "split_seed": split_seed,
@@ -121,7 +122,7 @@ def prepare(
         )
         _generate(builder, folder, beam)
     info, metadata = open_dataset(folder)
-    left_out = dict.fromkeys(release.missing, "no file") | dict(metadata["skipped"])
+    left_out = dict(release.missing) | dict(metadata["skipped"])
     if left_out:
         _write_left_out(folder / "skipped.csv", left_out)
     images = {name: part.num_examples for name, part in info.splits.items()}
@@ -135,7 +136,7 @@ def _split(release: Release, variant: Variant) -> pd.Series:
     else:
         split = split_by_patient(release.images, variant.split_seed)
     split.index = pd.Index(release.images["image_name"])
-    split = split.drop(list(release.missing))
+    split = split.drop(list(release.missing), errors="ignore")
     refuse_empty(split.value_counts())
     return split
 

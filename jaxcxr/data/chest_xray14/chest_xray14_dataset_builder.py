@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from jaxcxr.data.chest_xray14.records import Record, listed_records, read_record
 from jaxcxr.data.quiet_tensorflow import tfds
-from jaxcxr.data.releases.nih import Release
+from jaxcxr.data.releases.release import SEXES, VIEWS, Release
 from jaxcxr.data.splits import SPLITS
 from jaxcxr.data.variant import VERSION
 from jaxcxr.errors import UserError
@@ -102,10 +102,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 ),
                 "labels": tfds.features.Tensor(shape=(len(FINDINGS),), dtype=np.uint8),
                 "image_name": tfds.features.Text(),
-                "patient": np.int32,
+                "patient": tfds.features.Text(),
                 "age": np.int32,
-                "sex": tfds.features.ClassLabel(names=["F", "M"]),
-                "view": tfds.features.ClassLabel(names=["PA", "AP"]),
+                "sex": tfds.features.ClassLabel(names=list(SEXES)),
+                "view": tfds.features.ClassLabel(names=list(VIEWS)),
                 "follow_up": np.int32,
                 "png_size": tfds.features.Tensor(shape=(2,), dtype=np.int32),
                 "boxes": tfds.features.Sequence(

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from jaxcxr.data.releases.archives import read_images
-from jaxcxr.data.releases.nih import Release
+from jaxcxr.data.releases.release import Release
 from jaxcxr.findings import FINDINGS
 from jaxcxr.images.radiograph import DamagedImageError, read_radiograph
 from jaxcxr.images.square import SquareRule, make_square
@@ -48,6 +48,7 @@ def listed_records(
     for row, vector in zip(images[fields].itertuples(index=False), labels, strict=True):
         name = str(row.image_name)
         record = row._asdict() | {"labels": vector, "boxes": boxes_of.get(name, [])}
+        record["patient"] = str(row.patient)
         if path := release.image_paths.get(name):
             yield path, record, None
         else:

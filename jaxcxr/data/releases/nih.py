@@ -36,7 +36,6 @@ TEST_NAME = "test_list.txt"
 _LISTS = {"train_val": TRAIN_VAL_NAME, "test": TEST_NAME}
 _BOTH = f"{TRAIN_VAL_NAME} and {TEST_NAME}"
 
-
 _METADATA_NAMES = ("data_entry_2017_v2020.csv", "data_entry_2017.csv", "sample_labels.csv")
 _BOX_LIST = re.compile(r"bbox.*\.[ct]sv", re.IGNORECASE)
 _SPLIT_WORD = re.compile(r"(?<![a-z])(train|val|valid|validation|test)(?![a-z])", re.IGNORECASE)
@@ -88,9 +87,8 @@ def read(
     else:
         images, more = _with_lists(images, listed, require_images and not allow_missing, problems)
     notes += more
-    missing = {
-        name: "no metadata" for name in (listed or {}) if name not in {*images["image_name"]}
-    }
+    unknown = (listed or {}).keys() - set(images["image_name"])
+    missing = dict.fromkeys(sorted(unknown), "no metadata") if require_images else {}
     boxes, more = _read_boxes(files, images, require_images and not allow_missing, problems)
     notes += more
     paths: dict[str, Path] = {}
