@@ -39,12 +39,15 @@ class Preparation:
         folder: The prepared dataset; `tfds.builder_from_directory` opens it.
         images: Number of radiographs per split.
         left_out: Names of radiographs that have no usable file, each with the reason.
+        suspicious: Names of radiographs that may be no upright frontal chest radiographs, each with
+            what was noticed; they are not left out. Apache Beam does not check.
         reused: Whether the dataset was there already.
     """
 
     folder: Path
     images: Mapping[str, int]
     left_out: Mapping[str, str]
+    suspicious: Mapping[str, str]
     reused: bool
 
 
@@ -63,8 +66,8 @@ def prepare(
     """Decodes, resizes and stores a release's radiographs; does nothing where that is done already.
 
     The dataset appears under its name when it is complete. What was left out is listed in its
-    skipped.csv. The split is drawn from the complete lists: a partial download has the same
-    patients in the same splits.
+    skipped.csv, what looks wrong in its suspicious.csv. The split is drawn from the complete lists:
+    a partial download has the same patients in the same splits.
 
     Args:
         release: What `read_release` found; radiographs that it says are missing are left out.
@@ -118,15 +121,18 @@ def prepare(
                 "split_seed": split_seed,
                 "square": square,
                 "skipped": [],
+                "suspicious": [],
             },
         )
         _generate(builder, folder, beam)
     info, metadata = open_dataset(folder)
     left_out = dict(release.missing) | dict(metadata["skipped"])
-    if left_out:
-        _write_left_out(folder / "skipped.csv", left_out)
+    suspicious = dict(metadata.get("suspicious", []))
+    for name, reasons in (("skipped.csv", left_out), ("suspicious.csv", suspicious)):
+        if reasons:
+            _write_reasons(folder / name, reasons)
     images = {name: part.num_examples for name, part in info.splits.items()}
-    return Preparation(folder, images, left_out, reused)
+    return Preparation(folder, images, left_out, suspicious, reused)
 
 
 def _split(release: Release, variant: Variant) -> pd.Series:
@@ -217,8 +223,8 @@ def _storage_failure(error: BaseException | None) -> str | None:
     return _storage_failure(error.__cause__) if error else None
 
 
-def _write_left_out(path: Path, left_out: Mapping[str, str]) -> None:
-    table = pd.DataFrame({"Image Index": left_out.keys(), "reason": left_out.values()})
+def _write_reasons(path: Path, reasons: Mapping[str, str]) -> None:
+    table = pd.DataFrame({"Image Index": reasons.keys(), "reason": reasons.values()})
     text = table.to_csv(index=False)
     if not path.exists() or path.read_text(encoding="utf-8") != text:  # it may be read-only
         write_text(path, text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tarfile
+import textwrap
 import zipfile
 import zlib
 from collections import Counter
@@ -190,7 +191,8 @@ def read_images(path: Path) -> Iterator[tuple[str, bytes]]:
             last = repr(member)
             yield member, content
     except _DAMAGES as error:
-        raise UserError(f"{path}: damaged after {last} ({error}); download it again") from error
+        reason = textwrap.shorten(str(error), 200)
+        raise UserError(f"{path}: damaged after {last} ({reason}); download it again") from error
 
 
 _DAMAGES = (

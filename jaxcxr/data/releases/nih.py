@@ -122,9 +122,9 @@ def find_tables(root: Path, files: Sequence[Path]) -> list[Path]:
     ]
     if not found:
         raise UserError(
-            f"{root}: no table of labels; a release of ChestX-ray14 holds images/, {BOXES_NAME}, "
-            f"Data_Entry_2017_v2020.csv (or Data_Entry_2017.csv), {TRAIN_VAL_NAME} and {TEST_NAME}; "
-            f"found there: {_contents(root, files)}"
+            f"{root}: no table of labels; a release of ChestX-ray14 holds images/, "
+            f"Data_Entry_2017_v2020.csv (or Data_Entry_2017.csv), {BOXES_NAME}, {TRAIN_VAL_NAME} "
+            f"and {TEST_NAME}; found there: {_contents(root, files)}"
         )
     if len(found) > 1 and not all(map(_split_in_name, found)):
         names = ", ".join(os.path.relpath(path, root) for path in found[:10])
@@ -174,7 +174,8 @@ def _read_lists(
         if absent not in found:
             listed = set(found[given])
             found[absent] = [name for name in images["image_name"] if name not in listed]
-    shared = [name for name in found["train_val"] if name in set(found["test"])]
+    in_test = set(found["test"])
+    shared = [name for name in found["train_val"] if name in in_test]
     problems.add(f"{_BOTH} share images", shared)
     return {name: (split, place) for split in _LISTS for place, name in enumerate(found[split])}
 

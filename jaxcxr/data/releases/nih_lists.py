@@ -88,7 +88,7 @@ def read_metadata(path: Path, problems: Problems) -> tuple[pd.DataFrame, list[st
     labels = _read_labels(path, rows, table, problems)
     rows, notes = rows.reindex(columns=[*_METADATA], fill_value=""), []
     rows["patient"] = rows["patient"].str.replace(r"^0*([0-9]+)(\.0+)?$", r"\1", regex=True)
-    rows["patient"], more = _patients(names, rows["patient"])
+    rows["patient"], more = _patients(path, names, rows["patient"])
     notes += more
     if rows["patient"].str.fullmatch("[0-9]{1,9}").all():
         rows["patient"] = rows["patient"].astype(np.int64)
@@ -97,7 +97,8 @@ def read_metadata(path: Path, problems: Problems) -> tuple[pd.DataFrame, list[st
         wrong = rows[column].map(values).isna()
         _add_wrong_values(path, rows, column, wrong, expected, problems)
         rows[column] = rows[column].map(values).fillna(UNKNOWN_AGE)
-        if column == "view" and (read_as := [text for text in values if values[text] != text]):
+        read_as = [text for text in values if values[text] not in (text, UNKNOWN)]
+        if column == "view" and read_as:
             shown = ", ".join(f"{text!r} as {values[text]}" for text in read_as[:5])
             notes.append(f"{path.name}: views are read as PA, AP, lateral or other: {shown}")
     order = ["image_name", "patient", *_PARSERS]
@@ -116,18 +117,20 @@ def _is_metadata(table: pd.DataFrame) -> bool:
     return "image_name" in rows and ("labels" in rows or any(map(_known, table.columns)))
 
 
-def _patients(names: pd.Series, patients: pd.Series) -> tuple[pd.Series, list[str]]:
+def _patients(path: Path, names: pd.Series, patients: pd.Series) -> tuple[pd.Series, list[str]]:
     """Returns the patients, of radiographs without one by NIH's names, or each as its own."""
     unknown = patients.str.lower().isin(_BLANK)
     if not unknown.any():
         return patients, []
     of_names = names.str.extract(_NIH_NAME + "$", expand=False)
     alone = (unknown & of_names.isna()).sum()
-    notes = [
-        f"{unknown.sum():,} radiographs have no patient: taken from names such as 00000001_000.png"
-        + (f"; {alone:,} have no such name, and count as one patient each" if alone else "")
-    ]
-    return patients.mask(unknown, of_names.fillna(names)), notes
+    note = (
+        f"{path.name}: {unknown.sum():,} radiographs have no patient; it is taken from names such "
+        "as 00000001_000.png"
+    )
+    if alone:
+        note += f"; {alone:,} have none, and count as a patient each"
+    return patients.mask(unknown, of_names.fillna(names)), [note]
 
 
 def _whole(text: str) -> int | None:
