@@ -13,8 +13,8 @@ from absl import flags
 
 from jaxcxr.cli.scoring import print_notes
 from jaxcxr.data.phantom import MARKER
-from jaxcxr.data.releases.nih import Release
 from jaxcxr.data.releases.original_sizes import original_sizes
+from jaxcxr.data.releases.release import Release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.box_units import scale_boxes, unit_problem

@@ -11,7 +11,7 @@ the number of findings. --out also writes the table as CSV.
 from absl import flags
 
 from jaxcxr.cli.scoring import define_release_flags, print_notes
-from jaxcxr.data.releases.nih import read_release
+from jaxcxr.data.releases.sources import read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.comparison import paired_table

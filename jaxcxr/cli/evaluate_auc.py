@@ -30,7 +30,7 @@ import pandas as pd
 from absl import flags
 
 from jaxcxr.cli import cluster, scoring
-from jaxcxr.data.releases.nih import Release
+from jaxcxr.data.releases.release import Release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import finding_scores, tables
 from jaxcxr.evaluation.fields import listed

@@ -35,7 +35,7 @@ import pandas as pd
 from absl import flags
 
 from jaxcxr.cli import box_files, box_flags, scoring
-from jaxcxr.data.releases.nih import Release
+from jaxcxr.data.releases.release import Release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.box_tuning import ALL_CUTS, boxes_digest

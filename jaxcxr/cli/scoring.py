@@ -10,7 +10,8 @@ from absl import flags
 
 from jaxcxr.cli.models import define_model_flags, model_named, own_folder, prepared_data
 from jaxcxr.cli.own_modules import define_import_flag
-from jaxcxr.data.releases.nih import Release, read_release
+from jaxcxr.data.releases.release import Release
+from jaxcxr.data.releases.sources import read_release
 
 if TYPE_CHECKING:
     from jaxcxr.data.pipeline import Data

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from jaxcxr.data.releases.nih import read_release
+from jaxcxr.data.releases.sources import read_release
 from jaxcxr.evaluation.tables import IMAGE, read_boxes, read_predictions
 from jaxcxr.findings import FINDINGS, canonical_finding
 from tests.torture.damage import HARMLESS, damaged, edited, records
