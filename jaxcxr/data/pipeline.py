@@ -298,7 +298,8 @@ def load(
         raise UserError(_not_there(folder, Path(data_dir), variant))
     try:
         info, kept = open_dataset(folder)
-        numbered = not isinstance(info.features["patient"], tfds.features.Text)
+        features: Any = info.features
+        numbered = not isinstance(features["patient"], tfds.features.Text)
         splits = {name: _open_split(info.splits[name], image_size, numbered) for name in SPLITS}
         facts = {
             "dataset": info.full_name,

@@ -115,7 +115,9 @@ def prepare(
             metadata={
                 "release": release.root.resolve().name,
                 "synthetic": (release.root / phantom.MARKER).is_file(),
-                "nih_test_list": is_nih_test_list(parts.index[parts == "test"]),
+                "nih_test_list": is_nih_test_list(
+                    str(name) for name in parts.index if parts[name] == "test"
+                ),
                 "fingerprint": fingerprint,
                 "split": split,
                 "split_seed": split_seed,

@@ -60,14 +60,14 @@ def split_by_patient(images: pd.DataFrame, seed: int = 0) -> pd.Series:
         UserError: A split is empty.
     """
     official = images["official_split"]
-    if (official == "validation").any():
+    if "validation" in set(official):
         return _named(images, official == "validation")
     learning = images[official != "test"]
     counts = learning.groupby("patient").size().sort_index()
     shuffled = np.random.default_rng(seed).permutation(len(counts))
     reached = np.cumsum(counts.to_numpy()[shuffled])
     start = 0
-    if (official == UNLISTED).all():
+    if UNLISTED in set(official):
         start = _drawn(reached, TEST_FRACTION * len(images), len(counts) - 2)
         tested = images["patient"].isin(counts.index[shuffled[:start]])
         images = images.assign(official_split=np.where(tested, "test", "train_val"))
@@ -94,7 +94,7 @@ def authors_split(images: pd.DataFrame) -> pd.Series:
     Raises:
         UserError: A split is empty, or the release has no official lists.
     """
-    if (images["official_split"] == UNLISTED).any():
+    if UNLISTED in set(images["official_split"]):
         raise UserError(
             "the authors' split is of NIH's official lists, which this release does not have; use "
             "by_patient",

@@ -5,7 +5,7 @@ GitHub have them; docs/data.md lists the forms.
 """
 
 # pandas annotates what indexing and itertuples() give as wide unions:
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def _without_lists(images: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     images = images.drop(columns="split").assign(
         official_split=given, list_position=np.arange(len(images))
     )
-    if (given == "test").any() and (given == "train_val").any():
+    if {"test", "train_val"} <= set(given):
         shared = _shared_patients(images)
         if not shared:
             return images, [none + "the splits are those in the names of the files"]

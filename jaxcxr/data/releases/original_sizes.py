@@ -1,5 +1,8 @@
 """The sizes of the original radiographs, of which NIH's PNG files are resized copies."""
 
+# pandas annotates what indexing gives as wide unions:
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence
