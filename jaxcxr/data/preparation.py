@@ -102,6 +102,7 @@ def prepare(
         )
     parts = _split(release, variant)
     fingerprint = _fingerprint(release, parts)
+    test = [str(name) for name in parts.index if parts[name] == "test"]
     if reused := folder.exists():
         _refuse_other(folder, release, fingerprint)
     else:
@@ -115,9 +116,7 @@ def prepare(
             metadata={
                 "release": release.root.resolve().name,
                 "synthetic": (release.root / phantom.MARKER).is_file(),
-                "nih_test_list": is_nih_test_list(
-                    str(name) for name in parts.index if parts[name] == "test"
-                ),
+                "nih_test_list": is_nih_test_list(test),
                 "fingerprint": fingerprint,
                 "split": split,
                 "split_seed": split_seed,
