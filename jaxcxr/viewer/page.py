@@ -119,7 +119,7 @@ class _Page:
             gr.HTML(_header(models))
             self.session = gr.State(_Session())
             with gr.Row(equal_height=False):
-                with gr.Column(scale=2, min_width=320):
+                with gr.Column(scale=2, min_width=260):
                     with gr.Tabs() as self.tabs:
                         if splits:
                             with gr.Tab("Test radiographs", id="browse"):
@@ -128,7 +128,7 @@ class _Page:
                             self._add_reader()
                     self._add_choices()
                     tables = [_findings_table()] if len(models) == 1 else []
-                with gr.Column(scale=3, min_width=420):
+                with gr.Column(scale=3, min_width=380):
                     self.caption = gr.HTML(_NOTHING, padding=False)
                     with gr.Row(equal_height=False):
                         self.panels = [self._add_panel(model, *tables) for model in models]
@@ -156,7 +156,13 @@ class _Page:
         }
         with gr.Row():
             self.filters: dict[str, Any] = {
-                name: gr.Dropdown([ALL, *values], value=ALL, label=label, min_width=66)
+                name: gr.Dropdown(
+                    [ALL, *values],
+                    value=ALL,
+                    label=label,
+                    min_width=66,
+                    scale=1 + (name == "outcome"),
+                )
                 for name, (values, label) in choices.items()
             }
         with gr.Row():
@@ -493,12 +499,13 @@ def _findings_table() -> gr.Dataframe:
 
 
 def _header(models: Sequence[ViewedModel]) -> str:
-    described = "; ".join(
-        f"{model.name}: {str(model.predictor).removeprefix('Predictor(')[:-1]}" for model in models
-    )
+    described = []
+    for name, predictor in ((model.name, model.predictor) for model in models):
+        facts = str(predictor).replace(f", {predictor.folder}", "")
+        described.append(f"{name}: {facts.removeprefix('Predictor(').removesuffix(')')}")
     synthetic = ", ".join(model.name for model in models if model.predictor.synthetic)
     warning = f"<p class='warning'>{html.escape(synthetic)}: {SYNTHETIC}</p>" if synthetic else ""
-    title = f"<h1>jaxcxr <small>{html.escape(described)}</small></h1>"
+    title = f"<h1>jaxcxr <small>{html.escape('; '.join(described))}</small></h1>"
     return f"{title}<p><b>{RESEARCH_ONLY}</b></p>{warning}"
 
 
@@ -507,7 +514,7 @@ def _caption(case: Case) -> str:
     parts = [case.name, f"{radiograph.width} × {radiograph.height} pixels", *radiograph.notes]
     signs = ["<span class='predicted'>predicted box at the cut</span>"]
     signs += ["<span class='annotated'>annotated box</span>"] if len(case.annotated) else []
-    signs += [f"{REACHED} at or above the operating point"]
+    signs += [f"{REACHED} reaches the operating point"]
     return f"<p class='note'><b>{html.escape('; '.join(parts))}</b> {' '.join(signs)}</p>"
 
 
