@@ -41,7 +41,7 @@ _MODELS = flags.DEFINE_multi_string(
     "model", None, "Trained model; name two to compare them side by side."
 )
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where jaxcxr prepare wrote.")
-_PORT = flags.DEFINE_integer("port", None, "Default: a free one from 7860.", 1, 65535)
+_PORT = flags.DEFINE_integer("port", 7860, "Port on 127.0.0.1; 0 takes a free one.", 0, 65535)
 _BROWSER = flags.DEFINE_bool("browser", True, "Open the page in the browser.")
 flags.adopt_module_key_flags(box_flags)
 define_import_flag()

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
+import webbrowser
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from jaxcxr.errors import UserError
@@ -45,49 +47,51 @@ def private_folder() -> Iterator[None]:
             tempfile.tempdir = None
 
 
-def serve(page: Any, port: int | None, open_browser: bool, **look: Any) -> None:
+def serve(page: Any, port: int, open_browser: bool, **look: Any) -> None:
     """Serves a page on 127.0.0.1 until the process is stopped; prints the address.
 
     Args:
         page: The `gradio.Blocks`.
-        port: The port; default: a free one from 7860.
+        port: The port; 0 takes a free one.
         open_browser: Whether to open the page in the browser.
-        **look: Of Gradio's `launch`: theme and css.
+        **look: theme and css of `gradio.mount_gradio_app`.
 
     Raises:
         UserError: The port is in use.
     """
+    import gradio
+    import uvicorn
+    from fastapi import FastAPI
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    guards = [
-        Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"]),
-        Middleware(_WithPolicy),
-    ]
     try:
-        _, address, _ = page.launch(
-            server_name="127.0.0.1",
-            server_port=port,
-            share=False,
-            ssr_mode=False,
-            mcp_server=False,
-            run_history=False,
-            footer_links=[],
-            quiet=True,
-            prevent_thread_lock=True,
-            max_file_size=MAX_UPLOAD,
-            inbrowser=open_browser,
-            app_kwargs={"middleware": guards},
-            **look,
-        )
+        listener = socket.create_server(("127.0.0.1", port))
     except OSError as error:
         raise UserError(f"port {port} is in use; name another", argument="port") from error
+    hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
+    app = FastAPI(middleware=[hosts, Middleware(_WithPolicy)], openapi_url=None)
+    gradio.mount_gradio_app(
+        app,
+        page,
+        path="/",
+        server_name="127.0.0.1",
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        mcp_server=False,
+        show_error=False,
+        max_file_size=MAX_UPLOAD,
+        **look,
+    )
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
     print(f"{address} shows the page to this machine; Ctrl-C ends it", flush=True)
-    try:
-        threading.Event().wait()
-    finally:
-        with suppress(Exception):  # connections of browsers that are still open
-            page.close(verbose=False)
+    if open_browser:
+        webbrowser.open(address)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+    # In a thread, signals are left to `private_folder`.
+    threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True).start()
+    threading.Event().wait()
 
 
 class _WithPolicy:

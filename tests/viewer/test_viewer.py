@@ -68,7 +68,7 @@ def server(place, tmp_path_factory):
     models = [f"--model={place / name}" for name in ("one", "two")]
     with log.open("w") as out:
         process = subprocess.Popen(
-            [*command("view", *models, f"--data_dir={place}", "--nobrowser")],
+            [*command("view", *models, f"--data_dir={place}", "--nobrowser", "--port=0")],
             env={**os.environ, "TMPDIR": str(scratch)}, stdout=out, stderr=out,
         )  # fmt: skip
         while not (found := re.search(r"http://127\.0\.0\.1:\d+/", log.read_text())):
