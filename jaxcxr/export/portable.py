@@ -92,8 +92,8 @@ class PortableModel:
         }
 
 
-def imported(extra: str, *names: str) -> list[ModuleType]:
-    """Imports packages of one of this package's extras.
+def imported(remedy: str, *names: str) -> list[ModuleType]:
+    """Imports packages of one of this package's extras, which `remedy` installs.
 
     Raises:
         UserError: One is not installed.
@@ -101,6 +101,4 @@ def imported(extra: str, *names: str) -> list[ModuleType]:
     try:
         return [importlib.import_module(name) for name in names]
     except ImportError as error:
-        raise UserError(
-            f"{error.name} is not installed: pip install 'jaxcxr[{extra}]'", argument="format"
-        ) from error
+        raise UserError(f"{error.name} is not installed: {remedy}", argument="format") from error

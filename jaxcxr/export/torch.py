@@ -12,13 +12,14 @@ from jaxcxr.export.portable import OUTPUTS, PortableModel, Run, imported
 from jaxcxr.models.weights.pretrained import ARRAYS, to_torch
 from jaxcxr.models.weights.torch_files import write_torch_file
 
+_INSTALL = "pip install 'jaxcxr[torch]'"
 _NETWORK = Path(__file__).with_name("network_in_pytorch.py")
 _HEADS = ("Baseline", "SpaceAttention", "AttentionGated", "PCAM", "LogSumExp", "Pylon")
 
 
 def write(model: PortableModel, folder: Path) -> None:
     """Writes a state dict and ``network.py``."""
-    imported("torch", "torch")
+    imported(_INSTALL, "torch")
     head, backbone = (type(part).__name__ for part in (model.network.head, model.network.backbone))
     if head not in _HEADS or not backbone.startswith(("ResNet", "DenseNet")):
         raise UserError(
@@ -31,7 +32,7 @@ def write(model: PortableModel, folder: Path) -> None:
 
 def load(folder: Path) -> tuple[str, Run]:
     """Imports ``network.py``."""
-    (torch,) = imported("torch", "torch")
+    (torch,) = imported(_INSTALL, "torch")
     spec = importlib.util.spec_from_file_location("network", folder / "network.py")
     assert spec
     assert spec.loader
