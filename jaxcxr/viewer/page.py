@@ -57,7 +57,9 @@ h1 small { font-size: .85rem; font-weight: normal; }
 .virtual-row { font-size: .8rem; font-variant-numeric: tabular-nums; }
 th span { font-size: .72rem; word-break: normal !important; }
 .cell-wrap { padding: 3px 6px !important; word-break: normal !important; }
-.min_value, .max_value, span[data-testid="block-info"] { color: var(--body-text-color) !important; }
+.min_value, .max_value, button[role="tab"], span[data-testid="block-info"] {
+  color: var(--body-text-color) !important;
+}
 """
 
 _LINK = "query => { history.replaceState(null, '', '?' + query); }"
@@ -72,13 +74,11 @@ class _Session:
         cases: Its files by name.
         shown: The radiograph on the page.
         listed: Names of the test radiographs in the table.
-        folder: Where its downloads are written.
     """
 
     cases: dict[str, Case] = dataclasses.field(default_factory=dict)
     shown: Case | None = None
     listed: list[str] = dataclasses.field(default_factory=list)
-    folder: Path | None = None
 
 
 class _Panel(NamedTuple):
@@ -364,17 +364,15 @@ class _Page:
                 empty |= {panel.image: None, panel.table: _NO_ROWS}
             return updates | empty
         cuts = []
-        session.folder = session.folder or Path(tempfile.mkdtemp())
         for index, (model, prediction, panel) in enumerate(
             zip(self.models, case.predictions, self.panels, strict=True)
         ):
             own = own_name(finding, prediction)
             cuts.append(first_cut(model, case, prediction, own) if own else 0)
-            path = session.folder / f"{index}/findings.csv"
             held = [*session.cases.values()] if case in session.cases.values() else [case]
             points = model.predictor.operating_points
             rows = [finding_table(one.predictions[index], points, {}) for one in held]
-            tables.write(pd.concat(rows).drop(columns="overlay"), path)
+            path = _written(pd.concat(rows).drop(columns="overlay"), "findings.csv")
             updates |= {
                 panel.cut: cuts[-1],
                 panel.table: finding_rows(prediction),
@@ -387,17 +385,16 @@ class _Page:
     def draw(self, session: _Session, finding: str, *numbers: Any) -> dict[Any, Any]:
         """Draws the radiograph with the finding's heat map and its boxes at the cuts."""
         case, updates = session.shown, {}
-        if case is None or session.folder is None:
+        if case is None:
             return {panel.image: None for panel in self.panels}
         display, cuts = Display(*numbers[: len(self.display)]), numbers[len(self.display) :]
-        for index, (model, prediction, panel, cut) in enumerate(
-            zip(self.models, case.predictions, self.panels, cuts, strict=True)
+        for model, prediction, panel, cut in zip(
+            self.models, case.predictions, self.panels, cuts, strict=True
         ):
             own = own_name(finding, prediction)
             drawn = picture(model, case, prediction, own, cut, display)
             boxes = boxes_at(model, case, prediction, own, cut) if own else pd.DataFrame()
-            path = session.folder / f"{index}/boxes.csv"
-            tables.write(tables.box_table(boxes), path)
+            path = _written(tables.box_table(boxes), "boxes.csv")
             shown = f"{_words(finding)}" if own else f"no {_words(finding)}: not predicted"
             updates |= {
                 panel.image: gr.Image(drawn, label=f"{model.name}: {shown}"),
@@ -516,6 +513,13 @@ def _caption(case: Case) -> str:
     signs += ["<span class='annotated'>annotated box</span>"] if len(case.annotated) else []
     signs += [f"{REACHED} reaches the operating point"]
     return f"<p class='note'><b>{html.escape('; '.join(parts))}</b> {' '.join(signs)}</p>"
+
+
+def _written(table: pd.DataFrame, name: str) -> Path:
+    """Writes a file to download; each has its own folder, as events of a page may overlap."""
+    path = Path(tempfile.mkdtemp()) / name
+    tables.write(table, path)
+    return path
 
 
 def _words(finding: str) -> str:
