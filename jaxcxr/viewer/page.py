@@ -54,6 +54,11 @@ h1 small { font-size: .85rem; font-weight: normal; }
 .radiograph img { width: 100%; height: 100%; object-fit: contain; }
 .annotated { border: 2px solid #56b4e9; padding: 0 6px; }
 .predicted { border: 2px dashed #28dc82; padding: 0 6px; }
+.findings { width: 100%; font-size: .8rem; font-variant-numeric: tabular-nums; }
+.findings :is(td, th) { padding: 3px 4px !important; text-align: left !important;
+  border: solid var(--border-color-primary) !important; border-width: 0 0 1px !important; }
+@media (max-width: 1000px) { .findings { font-size: .7rem; } }
+.findings tbody tr { cursor: pointer; }
 .virtual-row { font-size: .8rem; font-variant-numeric: tabular-nums; }
 th span { font-size: .72rem; word-break: normal !important; }
 .cell-wrap { padding: 3px 6px !important; word-break: normal !important; }
@@ -86,9 +91,13 @@ class _Panel(NamedTuple):
 
     image: gr.Image
     cut: gr.Slider
-    table: gr.Dataframe
+    table: gr.HTML
     findings: gr.DownloadButton
     boxes: gr.DownloadButton
+
+
+_ROW_CLICKED = """element.addEventListener("click", event =>
+  trigger("click", {finding: event.target.closest("tr")?.cells[0].innerText ?? ""}));"""
 
 
 def theme() -> gr.themes.Base:
@@ -203,7 +212,7 @@ class _Page:
             self.source = gr.Radio(sources, value=first.maps.source, label="Heat map", scale=2)
             self.flip = gr.Checkbox(first.maps.flip, label="Average with mirror image")
 
-    def _add_panel(self, model: ViewedModel, table: gr.Dataframe | None = None) -> _Panel:
+    def _add_panel(self, model: ViewedModel, table: gr.HTML | None = None) -> _Panel:
         with gr.Column(min_width=200):
             image = gr.Image(
                 label=model.name,
@@ -251,7 +260,7 @@ class _Page:
             show_progress_on=self.caption,
         )  # fmt: skip
         for panel in self.panels:
-            panel.table.select(self.choose_row, look, self.shown, show_progress="hidden")
+            panel.table.click(self.choose_row, look, self.shown, show_progress="hidden")
         gr.on(
             [each.input for each in (*self.display, *(panel.cut for panel in self.panels))],
             self.draw,
@@ -347,11 +356,11 @@ class _Page:
         return self.show(session, *look)
 
     def choose_row(
-        self, event: gr.SelectData, session: _Session, finding: str, *display: Any
+        self, event: gr.EventData, session: _Session, finding: str, *display: Any
     ) -> dict[Any, Any]:
         """Shows the finding whose row is clicked."""
         names = (name for model in self.models for name in model.predictor.named_findings)
-        finding = next(name for name in names if _words(name) == event.row_value[0])
+        finding = next((name for name in names if _words(name) == event.finding), finding)
         return self.show(session, finding, *display)
 
     def show(self, session: _Session, finding: str, *display: Any) -> dict[Any, Any]:
@@ -361,7 +370,7 @@ class _Page:
         if case is None:
             empty = {self.caption: _NOTHING}
             for panel in self.panels:
-                empty |= {panel.image: None, panel.table: _NO_ROWS}
+                empty |= {panel.image: None, panel.table: ""}
             return updates | empty
         cuts = []
         for index, (model, prediction, panel) in enumerate(
@@ -375,7 +384,9 @@ class _Page:
             path = _written(pd.concat(rows).drop(columns="overlay"), "findings.csv")
             updates |= {
                 panel.cut: cuts[-1],
-                panel.table: finding_rows(prediction),
+                panel.table: finding_rows(prediction).to_html(
+                    index=False, border=0, classes="findings"
+                ),
                 panel.findings: gr.DownloadButton(value=path, interactive=True),
             }
         return (
@@ -476,23 +487,14 @@ class _Page:
         return self.show(session, *look)
 
 
-_NO_ROWS = pd.DataFrame(columns=["Finding", "Probability", "Operating point", "Calibrated"])
 _COLUMNS = ("Image", "Probability", "Outcome", "IoU", "Patient")
 _LISTED = ["Image", "Prob.", "Result", "IoU", "Patient"]
 
 _NOTHING = "<p class='note'>No radiograph yet: drop a file, or choose a test radiograph.</p>"
 
 
-def _findings_table() -> gr.Dataframe:
-    return gr.Dataframe(
-        headers=[*_NO_ROWS],
-        column_widths=["31%", "24%", "23%", "22%"],
-        interactive=False,
-        max_height=480,
-        show_label=False,
-        wrap=True,
-        buttons=[],
-    )
+def _findings_table() -> gr.HTML:
+    return gr.HTML("", js_on_load=_ROW_CLICKED, padding=False)
 
 
 def _header(models: Sequence[ViewedModel]) -> str:
