@@ -78,7 +78,7 @@ def compare_predictions(systems: list[list[str]]) -> tuple[pd.DataFrame, str]:
     runs = [[_predictions(path, labels) for path in system] for system in systems]
     every = [run for system in runs for run in system]
     common = set.intersection(*(set(run.index) for run in every))
-    labels = labels.loc[labels[tables.IMAGE].isin(common)]
+    labels = labels.loc[labels[tables.IMAGE].isin([*common])]
     if release is not None and FLAGS.split == "test":
         labels = labels.loc[tables.on_test_list(labels, release.images)]
     if labels.empty:
