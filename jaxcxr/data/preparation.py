@@ -102,7 +102,7 @@ def prepare(
         )
     parts = _split(release, variant)
     fingerprint = _fingerprint(release, parts)
-    test = [str(name) for name in parts.index if parts[name] == "test"]
+    test = [str(name) for name, part in parts.items() if str(part) == "test"]
     if reused := folder.exists():
         _refuse_other(folder, release, fingerprint)
     else:

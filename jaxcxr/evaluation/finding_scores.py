@@ -118,7 +118,7 @@ def groups(labels: pd.DataFrame) -> Iterator[tuple[str, str, np.ndarray]]:
     All radiographs first, then by view, by sex and by age band, those that occur and are known.
     """
     yield EVERYONE, EVERYONE, np.ones(len(labels), bool)
-    for kind in labels.columns.intersection([VIEW, SEX], sort=False):
+    for kind in (kind for kind in (VIEW, SEX) if kind in labels):
         for name in sorted({*labels[kind]} - {""}):
             yield kind, str(name), (labels[kind] == name).to_numpy()
     for first, last in AGE_BANDS if AGE in labels else ():
