@@ -97,6 +97,7 @@ def open_page(server, browser):
         page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
         page.goto(server[0] + query)
         page.wait_for_selector("text=Research software: not a medical device")
+        page.get_by_text(re.compile(r"\d+ of \d+ test radiographs")).wait_for()
         return page
 
     yield open_page
