@@ -106,6 +106,22 @@ def froc_text(table: pd.DataFrame) -> str:
     return _lines(shown)
 
 
+def maps_text(table: pd.DataFrame) -> str:
+    """Returns mIoU and hit rate of heat maps with their intervals.
+
+    Args:
+        table: Of `jaxcxr.evaluation.masks.map_table`, with a column cut.
+    """
+    rows = table.set_index("finding")
+    shown = {"cut": rows["cut"]}
+    for name, short, count in (("mIoU", "miou", "images"), ("hit rate", "hit", "masks")):
+        ends = {"ci_low": rows[f"{short}_low"], "ci_high": rows[f"{short}_high"]}
+        shown[name] = rows["hit_rate" if short == "hit" else short]
+        shown[f"95 % interval of {name}"] = _intervals(pd.DataFrame(ends))
+        shown[count] = rows[count]
+    return _lines(pd.DataFrame(shown))
+
+
 def rules_text(table: pd.DataFrame) -> str:
     """Returns how well the boxes of each rule fit, on average over the findings.
 
