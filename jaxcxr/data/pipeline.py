@@ -27,8 +27,7 @@ from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
 from jaxcxr.images.square import SquareRule
 
-_SEXES = np.array(["F", "M"])
-_VIEWS = np.array(["PA", "AP"])
+_WORDS = ("source", "sex", "view")
 _BUFFER_BYTES = 256 * 1024
 _PREFETCHED_BATCHES = 2
 _READ_TOGETHER = 256
@@ -44,6 +43,21 @@ _SHUFFLED_BYTES = 1024**3
 
 
 @dataclasses.dataclass(frozen=True)
+class RecordFields:
+    """What differs between the records of prepared datasets.
+
+    Attributes:
+        words: Of each field that holds a number for a word, the words.
+        unknown_labels: Whether labels are float32, NaN where unknown, rather than uint8.
+        text_patients: Whether patients have text for a number.
+    """
+
+    words: tuple[tuple[str, tuple[str, ...]], ...] = (("sex", ("F", "M")), ("view", ("PA", "AP")))
+    unknown_labels: bool = False
+    text_patients: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Split:
     """A split of a prepared dataset.
 
@@ -51,11 +65,13 @@ class Split:
         paths: Its record files.
         lengths: Number of radiographs in each.
         image_size: Height and width S of the radiographs in pixels.
+        fields: What its records hold.
     """
 
     paths: tuple[str, ...]
     lengths: tuple[int, ...]
     image_size: int
+    fields: RecordFields = RecordFields()
 
     @property
     def num_images(self) -> int:
@@ -86,10 +102,12 @@ class Split:
             process_count: How many processes share each batch; every one yields its rows of it.
 
         Yields:
-            `image` (B, S, S, 1) uint8, `labels` (B, 14) uint8, `mask` (B,) bool (False on padding),
-            `image_name`, `sex` ("F", "M") and `view` ("PA", "AP") (B,) str, `patient`, `age` and
-            `follow_up` (B,) int32, `png_size` (B, 2) int32 (width, height of the original), where B
-            is batch_size / process_count.
+            `image` (B, S, S, 1) uint8, `labels` (B, 14) uint8 (float32 where some are unknown,
+            which are NaN), `mask` (B,) bool (False on padding), `image_name`, `sex` ("F", "M",
+            "unknown" or another word), `view` ("PA", "AP", "unknown" or another word) and `source`
+            (B,) str, `patient` (B,) int32 or str, `age` (-1 is unknown) and `follow_up` (B,) int32,
+            `png_size` (B, 2) int32 (width, height of the original), where B is batch_size /
+            process_count. Datasets of early versions have no `source`.
 
         Raises:
             UserError: The batch size does not divide; a record file is damaged or missing.
@@ -111,7 +129,7 @@ class Split:
         )
         with self._damage_named():
             for batch in dataset.as_numpy_iterator():
-                yield pad_batch(_with_words(batch), rows.stop - rows.start)
+                yield pad_batch(self._with_words(batch), rows.stop - rows.start)
 
     def in_memory(self) -> InMemorySplit:
         """Reads all radiographs into host memory; their batches stay the same bit for bit.
@@ -192,17 +210,33 @@ class Split:
         fields = {
             "image": text,
             "image_name": text,
-            "labels": tf.io.FixedLenFeature([len(FINDINGS)], tf.int64),
+            "labels": tf.io.FixedLenFeature(
+                [len(FINDINGS)], tf.float32 if self.fields.unknown_labels else tf.int64
+            ),
             "png_size": tf.io.FixedLenFeature([2], tf.int64),
-            **dict.fromkeys(("patient", "age", "sex", "view", "follow_up"), integer),
+            "patient": text if self.fields.text_patients else integer,
+            **dict.fromkeys(("age", *dict(self.fields.words), "follow_up"), integer),
         }
         batch = tf.io.parse_example(records, fields)
         image = tf.io.decode_raw(batch.pop("image"), tf.uint8)
-        name = batch.pop("image_name")
-        labels = tf.cast(batch.pop("labels"), tf.uint8)
-        numbers = {field: tf.cast(value, tf.int32) for field, value in batch.items()}
         image = tf.reshape(image, [-1, self.image_size, self.image_size, 1])
-        return {"image": image, "labels": labels, "image_name": name, **numbers}
+        labels = batch.pop("labels")
+        if not self.fields.unknown_labels:
+            labels = tf.cast(labels, tf.uint8)
+        others = {
+            field: tf.cast(value, tf.int32) if value.dtype == tf.int64 else value
+            for field, value in batch.items()
+        }
+        return {"image": image, "labels": labels, **others}
+
+    def _with_words(self, batch: Any) -> dict[str, np.ndarray]:
+        """Returns the batch with strings where the records hold bytes and class numbers."""
+        texts = ("image_name", "patient") if self.fields.text_patients else ("image_name",)
+        return {
+            **batch,
+            **{name: np.array([text.decode() for text in batch[name]], np.str_) for name in texts},
+            **{name: np.array(words)[batch[name]] for name, words in self.fields.words},
+        }
 
     @contextmanager
     def _damage_named(self) -> Iterator[None]:
@@ -232,16 +266,6 @@ def _read(path: tf.Tensor, length: tf.Tensor) -> tf.data.Dataset:
     """Reads a file; one cut between two records is an error, too."""
     records = tf.data.TFRecordDataset(path, buffer_size=_BUFFER_BYTES)
     return records.apply(tf.data.experimental.assert_cardinality(length))
-
-
-def _with_words(batch: Any) -> dict[str, np.ndarray]:
-    """Returns the batch with strings where the records hold bytes and class numbers."""
-    return {
-        **batch,
-        "image_name": np.array([name.decode() for name in batch["image_name"]], np.str_),
-        "sex": _SEXES[batch["sex"]],
-        "view": _VIEWS[batch["view"]],
-    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -287,7 +311,8 @@ def load(
         raise UserError(_not_there(folder, Path(data_dir), variant))
     try:
         info, kept = open_dataset(folder)
-        splits = {name: _open_split(info.splits[name], image_size) for name in SPLITS}
+        fields = _record_fields(info.features)
+        splits = {name: _open_split(info.splits[name], image_size, fields) for name in SPLITS}
         facts = {
             "dataset": info.full_name,
             **{fact: kept[fact] for fact in ("release", "synthetic", "fingerprint")},
@@ -302,9 +327,18 @@ def load(
     return Data(**splits, facts=facts)
 
 
-def _open_split(info: Any, image_size: int) -> Split:
+def _record_fields(features: Any) -> RecordFields:
+    words = {name: tuple(features[name].names) for name in _WORDS if name in features}
+    return RecordFields(
+        tuple(words.items()),
+        unknown_labels=features["labels"].dtype == np.float32,
+        text_patients=features["patient"].dtype != np.int32,
+    )
+
+
+def _open_split(info: Any, image_size: int, fields: RecordFields) -> Split:
     paths = tuple(os.fspath(path) for path in info.filepaths)
-    return Split(paths, tuple(info.shard_lengths), image_size)
+    return Split(paths, tuple(info.shard_lengths), image_size, fields)
 
 
 def _not_there(folder: Path, data_dir: Path, variant: Variant) -> str:

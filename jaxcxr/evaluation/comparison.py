@@ -44,7 +44,7 @@ def paired_table(
             table[FINDINGS[index]].to_numpy() for table in (labels, predictions_a, predictions_b)
         )
         p_values[index] = statistics.delong_test(truth, a, b, patients).p_value
-    positives = labels.loc[:, list(FINDINGS)].to_numpy().sum(axis=0, dtype=np.int64)
+    positives = (labels.loc[:, list(FINDINGS)] == 1).sum().to_numpy()
     means = [with_mean(values) for values in aucs]
     return pd.DataFrame(
         {

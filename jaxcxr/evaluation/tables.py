@@ -33,6 +33,9 @@ VIEW = "View Position"
 PEOPLE = {IMAGE: "image_name", PATIENT: "patient", AGE: "age", SEX: "sex", VIEW: "view"}
 """The first columns of labels.csv, and what tables of a release call them."""
 
+SOURCE = "Source"
+"""The next column, of radiographs of several sources."""
+
 
 class _Numbers(NamedTuple):
     """The numbers that a column of a user's file may hold, and their description."""
@@ -233,16 +236,18 @@ def label_table(images: pd.DataFrame, names: Iterable[str] | None = None) -> pd.
 
     Args:
         images: One row per radiograph with image_name, patient, age, sex, view and the 14 findings,
-            as `Release.images` has them.
+            as `Release.images` has them; and source, where there are several.
         names: The radiographs to take, in this order; all by default.
 
     Returns:
-        `Image Index`, `Patient ID`, `Patient Age`, `Patient Gender`, `View Position`, 14 findings.
+        `Image Index`, `Patient ID`, `Patient Age`, `Patient Gender`, `View Position`, `Source` if
+        known, 14 findings.
     """
     chosen = images.set_index("image_name", drop=False)
     if names is not None:
         chosen = chosen.loc[list(names)]
-    columns = {**PEOPLE, **{finding: finding for finding in FINDINGS}}
+    source = {SOURCE: "source"} if "source" in images else {}
+    columns = {**PEOPLE, **source, **{finding: finding for finding in FINDINGS}}
     return pd.DataFrame({name: chosen[column].to_numpy() for name, column in columns.items()})
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_integer_dtype
 from tqdm import tqdm
 
 from jaxcxr.data.chest_xray14.records import Record, listed_records, read_record
@@ -95,17 +96,25 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         size = self._config.image_size
+        images = pd.DataFrame(columns=list(FINDINGS), dtype=np.uint8)
+        if self._release is not None:
+            images = self._release.images
+        known = all(images[finding].dtype == np.uint8 for finding in FINDINGS)
+        numbered = is_integer_dtype(images.get("patient", pd.Series(dtype=np.int64)))
         features = tfds.features.FeaturesDict(
             {
                 "image": tfds.features.Tensor(
                     shape=(size, size, 1), dtype=np.uint8, encoding=tfds.features.Encoding.BYTES
                 ),
-                "labels": tfds.features.Tensor(shape=(len(FINDINGS),), dtype=np.uint8),
+                "labels": tfds.features.Tensor(
+                    shape=(len(FINDINGS),), dtype=np.uint8 if known else np.float32
+                ),
                 "image_name": tfds.features.Text(),
-                "patient": np.int32,
+                "source": _words(images, "source"),
+                "patient": np.int32 if numbered else tfds.features.Text(),
                 "age": np.int32,
-                "sex": tfds.features.ClassLabel(names=["F", "M"]),
-                "view": tfds.features.ClassLabel(names=["PA", "AP"]),
+                "sex": _words(images, "sex", "F", "M"),
+                "view": _words(images, "view", "PA", "AP"),
                 "follow_up": np.int32,
                 "png_size": tfds.features.Tensor(shape=(2,), dtype=np.int32),
                 "boxes": tfds.features.Sequence(
@@ -136,6 +145,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return {split: self._generate_examples(split, part) for split, part in parts.items()}
 
     def _generate_examples(self, split: str, images: pd.DataFrame) -> Iterator[tuple[str, Record]]:
+        assert self._release is not None
         made = 0
         with tqdm(total=len(images), desc=f"{split:>10}", unit=" images", disable=None) as bar:
             for future in self._read_in_threads(images):
@@ -159,7 +169,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 f"no usable radiograph for the {split} split: all {len(self._damaged)} that were "
                 "tried are damaged"
             )
-        self._metadata["skipped"] = [[error.path.name, error.reason] for error in self._damaged]
+        names = {path: name for name, path in self._release.image_paths.items()}
+        self._metadata["skipped"] = [
+            [names.get(error.path, error.path.name), error.reason] for error in self._damaged
+        ]
 
     def _beam_examples(self, images: pd.DataFrame) -> Any:
         """Returns Beam's transform that gives names and records; one worker reads an archive."""
@@ -197,3 +210,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 yield from waiting
             finally:
                 pool.shutdown(cancel_futures=True)
+
+
+def _words(images: pd.DataFrame, column: str, *usual: str) -> tfds.features.ClassLabel:
+    """Returns the words that occur in a column as classes, after the usual ones."""
+    others = sorted({*images[column]} - {*usual}) if column in images else []
+    return tfds.features.ClassLabel(names=[*usual, *others])
