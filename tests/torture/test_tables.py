@@ -129,7 +129,7 @@ def read(tmp_path):
         else:
             (tmp_path / name).write_bytes(content)
             reader = {"predictions.csv": read_predictions, "boxes.csv": read_boxes}[name]
-            found = read_or_refuse(lambda: reader(tmp_path / name, KNOWN), names=name)
+            found = read_or_refuse(lambda: reader(tmp_path / name, KNOWN)[0], names=name)
             check = {"predictions.csv": assert_predictions, "boxes.csv": assert_boxes}[name]
             assert_accepted = functools.partial(check, content)
         if found is not None:

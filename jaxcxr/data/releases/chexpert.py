@@ -2,9 +2,9 @@
 
 Layout of the download (CheXpert-v1.0, CheXpert-v1.0-small): train.csv, valid.csv, train/ and
 valid/; with the test set, as CheXlocalize has it, test_labels.csv and test/ (val_labels.csv and
-val/ in place of valid.csv and valid/). Header: Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,… ; the
-test file has neither sex, age nor view. Labels are 1 (present), 0 (absent), -1 (uncertain) or blank
-(not mentioned).
+val/ in place of valid.csv and valid/). Header: Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,…;
+the test file has neither sex, age nor view. Labels are 1 (present), 0 (absent), -1 (uncertain) or
+blank (not mentioned).
 
 Source: Irvin et al. 2019 (arXiv 1901.07031); Saporta et al. 2022 (CheXlocalize); the files are read
 as torchxrayvision's `CheX_Dataset` does, which also takes blank labels of "No Finding" as absent.
@@ -13,6 +13,7 @@ as torchxrayvision's `CheX_Dataset` does, which also takes blank labels of "No F
 # pandas annotates what indexing gives as wide unions:
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportReturnType=false
 # pyright: reportCallIssue=false, reportIndexIssue=false, reportOptionalMemberAccess=false
+# pyright: reportOperatorIssue=false
 
 from __future__ import annotations
 
