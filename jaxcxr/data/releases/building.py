@@ -24,13 +24,13 @@ _NOT_KNOWN = {"age": UNKNOWN_AGE, "sex": UNKNOWN, "view": UNKNOWN, "follow_up": 
 
 
 def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Reads a CSV file with a header; empty fields are NaN.
+    """Reads a CSV file with a header as text; empty fields are NaN.
 
     Raises:
         UserError: The file cannot be read as a table, or has no column of such a name.
     """
     try:
-        table = pd.read_csv(path, encoding="utf-8-sig", low_memory=False)
+        table = pd.read_csv(path, encoding="utf-8-sig", dtype=str)
     except (OSError, ValueError) as error:  # ValueError: also pandas' and of the encoding
         raise UserError(
             f"{path} cannot be read as a table ({reason_of(error):.200}); download it again"
@@ -91,11 +91,13 @@ def build_release(
     ).assign(
         official_split=images.get("official_split", UNLISTED), list_position=np.arange(len(images))
     )
-    boxes = pd.DataFrame(columns=[*_BOX_COLUMNS]) if boxes is None else boxes[[*_BOX_COLUMNS]]
-    boxes = boxes.astype(_BOX_COLUMNS).reset_index(drop=True)
-    empty = boxes[~(boxes["w"] > 0) | ~(boxes["h"] > 0)]
-    problems.add("radiographs with boxes of zero area", list(empty["image_name"].unique()))
-    lost = boxes["image_name"][~boxes["image_name"].isin(names)]
+    listed = pd.DataFrame(boxes, columns=[*_BOX_COLUMNS])
+    sides = listed[[*"xywh"]].apply(pd.to_numeric, errors="coerce")
+    listed = listed.assign(**sides).astype(_BOX_COLUMNS).reset_index(drop=True)
+    wrong = sides.isna().any(axis=1) | (sides[["w", "h"]] <= 0).any(axis=1)
+    where = list(listed["image_name"][wrong.to_numpy()].unique())
+    problems.add("radiographs with boxes of zero area or without numbers", where)
+    lost = listed["image_name"][~listed["image_name"].isin(names)]
     problems.add("boxes on radiographs without labels", list(lost.unique()))
     paths = {name: files[name] for name in names if files[name].is_file()} if require_images else {}
     missing = [name for name in names if name not in paths] if require_images else []

@@ -83,7 +83,7 @@ def read(root: Path, *, require_images: bool = True, allow_missing: bool = False
         raise UserError(f"{root}: no train.csv, valid.csv or test_labels.csv; name their folder")
     for split, path in found.items():
         table = read_csv(path, ["Path", *FINDINGS_OF])
-        place = table["Path"].astype(str).str.extract(_PLACE)
+        place = table["Path"].str.extract(_PLACE)
         if place.isna().to_numpy().any():
             wrong = table["Path"][place[0].isna()].iloc[0]
             raise UserError(
@@ -110,7 +110,7 @@ def _images(table: pd.DataFrame, place: pd.DataFrame, split: str) -> pd.DataFram
     """Returns the rows of `Release.images` as far as CheXpert gives them."""
     labels = known_labels(table, FINDINGS_OF)
     if "No Finding" in table:
-        labels[table["No Finding"] == 1] = 0
+        labels[pd.to_numeric(table["No Finding"], errors="coerce") == 1] = 0
     unknown = pd.Series(UNKNOWN, table.index)
     age = pd.to_numeric(table.get("Age", unknown), errors="coerce")
     return labels.assign(

@@ -44,7 +44,7 @@ def read(root: Path, *, require_images: bool = True, allow_missing: bool = False
         UserError: The table is missing or wrong, or radiographs are missing.
     """
     table = read_csv(root / _LABELS, ["patientId", "x", "y", "width", "height", *FINDINGS_OF])
-    names = table["patientId"].astype(str) + ".dcm"
+    names = table["patientId"] + ".dcm"
     labels = known_labels(table, FINDINGS_OF).groupby(names, sort=False).max()
     images = labels.rename_axis("image_name").reset_index()
     images["patient"] = images["image_name"].str.removesuffix(".dcm")
@@ -54,7 +54,7 @@ def read(root: Path, *, require_images: bool = True, allow_missing: bool = False
     return build_release(
         root, "rsna", images,
         {name: root / "stage_2_train_images" / name for name in images["image_name"]},
-        boxes=drawn[drawn["Target"] == 1],
+        boxes=drawn[known_labels(table, FINDINGS_OF)["Pneumonia"] == 1],
         require_images=require_images, allow_missing=allow_missing,
         notes=[
             "RSNA's radiographs are also in NIH ChestX-ray14, under other names: scores on them of "

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from jaxcxr.data.releases.building import build_release, known_labels, read_csv
@@ -70,9 +69,9 @@ def read(root: Path, *, require_images: bool = True, allow_missing: bool = False
         if not labels_path.is_file():
             continue
         table = read_csv(labels_path, ["image_id", *FINDINGS_OF])
-        names = table["image_id"].astype(str) + ".dicom"
+        names = table["image_id"] + ".dicom"
         votes = known_labels(table, FINDINGS_OF).groupby(names, sort=False).mean()
-        labels = (votes > 0.5).astype(np.float32).where(votes.notna() & (votes != 0.5))
+        labels = votes.where(votes != 0.5).round()  # 2 of 3 is 1
         images = labels.rename_axis("image_name").reset_index()
         parts.append(images.assign(patient=images["image_name"], official_split=official))
         files |= {name: root / split / name for name in images["image_name"]}
@@ -96,10 +95,11 @@ def _boxes(path: Path, labels: pd.DataFrame) -> pd.DataFrame:
     """Returns the boxes of our findings where they are present by the labels."""
     corners = ["x_min", "y_min", "x_max", "y_max"]
     table = read_csv(path, ["image_id", "class_name", *corners])
-    left, top, right, bottom = (table[corner] for corner in corners)
+    sides = table[corners].apply(pd.to_numeric, errors="coerce")
+    left, top, right, bottom = (sides[corner] for corner in corners)
     boxes = pd.DataFrame(
         {
-            "image_name": table["image_id"].astype(str) + ".dicom",
+            "image_name": table["image_id"] + ".dicom",
             "finding": table["class_name"].map(FINDINGS_OF),
             "x": left,
             "y": top,

@@ -22,7 +22,7 @@ VINDR_LABELS = (
 )
 
 
-def write_picture(path: Path, number: int, size: int = 24) -> None:
+def write_picture(path: Path, number: int, size: int = 40) -> None:
     """Writes a radiograph of noise, JPEG or DICOM by the name's suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(number).integers(0, 256, (size, size), np.uint8)

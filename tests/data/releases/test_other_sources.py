@@ -116,13 +116,13 @@ def test_several_releases_are_prepared_as_one_dataset(tmp_path):
         assert set(fields["source"]) == {"nih", "chexpert", "vindr"}
     wanted = pd.concat([release.images for release in releases]).set_index("image_name")
     names, labels = (
-        np.concatenate([part[name] for part in held]) for name in ("image_name", "labels")
+        np.concatenate([fields[name] for fields in held]) for name in ("image_name", "labels")
     )
     assert labels.dtype == np.float32
     np.testing.assert_array_equal(labels, wanted.loc[names, list(FINDINGS)])
-    patients = np.concatenate([part["patient"] for part in held])
+    patients = np.concatenate([fields["patient"] for fields in held])
     assert {"nih 1", "chexpert 1"} <= set(patients)
-    assert set(np.concatenate([part["sex"] for part in held])) == {"F", "M", "unknown"}
+    assert set(np.concatenate([fields["sex"] for fields in held])) == {"F", "M", "unknown"}
     boxes = data.test.boxes()
     assert set(boxes["finding"]) == {"Mass", "Infiltration", "Atelectasis"}
     with pytest.raises(UserError, match="20 radiographs are in two of the releases"):
