@@ -10,12 +10,19 @@ from absl import flags
 
 from jaxcxr.cli.models import define_model_flags, model_named, own_folder, prepared_data
 from jaxcxr.cli.own_modules import define_import_flag
+from jaxcxr.data.phantom import MARKER
 from jaxcxr.data.releases.release import Release
 from jaxcxr.data.releases.sources import read_release
+from jaxcxr.data.splits import is_nih_test_list
 
 if TYPE_CHECKING:
     from jaxcxr.data.pipeline import Data
     from jaxcxr.inference.predictor import Predictor
+
+_NOT_COMPARABLE = (
+    "the test radiographs are not those of NIH's official test list; scores on them do not compare "
+    "with published ones"
+)
 
 flags.disclaim_key_flags()  # they are those of the program that defines them
 
@@ -90,6 +97,8 @@ def score(
         predictor, prepared = prepared_data(load_model(model_named()), given.data_dir)
         if remark := trained_on_other_data(str(predictor.folder), prepared.facts):
             print(f"note: {remark}")
+        if not (prepared.facts["nih_test_list"] or prepared.facts["synthetic"]):
+            print_notes([_NOT_COMPARABLE])
         model(predictor, prepared, out)
     else:
         release = scored_release() if given.release else None
@@ -100,6 +109,10 @@ def scored_release() -> Release:
     """Reads the lists of --release and prints what was decided on the way."""
     release = read_release(flags.FLAGS.release, require_images=False)
     print_notes(release.notes)
+    test = release.images["official_split"] == "test"
+    synthetic = (release.root / MARKER).is_file()
+    if not synthetic and not is_nih_test_list(release.images.loc[test, "image_name"]):
+        print_notes([_NOT_COMPARABLE])
     return release
 
 

@@ -20,14 +20,14 @@ import numpy as np
 import pandas as pd
 
 from jaxcxr.data.arrays import InMemorySplit, pad_batch, rows_of_process
-from jaxcxr.data.quiet_tensorflow import open_dataset, tf
+from jaxcxr.data.quiet_tensorflow import open_dataset, tf, tfds
+from jaxcxr.data.releases.release import SEXES, VIEWS
 from jaxcxr.data.splits import SPLITS
 from jaxcxr.data.variant import DATASET, Variant
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
 from jaxcxr.images.square import SquareRule
 
-_WORDS = ("source", "sex", "view")
 _BUFFER_BYTES = 256 * 1024
 _PREFETCHED_BATCHES = 2
 _READ_TOGETHER = 256
@@ -43,21 +43,6 @@ _SHUFFLED_BYTES = 1024**3
 
 
 @dataclasses.dataclass(frozen=True)
-class RecordFields:
-    """What differs between the records of prepared datasets.
-
-    Attributes:
-        words: Of each field that holds a number for a word, the words.
-        unknown_labels: Whether labels are float32, NaN where unknown, rather than uint8.
-        text_patients: Whether patients have text for a number.
-    """
-
-    words: tuple[tuple[str, tuple[str, ...]], ...] = (("sex", ("F", "M")), ("view", ("PA", "AP")))
-    unknown_labels: bool = False
-    text_patients: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
 class Split:
     """A split of a prepared dataset.
 
@@ -65,13 +50,18 @@ class Split:
         paths: Its record files.
         lengths: Number of radiographs in each.
         image_size: Height and width S of the radiographs in pixels.
-        fields: What its records hold.
+        numbered_patients: Whether the records have patients as numbers, as those of earlier
+            versions.
+        unknown_labels: Whether labels are float32, NaN where unknown, rather than uint8.
+        sources: Of whose releases the radiographs are; empty in records of earlier versions.
     """
 
     paths: tuple[str, ...]
     lengths: tuple[int, ...]
     image_size: int
-    fields: RecordFields = RecordFields()
+    numbered_patients: bool = False
+    unknown_labels: bool = False
+    sources: tuple[str, ...] = ()
 
     @property
     def num_images(self) -> int:
@@ -102,12 +92,12 @@ class Split:
             process_count: How many processes share each batch; every one yields its rows of it.
 
         Yields:
-            `image` (B, S, S, 1) uint8, `labels` (B, 14) uint8 (float32 where some are unknown,
-            which are NaN), `mask` (B,) bool (False on padding), `image_name`, `sex` ("F", "M",
-            "unknown" or another word), `view` ("PA", "AP", "unknown" or another word) and `source`
-            (B,) str, `patient` (B,) int32 or str, `age` (-1 is unknown) and `follow_up` (B,) int32,
-            `png_size` (B, 2) int32 (width, height of the original), where B is batch_size /
-            process_count. Datasets of early versions have no `source`.
+            `image` (B, S, S, 1) uint8, `labels` (B, 14) uint8 (float32 in a dataset with unknown
+            labels, which are NaN), `mask` (B,) bool (False on padding), `image_name`, `patient`,
+            `sex` and `view` (B,) str, `age` (-1: unknown) and `follow_up` (B,) int32, `png_size`
+            (B, 2) int32 (width, height of the original), and except in datasets of earlier versions
+            `source` (B,) str, where B is batch_size / process_count. Sex and view are as in
+            `Release.images`.
 
         Raises:
             UserError: The batch size does not divide; a record file is damaged or missing.
@@ -211,31 +201,32 @@ class Split:
             "image": text,
             "image_name": text,
             "labels": tf.io.FixedLenFeature(
-                [len(FINDINGS)], tf.float32 if self.fields.unknown_labels else tf.int64
+                [len(FINDINGS)], tf.float32 if self.unknown_labels else tf.int64
             ),
             "png_size": tf.io.FixedLenFeature([2], tf.int64),
-            "patient": text if self.fields.text_patients else integer,
-            **dict.fromkeys(("age", *dict(self.fields.words), "follow_up"), integer),
+            "patient": integer if self.numbered_patients else text,
+            **dict.fromkeys(("age", "sex", "view", "follow_up"), integer),
         }
+        if self.sources:
+            fields["source"] = integer
         batch = tf.io.parse_example(records, fields)
         image = tf.io.decode_raw(batch.pop("image"), tf.uint8)
         image = tf.reshape(image, [-1, self.image_size, self.image_size, 1])
         labels = batch.pop("labels")
-        if not self.fields.unknown_labels:
+        if not self.unknown_labels:
             labels = tf.cast(labels, tf.uint8)
-        others = {
-            field: tf.cast(value, tf.int32) if value.dtype == tf.int64 else value
-            for field, value in batch.items()
-        }
-        return {"image": image, "labels": labels, **others}
+        words = {"image_name": batch.pop("image_name"), "patient": batch.pop("patient")}
+        numbers = {field: tf.cast(value, tf.int32) for field, value in batch.items()}
+        return {"image": image, "labels": labels, **words, **numbers}
 
     def _with_words(self, batch: Any) -> dict[str, np.ndarray]:
         """Returns the batch with strings where the records hold bytes and class numbers."""
-        texts = ("image_name", "patient") if self.fields.text_patients else ("image_name",)
+        words = {"sex": SEXES, "view": VIEWS} | ({"source": self.sources} if self.sources else {})
         return {
             **batch,
-            **{name: np.array([text.decode() for text in batch[name]], np.str_) for name in texts},
-            **{name: np.array(words)[batch[name]] for name, words in self.fields.words},
+            "image_name": np.array([name.decode() for name in batch["image_name"]], np.str_),
+            "patient": np.array([*map(_as_text, batch["patient"])], np.str_),
+            **{field: np.array(names)[batch[field]] for field, names in words.items()},
         }
 
     @contextmanager
@@ -268,6 +259,11 @@ def _read(path: tf.Tensor, length: tf.Tensor) -> tf.data.Dataset:
     return records.apply(tf.data.experimental.assert_cardinality(length))
 
 
+def _as_text(patient: bytes | np.int64) -> str:
+    """Returns a patient as text; the first version of prepared datasets had numbers."""
+    return patient.decode() if isinstance(patient, bytes) else str(patient)
+
+
 @dataclasses.dataclass(frozen=True)
 class Data:
     """A prepared dataset.
@@ -275,9 +271,9 @@ class Data:
     Attributes:
         train: The split to learn from.
         validation: The split that decides about the best epoch.
-        test: The official test list.
+        test: The official test list; or drawn, where the release has none.
         facts: Where it comes from: dataset, release, fingerprint of the lists, how radiographs
-            became square, sizes of the splits.
+            became square, whether the test split is NIH's test list, sizes of the splits.
     """
 
     train: Split
@@ -311,11 +307,17 @@ def load(
         raise UserError(_not_there(folder, Path(data_dir), variant))
     try:
         info, kept = open_dataset(folder)
-        fields = _record_fields(info.features)
-        splits = {name: _open_split(info.splits[name], image_size, fields) for name in SPLITS}
+        features: Any = info.features
+        kinds = {
+            "numbered_patients": not isinstance(features["patient"], tfds.features.Text),
+            "unknown_labels": features["labels"].dtype == np.float32,
+            "sources": tuple(features["source"].names) if "source" in features else (),
+        }
+        splits = {name: _open_split(info.splits[name], image_size, kinds) for name in SPLITS}
         facts = {
             "dataset": info.full_name,
             **{fact: kept[fact] for fact in ("release", "synthetic", "fingerprint")},
+            "nih_test_list": kept.get("nih_test_list", True),  # early versions read nothing else
             "square": kept.get("square", "squash"),  # early versions could do nothing else
             **{name: opened.num_images for name, opened in splits.items()},
         }
@@ -327,18 +329,9 @@ def load(
     return Data(**splits, facts=facts)
 
 
-def _record_fields(features: Any) -> RecordFields:
-    words = {name: tuple(features[name].names) for name in _WORDS if name in features}
-    return RecordFields(
-        tuple(words.items()),
-        unknown_labels=features["labels"].dtype == np.float32,
-        text_patients=features["patient"].dtype != np.int32,
-    )
-
-
-def _open_split(info: Any, image_size: int, fields: RecordFields) -> Split:
+def _open_split(info: Any, image_size: int, kinds: dict[str, Any]) -> Split:
     paths = tuple(os.fspath(path) for path in info.filepaths)
-    return Split(paths, tuple(info.shard_lengths), image_size, fields)
+    return Split(paths, tuple(info.shard_lengths), image_size, **kinds)
 
 
 def _not_there(folder: Path, data_dir: Path, variant: Variant) -> str:

@@ -120,10 +120,10 @@ def groups(labels: pd.DataFrame) -> Iterator[tuple[str, str, np.ndarray]]:
     """
     yield EVERYONE, EVERYONE, np.ones(len(labels), bool)
     for kind in [kind for kind in (SOURCE, VIEW, SEX) if kind in labels]:
-        for name in sorted(labels[kind].unique()):
+        for name in sorted({*labels[kind]} - {""}):
             yield kind, str(name), (labels[kind] == name).to_numpy()
     for first, last in AGE_BANDS if AGE in labels else ():
-        members = labels[AGE].between(first, last).to_numpy()
+        members = labels[AGE].between(first, last).fillna(False).to_numpy(bool)
         if members.any():
             yield AGE, f"{first}-{last}" if last < 999 else f"{first}+", members
 

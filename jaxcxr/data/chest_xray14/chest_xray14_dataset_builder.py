@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_integer_dtype
 from tqdm import tqdm
 
 from jaxcxr.data.chest_xray14.records import Record, listed_records, read_record
 from jaxcxr.data.quiet_tensorflow import tfds
-from jaxcxr.data.releases.release import Release
+from jaxcxr.data.releases.release import SEXES, VIEWS, Release
 from jaxcxr.data.splits import SPLITS
 from jaxcxr.data.variant import VERSION
 from jaxcxr.errors import UserError
@@ -87,6 +86,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self._with_beam = with_beam
         self._metadata = tfds.core.MetadataDict(metadata or {})
         self._damaged: list[DamagedImageError] = []
+        self._suspicious: list[list[str]] = []
         super().__init__(**kwargs)
 
     @property
@@ -100,7 +100,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         if self._release is not None:
             images = self._release.images
         known = all(images[finding].dtype == np.uint8 for finding in FINDINGS)
-        numbered = is_integer_dtype(images.get("patient", pd.Series(dtype=np.int64)))
+        sources = sorted({*images["source"]}) if "source" in images else []
         features = tfds.features.FeaturesDict(
             {
                 "image": tfds.features.Tensor(
@@ -110,11 +110,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     shape=(len(FINDINGS),), dtype=np.uint8 if known else np.float32
                 ),
                 "image_name": tfds.features.Text(),
-                "source": _words(images, "source"),
-                "patient": np.int32 if numbered else tfds.features.Text(),
+                "source": tfds.features.ClassLabel(names=sources),
+                "patient": tfds.features.Text(),
                 "age": np.int32,
-                "sex": _words(images, "sex", "F", "M"),
-                "view": _words(images, "view", "PA", "AP"),
+                "sex": tfds.features.ClassLabel(names=list(SEXES)),
+                "view": tfds.features.ClassLabel(names=list(VIEWS)),
                 "follow_up": np.int32,
                 "png_size": tfds.features.Tensor(shape=(2,), dtype=np.int32),
                 "boxes": tfds.features.Sequence(
@@ -155,6 +155,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 except DamagedImageError as error:
                     self._damaged.append(error)
                     continue
+                notes = record.pop("notes")
+                if record["view"] == "lateral":
+                    notes += ("its view is lateral",)
+                if notes:
+                    self._suspicious.append([record["image_name"], "; ".join(notes)])
                 yield record["image_name"], record
                 made += 1
         if not self._skip_damaged and self._damaged and (split == SPLITS[-1] or not made):
@@ -170,6 +175,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 "tried are damaged"
             )
         names = {path: name for name, path in self._release.image_paths.items()}
+        self._metadata["suspicious"] = sorted(self._suspicious)
         self._metadata["skipped"] = [
             [names.get(error.path, error.path.name), error.reason] for error in self._damaged
         ]
@@ -184,6 +190,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         def read(rows: pd.Index) -> Iterator[tuple[str, Record]]:
             for listed in listed_records(release.images.loc[rows], release):
                 record = read_record(*listed, image_size, square)
+                del record["notes"]  # no worker sees what the others found
                 yield record["image_name"], record
 
         sources = [
@@ -210,9 +217,3 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 yield from waiting
             finally:
                 pool.shutdown(cancel_futures=True)
-
-
-def _words(images: pd.DataFrame, column: str, *usual: str) -> tfds.features.ClassLabel:
-    """Returns the words that occur in a column as classes, after the usual ones."""
-    others = sorted({*images[column]} - {*usual}) if column in images else []
-    return tfds.features.ClassLabel(names=[*usual, *others])

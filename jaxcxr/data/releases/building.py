@@ -14,11 +14,11 @@ import pandas as pd
 
 from jaxcxr.data.releases.problems import Problems
 from jaxcxr.data.releases.release import UNKNOWN, UNKNOWN_AGE, Release
+from jaxcxr.data.splits import UNLISTED
 from jaxcxr.errors import UserError
 from jaxcxr.files import reason_of
 from jaxcxr.findings import FINDINGS
 
-UNLISTED = "unlisted"
 _BOX_COLUMNS = {"image_name": "str", "finding": "str"} | dict.fromkeys("xywh", np.float64)
 _NOT_KNOWN = {"age": UNKNOWN_AGE, "sex": UNKNOWN, "view": UNKNOWN, "follow_up": 0}
 
@@ -100,18 +100,10 @@ def build_release(
     lost = listed["image_name"][~listed["image_name"].isin(names)]
     problems.add("boxes on radiographs without labels", list(lost.unique()))
     paths = {name: files[name] for name in names if files[name].is_file()} if require_images else {}
-    missing = [name for name in names if name not in paths] if require_images else []
-    if missing and (not allow_missing or not paths):
-        where = [str(files[name]) for name in missing]
+    lacking = [name for name in names if name not in paths] if require_images else []
+    if lacking and (not allow_missing or not paths):
+        where = [str(files[name]) for name in lacking]
         problems.add("radiographs without a file", where, argument="allow_missing")
     problems.raise_any(root)
-    return Release(
-        root,
-        complete.reset_index(drop=True),
-        boxes,
-        paths,
-        tuple(missing),
-        {},
-        tuple(notes),
-        source,
-    )
+    missing = dict.fromkeys(lacking, "no file")
+    return Release(root, complete, listed, paths, missing, {}, tuple(notes), source)

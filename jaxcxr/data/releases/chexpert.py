@@ -119,6 +119,6 @@ def _images(table: pd.DataFrame, place: pd.DataFrame, split: str) -> pd.DataFram
         follow_up=place[3].astype(np.int64) - 1,
         age=age.where(age > 0, UNKNOWN_AGE).astype(np.int64),  # 0 stands for no age
         sex=table.get("Sex", unknown).map(_SEXES).fillna(UNKNOWN),
-        view=table.get("AP/PA", unknown).fillna(UNKNOWN),
+        view=table.get("AP/PA", unknown).where(lambda view: view.isin(["AP", "PA"]), UNKNOWN),
         official_split={"train": "train_val"}.get(split, split),
     )

@@ -86,7 +86,7 @@ def test_wrong_and_missing_files_are_named(tmp_path):
     lost.unlink()
     with pytest.raises(UserError, match=rf"radiographs without a file \(1\): .*{lost.name}"):
         read_release(root)
-    assert read_release(root, allow_missing=True).missing == (lost.name,)
+    assert read_release(root, allow_missing=True).missing == {lost.name: "no file"}
     with pytest.raises(UserError, match="rsna releases have no box_image_size"):
         read_release(root, box_image_size=0)
     with pytest.raises(UserError, match="source is 'mimic'; expected auto or one of chexpert, vin"):
