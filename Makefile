@@ -11,7 +11,7 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.5
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test test-all test-torch test-export test-newest test-lowest torture wheel lint lock clean
+.PHONY: help demo test test-all test-torch test-export test-viewer test-newest test-lowest torture wheel lint lock clean
 
 help:
 	@echo "make demo   train and score a small network on synthetic radiographs, write a report"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-all  those, and the slow ones"
 	@echo "make test-torch  the comparisons with PyTorch and TorchXRayVision; installs them into .venv first"
 	@echo "make test-export  exports to ONNX, TensorFlow and others, in an environment of its own"
+	@echo "make test-viewer  jaxcxr view in a browser, in an environment of its own; needs Chromium"
 	@echo "make torture  kills a training 50 times, gives the readers 20,000 invalid inputs; 20 minutes"
 	@echo "make test-newest PYTHON=python3.13  the tests with the newest packages, on a Python of choice"
 	@echo "make test-lowest PYTHON=python3.11  the tests with the oldest packages that pyproject.toml allows"
@@ -72,6 +73,15 @@ test-torch: $(VENV)/installed-test
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[torch]' \
 		'torch==2.13.0' 'torchvision==0.28.0' 'torchxrayvision==1.5.7'
 	$(RUN) -m pytest --numprocesses=auto --dist=loadfile tests/torch
+
+# Gradio wants older packages than constraints.txt has.
+test-viewer: $(VENV)-viewer/installed
+	$(<D)/bin/python -m pytest tests/viewer
+
+$(VENV)-viewer/installed: pyproject.toml | $(BIN)/uv
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --editable '.[test,viewer]' playwright
+	@touch $@
 
 # Everything from a seed; what the campaigns print stays in .cache/torture.
 KILLS ?= 50

@@ -140,6 +140,26 @@ class Split:
             done += int(real.sum())
         return InMemorySplit(fields, self.epoch_rows)
 
+    def record(self, row: int) -> dict[str, Any]:
+        """Reads one radiograph; of the record files only its own.
+
+        Args:
+            row: Its place in stored order.
+
+        Returns:
+            The fields of `batches` without their first axis.
+
+        Raises:
+            UserError: The record file is damaged or missing.
+        """
+        ends = np.cumsum(self.lengths)
+        file = int(np.searchsorted(ends, row, side="right"))
+        own = dataclasses.replace(
+            self, paths=self.paths[file:][:1], lengths=self.lengths[file:][:1]
+        )
+        batches = own.batches(1, start_batch=row - int(ends[file] - self.lengths[file]))
+        return {name: values[0] for name, values in next(batches).items()}
+
     def epoch_rows(self, seed: int, epoch: int) -> np.ndarray:
         """Returns (N,) int64, for each record of an epoch its place in stored order."""
         ends = np.cumsum(self.lengths, dtype=np.int64)

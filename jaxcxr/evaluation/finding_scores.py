@@ -119,7 +119,7 @@ def groups(labels: pd.DataFrame) -> Iterator[tuple[str, str, np.ndarray]]:
     known.
     """
     yield EVERYONE, EVERYONE, np.ones(len(labels), bool)
-    for kind in [kind for kind in (SOURCE, VIEW, SEX) if kind in labels]:
+    for kind in (kind for kind in (SOURCE, VIEW, SEX) if kind in labels):
         for name in sorted({*labels[kind]} - {""}):
             yield kind, str(name), (labels[kind] == name).to_numpy()
     for first, last in AGE_BANDS if AGE in labels else ():

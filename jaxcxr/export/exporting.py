@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,7 +18,7 @@ from jaxcxr.files import atomic_write
 from jaxcxr.findings import FINDINGS
 from jaxcxr.inference.predictor import Predictor
 
-FORMATS = ("onnx", "savedmodel", "tflite", "stablehlo")
+FORMATS = ("onnx", "savedmodel", "tflite", "stablehlo", "torch")
 """Names of the modules of this package that write a format and run it."""
 
 TOLERANCE = 1e-4
@@ -80,6 +81,7 @@ def export(predictor: Predictor, folder: str | Path, format: str) -> Parity:  # 
     module = importlib.import_module(f"jaxcxr.export.{format}")
     with atomic_write(folder) as partial:
         partial.mkdir()
+        _write_json(partial / "model.json", model.description)
         module.write(model, partial)
         runtime, run = module.load(partial)
         parity = _compare(model, runtime, run)
@@ -90,13 +92,13 @@ def export(predictor: Predictor, folder: str | Path, format: str) -> Parity:  # 
                 f"expected at most {TOLERANCE:g}; nothing is written, use another format",
                 argument="format",
             )
-        for name, content in (
-            ("model.json", model.description),
-            ("parity.json", dataclasses.asdict(parity)),
-        ):
-            text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-            (partial / name).write_text(text, encoding="utf-8")
+        _write_json(partial / "parity.json", dataclasses.asdict(parity))
     return parity
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def draw_test_images(image_size: int) -> np.ndarray:

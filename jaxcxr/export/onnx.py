@@ -12,11 +12,12 @@ from jax import export
 from jaxcxr.export.portable import INPUT, OUTPUTS, PortableModel, Run, imported
 
 FILE = "model.onnx"
+_INSTALL = "pip install 'jaxcxr[onnx]'"
 
 
 def write(model: PortableModel, folder: Path) -> None:
     """Writes one file; ``metadata_props`` are the fields of ``model.json``, texts or JSON."""
-    jax2onnx, onnx, _ = imported("onnx", "jax2onnx", "onnx", "onnxruntime")
+    jax2onnx, onnx, _ = imported(_INSTALL, "jax2onnx", "onnx", "onnxruntime")
 
     def outputs(images: jax.Array) -> tuple[jax.Array, ...]:
         computed = model(images)
@@ -35,7 +36,7 @@ def write(model: PortableModel, folder: Path) -> None:
 
 def load(folder: Path) -> tuple[str, Run]:
     """Loads the file with ONNX Runtime on the CPU."""
-    (onnxruntime,) = imported("onnx", "onnxruntime")
+    (onnxruntime,) = imported(_INSTALL, "onnxruntime")
     session = onnxruntime.InferenceSession(folder / FILE, providers=["CPUExecutionProvider"])
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:

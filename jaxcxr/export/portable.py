@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxcxr.errors import UserError
 from jaxcxr.inference.predictor import Predictor
+from jaxcxr.models.classifier import Classifier
 from jaxcxr.models.ops.portable import portable_operations
 from jaxcxr.models.weights.model_card import RESEARCH_ONLY, SYNTHETIC
 
@@ -41,6 +42,11 @@ class PortableModel:
     def variables(self) -> Any:
         """The model's variables, NumPy."""
         return jax.device_get(self.predictor.variables)
+
+    @property
+    def network(self) -> Classifier:
+        """The network."""
+        return self.predictor.model
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -79,14 +85,15 @@ class PortableModel:
             "notice": notice,
             "license": config["source"].get("license", "unknown"),
             "findings": list(names),
+            "trained_outputs": self.predictor.trained_outputs.tolist(),
             "input": f"{INPUT}: (B, {', '.join(map(str, self.image_shape))}) uint8, gray values",
             "outputs": "probabilities: (B, F) float32; heatmaps: (B, h, w, F) float32",
             **known,
         }
 
 
-def imported(extra: str, *names: str) -> list[ModuleType]:
-    """Imports packages of one of this package's extras.
+def imported(remedy: str, *names: str) -> list[ModuleType]:
+    """Imports packages of one of this package's extras, which `remedy` installs.
 
     Raises:
         UserError: One is not installed.
@@ -94,6 +101,4 @@ def imported(extra: str, *names: str) -> list[ModuleType]:
     try:
         return [importlib.import_module(name) for name in names]
     except ImportError as error:
-        raise UserError(
-            f"{error.name} is not installed: pip install 'jaxcxr[{extra}]'", argument="format"
-        ) from error
+        raise UserError(f"{error.name} is not installed: {remedy}", argument="format") from error

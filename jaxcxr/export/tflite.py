@@ -10,13 +10,14 @@ from jaxcxr.export import savedmodel
 from jaxcxr.export.portable import INPUT, PortableModel, Run, imported
 
 FILE = "model.tflite"
+_INSTALL = "pip install 'jaxcxr[tflite]'"
 
 
 def write(model: PortableModel, folder: Path) -> None:
     """Converts a SavedModel; batches may have any size, one after `resize_tensor_input`."""
     from jaxcxr.data.quiet_tensorflow import tf
 
-    imported("tflite", "ai_edge_litert.interpreter")
+    imported(_INSTALL, "ai_edge_litert.interpreter")
     with tempfile.TemporaryDirectory() as place:
         savedmodel.write(model, Path(place))
         (folder / FILE).write_bytes(tf.lite.TFLiteConverter.from_saved_model(place).convert())
@@ -24,6 +25,6 @@ def write(model: PortableModel, folder: Path) -> None:
 
 def load(folder: Path) -> tuple[str, Run]:
     """Loads the file with LiteRT's interpreter."""
-    (litert,) = imported("tflite", "ai_edge_litert.interpreter")
+    (litert,) = imported(_INSTALL, "ai_edge_litert.interpreter")
     runner = litert.Interpreter(str(folder / FILE)).get_signature_runner("serving_default")
     return f"LiteRT {version('ai-edge-litert')}", lambda images: runner(**{INPUT: images})

@@ -75,7 +75,7 @@ def test_unknown_labels_are_left_out_of_every_score_and_counted():
         "scores": finding_scores.score_table(labels, predictions, bootstraps=20),
         "rates": finding_scores.rates_table(labels, predictions, points),
         "fitted": finding_scores.fit_calibration(labels, predictions),
-        "pairs": paired_table(labels, predictions, 1 - predictions[SCORED], bootstraps=20),
+        "pairs": paired_table(labels, [predictions], [1 - predictions[SCORED]], bootstraps=20),
         "calibrated": finding_scores.calibration_table(
             labels, predictions, finding_scores.fit_calibration(labels, predictions)
         ),
@@ -183,7 +183,7 @@ def test_pairs_are_compared_finding_by_finding():
     rng = np.random.default_rng(5)
     noise = {name: (a[name] + rng.random(len(a))) / 2 for name in SCORED}
     b = a.assign(**noise)
-    table = paired_table(labels, a, b, bootstraps=30).set_index("finding")
+    table = paired_table(labels, [a], [b], bootstraps=30).set_index("finding")
     patients = labels["Patient ID"].to_numpy()
     arrays = [frame[SCORED].to_numpy() for frame in (labels, a, b)]
     replicates = bootstrap_aucs(arrays[0], arrays[1], patients, bootstraps=30)

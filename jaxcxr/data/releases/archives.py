@@ -23,6 +23,7 @@ from tqdm import tqdm
 from jaxcxr.data.releases.parquet import read_parquet_images
 from jaxcxr.data.releases.problems import Problems
 from jaxcxr.errors import UserError
+from jaxcxr.evaluation.fields import stem
 from jaxcxr.images.radiograph import DamagedImageError, picture_size
 from jaxcxr.images.search import SUFFIXES
 
@@ -68,12 +69,6 @@ def list_files(root: Path) -> list[Path]:
 
 def _is_shown(name: str) -> bool:
     return not name.startswith((".", "__MACOSX"))
-
-
-def stem(name: str) -> str:
-    """Returns an image's name without the suffix of an image file."""
-    base, suffix = os.path.splitext(name)
-    return base if suffix.lower() in SUFFIXES else name
 
 
 def find_images(

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from jaxcxr.data import phantom
-from jaxcxr.data.releases.archives import ArchivedImage, find_images, list_files, stem
+from jaxcxr.data.releases.archives import ArchivedImage, find_images, list_files
 from jaxcxr.data.releases.box_pixels import BOXES_NAME, in_png_pixels
 from jaxcxr.data.releases.nih_lists import is_metadata, read_boxes, read_metadata, read_names
 from jaxcxr.data.releases.parquet import has_images
@@ -28,6 +28,7 @@ from jaxcxr.data.releases.problems import Problems
 from jaxcxr.data.releases.release import Release
 from jaxcxr.data.splits import UNLISTED
 from jaxcxr.errors import UserError
+from jaxcxr.evaluation.fields import stem
 from jaxcxr.findings import FINDINGS
 from jaxcxr.images.radiograph import picture_size
 

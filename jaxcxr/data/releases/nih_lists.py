@@ -10,9 +10,6 @@ spreadsheets write them. What is missing or blank about a person is unknown.
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +22,7 @@ from jaxcxr.data.releases.parquet import read_parquet_table
 from jaxcxr.data.releases.problems import Problems
 from jaxcxr.data.releases.release import UNKNOWN, UNKNOWN_AGE
 from jaxcxr.errors import UserError
+from jaxcxr.evaluation.fields import column_of, parse_fields, read_fields, read_text
 from jaxcxr.findings import FINDINGS, NO_FINDING, canonical_finding, label_vector
 
 _METADATA = {
@@ -36,7 +34,7 @@ _METADATA = {
     "sex": ("patientgender", "patientsex", "gender", "sex"),
     "view": ("viewposition", "view"),
 }
-"""Columns, and the names of each in files: letters and digits only. The first is taken."""
+"""Columns, and the names of each in files, as `evaluation.fields.key` has them."""
 
 NAMES = {"image_name": _METADATA["image_name"]}
 
@@ -54,6 +52,7 @@ ORIGINAL_SIZE = {
 }
 """Columns of the originals' sizes; NIH's header has an unquoted comma within [Width,Height]."""
 
+_REMEDY = "download it again"
 _FILE_NAME = r"[^./\\:\x00-\x1f\x7f][^/\\:\x00-\x1f\x7f]{0,199}"
 _NIH_NAME = r"0*([0-9]+)_[0-9]{3}(?:\.[a-z]+)?"
 _BLANK = ("", "nan", "na", "n/a", "none", "null", "unknown", "-")
@@ -170,9 +169,6 @@ _PARSERS: Mapping[str, tuple[Callable[[str], int | str | None], str]] = {
     "follow_up": (_whole, "a whole number"),
 }
 
-_BOX_HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,"
-"""Header of the official list; a file of this line alone is a list without boxes."""
-
 
 def read_boxes(path: Path, problems: Problems) -> pd.DataFrame:
     """Reads `BBox_List_2017.csv`, whose header names four columns as one.
@@ -184,26 +180,19 @@ def read_boxes(path: Path, problems: Problems) -> pd.DataFrame:
     Raises:
         UserError: The file cannot be read as such a table at all.
     """
-    text = read_text(path)
-    if text != _BOX_HEADER and not text.endswith(("\n", "\r")):
-        raise UserError(
-            f"{path}: ends within its last line, whose numbers may be cut off; download it again, "
-            "or end that line if it is complete"
-        )
-    table = read_table(path)
+    table = read_fields(path, "annotated boxes").reset_index(drop=True)
     rows = pick(table, _BOXES)
     if len(rows.columns) < len(_BOXES):
         raise UserError(
             f"{path}: begins with {','.join(table.columns)[:120]!r}; expected the header "
-            f"{_BOX_HEADER!r}"
+            "'Image Index,Finding Label,Bbox [x,y,w,h],,,'"
         )
     findings = rows["finding"].map({name: _known(name) for name in rows["finding"].unique()})
     wrong = findings.isna()
     _add_wrong_values(path, rows, "finding", wrong, "one of the 14 findings", problems)
     rows["finding"] = findings.mask(wrong, "").astype("str")
     for side in "xywh":
-        decimals = rows[side].str.replace(",", ".")  # of spreadsheets that separate by semicolons
-        numbers = pd.to_numeric(decimals, errors="coerce").astype(np.float64)
+        numbers = pd.to_numeric(rows[side], errors="coerce").astype(np.float64)
         wrong = ~np.isfinite(numbers)
         _add_wrong_values(path, rows, side, wrong, "a number", problems)
         rows[side] = numbers.mask(wrong, 1.0)
@@ -218,7 +207,7 @@ def read_names(path: Path, problems: Problems) -> list[str]:
     Raises:
         UserError: The file cannot be read as text.
     """
-    names = [name for line in read_text(path).split("\n") if (name := line.strip())]
+    names = [name for line in _read_text(path).split("\n") if (name := line.strip())]
     _require_unique(path, pd.Series(names, dtype="str"), problems)
     return names
 
@@ -231,49 +220,22 @@ def describe_boxes(boxes: pd.DataFrame) -> list[str]:
     ]
 
 
-def read_text(path: Path) -> str:
-    """Returns the text of a file in UTF-8, or in UTF-16 with a byte order mark.
-
-    Raises:
-        UserError: The file cannot be read, is in another encoding, or has NUL characters.
-    """
-    try:
-        content = path.read_bytes()
-        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = content.decode("utf-16" if wide else "utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text ({error}); download it again") from error
-    if "\0" in text:
-        raise UserError(f"{path}: damaged, it has NUL bytes; download it again")
-    return text
-
-
 def read_table(path: Path) -> pd.DataFrame:
-    """Reads a CSV file as stripped strings, "" where a line ends early; or a parquet file.
-
-    The separator is a comma, a semicolon or a tab, whichever the header has most of. What a line
-    has beyond the header is left out.
+    """Reads a CSV file in any of its dialects, or a parquet file, as stripped text.
 
     Raises:
         UserError: The file cannot be read as a table.
     """
     if path.suffix.lower() == ".parquet":
         return read_parquet_table(path)
-    text = read_text(path)
-    first, _, rest = text.partition("\n")
-    if first.startswith("sep="):  # a spreadsheet's remark
-        text, first = rest, rest.partition("\n")[0]
-    separator = max(",;\t", key=first.count)
-    try:
-        lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-        header, *rows = [row for row in lines if row] or [[""]]
-    except csv.Error as error:
-        raise UserError(f"{path}: not a table ({error}); download it again") from error
-    width = len(header)
-    cells = [[cell.strip() for cell in row[:width]] + [""] * (width - len(row)) for row in rows]
-    return pd.DataFrame(cells, columns=[name.strip() for name in header], dtype="str")
+    text = _read_text(path)
+    return parse_fields(path, text.rstrip() + "\n", _REMEDY).reset_index(drop=True)
+
+
+def _read_text(path: Path) -> str:
+    if "\0" in (text := read_text(path, _REMEDY)):
+        raise UserError(f"{path}: damaged, it has NUL bytes; {_REMEDY}")
+    return text
 
 
 def pick(table: pd.DataFrame, fields: Mapping[str, Sequence[str]]) -> pd.DataFrame:
@@ -281,15 +243,10 @@ def pick(table: pd.DataFrame, fields: Mapping[str, Sequence[str]]) -> pd.DataFra
 
     Args:
         table: What `read_table` gives.
-        fields: Columns, and the names of each in files: letters and digits only.
+        fields: Columns, and the names of each in files, as `evaluation.fields.key` has them.
     """
-    names = [re.sub("[^a-z0-9]", "", name.lower()) for name in table.columns]
-    places = {
-        field: next((names.index(alias) for alias in aliases if alias in names), None)
-        for field, aliases in fields.items()
-    }
-    found = {field: table.iloc[:, place] for field, place in places.items() if place is not None}
-    return pd.DataFrame(found)
+    found = {field: column_of(table, keys) for field, keys in fields.items()}
+    return pd.DataFrame({field: table[name] for field, name in found.items() if name is not None})
 
 
 def _read_labels(

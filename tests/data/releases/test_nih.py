@@ -157,7 +157,7 @@ DAMAGES = {  # the list, a text in it (or its end), what takes its place, and th
         r"boxes on images without metadata \(1\): 77.png",
     ),
     "image twice in the metadata": (
-        *("metadata", "$", f"{ONE},Mass,0,1,21,M,PA"),
+        *("metadata", "$", f"{ONE},Mass,0,1,21,M,PA,2500,2048,0.168,0.168"),
         r"Data_Entry_2017_v2020.csv lists images more than once \(1\): 00000001_000.png",
     ),
     "image twice in a list": (
@@ -273,7 +273,7 @@ def test_what_a_release_holds_is_reported_where_it_is_missing(make_release, tmp_
         (b"name,labels\n1.png,Mass\n", "begins with 'name,labels'; expected columns Image Index"),
         (b"\xff\xfe\x00", "not UTF-8 text"),
         (HEADER.encode() + b"\n1.png,Mass\0,", "NUL bytes"),
-        (HEADER.encode() + b'\n1.png,"Mass,0,1,60,M,PA\n', "not a table"),
+        (HEADER.encode() + b'\n1.png,"Mass,0,1,60,M,PA\n', "not a valid CSV file"),
         (HEADER.encode() + b"\n", r"train_val_list.txt names images without metadata .*\(32\)"),
     ],
 )
