@@ -106,7 +106,7 @@ def prepare(
     parts = pd.concat([_split(release, variant) for release in releases])
     combined, name = combine(releases), " + ".join(part.root.resolve().name for part in releases)
     fingerprint = _fingerprint(combined if len(releases) > 1 else releases[0], parts)
-    test = [str(name) for name, part in parts.items() if part == "test"]
+    test = [str(name) for name, part in parts.items() if str(part) == "test"]
     if reused := folder.exists():
         _refuse_other(folder, name, fingerprint)
     else:
