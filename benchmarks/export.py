@@ -37,34 +37,41 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "Images per batch.")
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "How often each is measured; 0: no speeds.")
 
 
-def trained(name: str, image_size: int) -> Any:
-    """Returns a predictor of random weights whose values are of the usual size."""
-    import jax
-
-    from jaxcxr.export.exporting import draw_test_images
+def drawn(name: str, image_size: int) -> Any:
+    """Returns a predictor of random weights."""
     from jaxcxr.inference.predictor import Predictor
     from jaxcxr.models import build_classifier
-    from jaxcxr.models.ops.normalization import Mode
     from jaxcxr.training.state import initial_variables
 
     backbone, _, head = name.partition("_")
     config = {"backbone": {"name": BACKBONES[backbone]}, "head": {"name": HEADS[head]}}
     model = build_classifier(config)
-    variables = dict(initial_variables(model, image_size, 0))
+    return Predictor(model, initial_variables(model, image_size, 0), image_size)
+
+
+def trained(name: str, image_size: int) -> Any:
+    """Returns a predictor of random weights whose values are of the usual size."""
+    import jax
+
+    from jaxcxr.export.exporting import draw_test_images
+    from jaxcxr.models.ops.normalization import Mode
+
+    predictor = drawn(name, image_size)
+    model, variables = predictor.model, dict(predictor.variables)
     images = model.normalize(draw_test_images(image_size))
 
     @jax.jit
     def moved(variables: Any) -> Any:
         return model.apply(variables, images, Mode(train=True), mutable=["batch_stats"])[1]
 
-    for _ in range(30):
+    for _ in range(12):
         variables["batch_stats"] = moved(variables)["batch_stats"]
-    return Predictor(model, variables, image_size)
+    return dataclasses.replace(predictor, variables=variables)
 
 
 def run_jax(name: str, image_size: int, batch_size: int, **_: Any) -> Work:
     """Returns a batch through `Predictor`."""
-    predictor, images = trained(name, image_size), _batch(image_size, batch_size)
+    predictor, images = drawn(name, image_size), _batch(image_size, batch_size)
 
     def work() -> None:
         predictor(images)

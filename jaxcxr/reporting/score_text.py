@@ -19,12 +19,15 @@ def auc_text(scores: pd.DataFrame, predictions: pd.DataFrame) -> str:
         predictions: The predictions that were scored.
     """
     scores = scores.set_index("finding")
+    counts = scores[["positives", "negatives", "unknown"]]
     scored = scores.index.isin([*predictions, "Mean"])
-    reasons = np.where(scored, "one class only", "not in the file")
+    labeled = counts["positives"] + counts["negatives"] > 0
+    reasons = np.where(labeled, "one class only", "no known label")
+    reasons = np.where(scored, reasons, "not in the file")
     intervals = _intervals(scores).where(scores["auc"].notna(), reasons)
-    counts = scores[["positives", "negatives"]]
+    shown_counts = counts if sum(counts["unknown"]) else counts.drop(columns="unknown")
     shown = pd.DataFrame({"AUC": scores["auc"], "95 % interval": intervals})
-    return _lines(shown.join(counts))
+    return _lines(shown.join(shown_counts))
 
 
 def paired_text(table: pd.DataFrame) -> str:
