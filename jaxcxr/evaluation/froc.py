@@ -8,6 +8,9 @@ for nor against. NIH's annotators marked some findings of an image, so a false p
 finding that they left out: compare systems by this curve, do not read it as a rate of errors.
 """
 
+# pandas annotates what indexing gives as wide unions:
+# pyright: reportArgumentType=false, reportReturnType=false
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -61,21 +64,21 @@ def froc(
         seed: Seed of the draws.
     """
     names, patients = np.unique(annotated["patient"], return_inverse=True)
-    images = annotated.assign(patient=patients).drop_duplicates("image_name")
-    images = images.set_index("image_name")["patient"]
+    once = ~annotated["image_name"].duplicated().to_numpy()
+    images = pd.Series(patients[once], annotated["image_name"].to_numpy()[once])
     finding = annotated["finding"].to_numpy(str)
     shown = [name for name in FINDINGS if name in finding]
     inside = predicted["image_name"].isin(images.index) & predicted["finding"].isin(shown)
     predicted = predicted.loc[inside].sort_values("score", ascending=False, kind="stable")
     events = _events(annotated, predicted, images, patients, threshold)
-    once = np.ones((1, len(names)))
+    as_they_are = np.ones((1, len(names)))
     draws = draw_patients(len(names), bootstraps, seed).astype(np.float64)
     image_counts = np.bincount(images, minlength=len(names))
     values, curves, drawn = [], [], []
     for name in [*shown, POOLED]:
         own = events if name == POOLED else events.loc[events["finding"] == name]
         boxes = np.bincount(patients[(finding == name) | (name == POOLED)], minlength=len(names))
-        curve = _curve(own, boxes, image_counts, once)
+        curve = _curve(own, boxes, image_counts, as_they_are)
         curves.append(pd.DataFrame({"finding": name, **{key: x[-1] for key, x in curve.items()}}))
         values.append(_at_rates(curve)[0])
         drawn.append(_at_rates(_curve(own, boxes, image_counts, draws)))

@@ -183,7 +183,7 @@ def predicted_mask(heat: np.ndarray, cut: float | None) -> np.ndarray:
     if cut is not None:
         return heat > cut
     levels = (255 * heat).astype(np.uint8)
-    filled = ndimage.binary_fill_holes(levels > _otsu_level(levels))
+    filled = np.asarray(ndimage.binary_fill_holes(levels > _otsu_level(levels)), bool)
     neighbors = ndimage.convolve(
         filled.astype(np.uint8), np.ones((3, 3), np.uint8), mode="constant"
     )
@@ -268,11 +268,15 @@ def score_maps(
 def choose_cuts(masks: Masks, maps: Mapping[tuple[str, str], HeatMap]) -> dict[str, float]:
     """Returns for each finding the first of `CUTS` with the greatest mIoU of true positives."""
     findings = findings_of(masks)
-    overlaps = pd.concat(
-        {cut: score_maps(masks, maps, dict.fromkeys(findings, cut)) for cut in CUTS}, names=["cut"]
-    )
-    means = overlaps.groupby(["finding", "cut"])["iou"].mean().unstack().dropna(how="all")
-    return {str(name): float(cut) for name, cut in means.fillna(-1).idxmax(axis=1).items()}
+    tables = [score_maps(masks, maps, dict.fromkeys(findings, cut)) for cut in CUTS]
+    overlaps = np.stack([table["iou"].to_numpy(np.float64) for table in tables])
+    finding = tables[0]["finding"].to_numpy(str)
+    means = {name: mean_of_known(overlaps[:, finding == name]) for name in findings}
+    return {
+        name: CUTS[int(np.nanargmax(values))]
+        for name, values in means.items()
+        if not np.isnan(values).all()
+    }
 
 
 def map_table(
