@@ -223,6 +223,13 @@ def test_labels_of_another_table(make_release, official):
     assert len(release.images) == 10
     assert release.images["Hernia"].all()
     assert release.images["Mass"].equals(official.images["Mass"][:10])
+    unknown = table.drop(columns="Edema").astype({"Mass": str, "Nodule": str})
+    unknown.loc[0, ["Mass", "Nodule"]] = ["-1", ""]
+    unknown.rename(columns={"image_name": "Image Index"}).to_csv(path, index=False)
+    some = read_release(folder.root, labels=path, allow_missing=True).images
+    assert some[["Mass", "Nodule"]].iloc[0].isna().all()
+    assert some["Edema"].isna().all()
+    assert some["Mass"][1:].tolist() == release.images["Mass"][1:].tolist()
     shutil.copy(path, folder.root / "others.csv")
     folder.metadata.rename(folder.root / "mine.csv")
     with pytest.raises(UserError, match=r"several tables of labels \(mine.csv, others.csv\)") as e:
