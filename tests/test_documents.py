@@ -89,7 +89,8 @@ def flags_of(verb: str) -> set[str]:
     names = (verb, "box_files", "box_flags", "cluster", "models", "own_modules", "scoring")
     sources = [REPOSITORY / "jaxcxr" / "cli" / f"{name}.py" for name in names]
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
-    return set(re.findall(r"(?:DEFINE_\w+|define_flags)\(\s*\"(\w+)\"", text))
+    pattern = r"(?:DEFINE_\w+\(\s*|define_flags\(\s*|instead_of_release=)\"(\w+)\""
+    return set(re.findall(pattern, text))
 
 
 def test_commands_of_the_pages_exist():

@@ -245,7 +245,7 @@ def _one_column_each(
 
 def read_boxes(
     path: str | Path,
-    known_images: Collection[str],
+    known_images: Collection[str] | None,
     *,
     coco_dataset: str | Path | None = None,
 ) -> tuple[pd.DataFrame, list[str]]:
@@ -258,7 +258,7 @@ def read_boxes(
 
     Args:
         path: The CSV or JSON file.
-        known_images: Names of the release's radiographs.
+        known_images: Names of the release's radiographs; None takes names as they are.
         coco_dataset: The COCO file whose images and categories the ids of detections are of.
 
     Returns:
@@ -283,7 +283,10 @@ def read_boxes(
         )
     findings = fields[finding].map(_finding_or_empty)
     boxes = fields[findings != ""]
-    table = _known_images(path, boxes[image], known_images).to_frame("image_name")
+    images = boxes[image]
+    if known_images is not None:
+        images = _known_images(path, images, known_images)
+    table = images.rename("image_name").to_frame()
     table["finding"] = findings
     table = table.join(_sides(path, boxes[sides]))
     score = column_of(fields, _SCORE_KEYS)
