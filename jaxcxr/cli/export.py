@@ -9,7 +9,6 @@ rule, scores) and README.md, a model card. It predicts the same as the model, to
 """
 
 # isort: split
-import dataclasses
 from pathlib import Path
 
 from absl import flags
@@ -22,17 +21,12 @@ from jaxcxr.inference.predictor import load_model
 models.define_model_flags()
 _FORMAT = flags.DEFINE_enum("format", "folder", [*FORMATS], "What to write.")
 _OUT = flags.DEFINE_string("out", None, "The new folder.", required=True)
-_LICENSE = flags.DEFINE_string(
-    "license", None, "License of the weights, for the model card: apache-2.0. Default: the model's."
-)
+models.define_license_flag()
 define_import_flag()
 
 
 def main() -> None:
     """Exports the model that the flags name."""
-    predictor = load_model(models.model_named())
-    if _LICENSE.value:
-        source = {**predictor.source, "license": _LICENSE.value}
-        predictor = dataclasses.replace(predictor, source=source)
+    predictor = models.with_license(load_model(models.model_named()))
     FORMATS[_FORMAT.value](predictor, Path(_OUT.value))
     print(f"{predictor} written to {_OUT.value}")
