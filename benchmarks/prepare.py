@@ -21,7 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from jaxcxr import data
-from jaxcxr.data.releases.nih import Release
+from jaxcxr.data.releases.release import Release
 
 _RELEASE = flags.DEFINE_string("release", None, "Folder of a release.", required=True)
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 256, "Height and width to resize to.")

@@ -33,8 +33,8 @@ def main() -> None:
         parser.error(f"{folder}/cases.npz: no such file; run jaxcxr evaluate_boxes first")
     with np.load(folder / "cases.npz") as cases:
         names = cases["image_names"]
-    annotated = tables.read_boxes(folder / "annotated_boxes.csv", names)
-    predicted = tables.read_boxes(folder / "boxes.csv", names)
+    annotated, _ = tables.read_boxes(folder / "annotated_boxes.csv", names)
+    predicted, _ = tables.read_boxes(folder / "boxes.csv", names)
     print(f"{len(annotated)} annotated boxes on {len(names)} radiographs")
     print(f"{'':<24}" + "".join(f"{f'{metric} {t:g}':>10}" for metric, t in LEVELS))
     for name, faults in SPLIT_METHODS.items():

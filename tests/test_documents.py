@@ -85,7 +85,7 @@ def test_links_and_paths_lead_somewhere(page):
 
 
 def flags_of(verb: str) -> set[str]:
-    names = (verb, "box_flags", "cluster", "models", "own_modules", "scoring")
+    names = (verb, "box_files", "box_flags", "cluster", "models", "own_modules", "scoring")
     sources = [REPOSITORY / "jaxcxr" / "cli" / f"{name}.py" for name in names]
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
     return set(re.findall(r"(?:DEFINE_\w+|define_flags)\(\s*\"(\w+)\"", text))

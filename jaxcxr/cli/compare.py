@@ -10,8 +10,8 @@ the number of findings. --out also writes the table as CSV.
 # isort: split
 from absl import flags
 
-from jaxcxr.cli.scoring import define_release_flags
-from jaxcxr.data.releases.nih import read_release
+from jaxcxr.cli.scoring import define_release_flags, print_notes
+from jaxcxr.data.releases.sources import read_release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.comparison import paired_table
@@ -32,10 +32,9 @@ def main(paths: list[str]) -> None:
     if _OUT.value:
         refuse_overwriting_inputs([_OUT.value], paths)
     images = read_release(flags.FLAGS.release, require_images=False).images
-    a, b = (
-        tables.read_predictions(path, images["image_name"]).set_index(tables.IMAGE)
-        for path in paths
-    )
+    read = [tables.read_predictions(path, images["image_name"]) for path in paths]
+    print_notes(note for _, notes in read for note in notes)
+    a, b = (table.set_index(tables.IMAGE) for table, _ in read)
     labels = tables.label_table(images, [name for name in a.index if name in b.index])
     if flags.FLAGS.split == "test":
         labels = labels.loc[tables.on_test_list(labels, images)]

@@ -9,6 +9,11 @@ Of any system, from a CSV file (Image Index and a column per finding) and the re
 
     jaxcxr evaluate_auc --predictions FILE.csv --release DIR --out DIR
 
+Against labels of one's own (Image Index and 0 or 1 for some findings, or NIH's Finding Labels), of
+which --release gives patients, views, sexes and ages:
+
+    jaxcxr evaluate_auc --predictions FILE.csv --labels FILE.csv --out DIR
+
 Writes predictions.csv, labels.csv, auc.csv, subgroups.csv and roc.png under MODEL/evaluation or
 --out; of a model also operating_points.csv and calibration.csv, both chosen on the validation
 split. Findings of a model that are not among the 14 are left out, and said.
@@ -25,10 +30,12 @@ import pandas as pd
 from absl import flags
 
 from jaxcxr.cli import cluster, scoring
-from jaxcxr.data.releases.nih import Release
+from jaxcxr.data.releases.release import Release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import finding_scores, tables
+from jaxcxr.evaluation.fields import listed
 from jaxcxr.files import atomic_write, refuse_overwriting_inputs
+from jaxcxr.findings import FINDINGS
 from jaxcxr.reporting.figures import roc_figure
 from jaxcxr.reporting.score_text import auc_text
 from jaxcxr.training import distributed
@@ -38,7 +45,7 @@ if TYPE_CHECKING:
     from jaxcxr.inference.predictor import Predictor
 
 FLAGS = flags.FLAGS
-scoring.define_flags("predictions")
+scoring.define_flags("predictions", instead_of_release="labels")
 cluster.define_flags()
 
 
@@ -71,23 +78,47 @@ def score_model(predictor: Predictor, prepared: Data, out: Path) -> None:
     record_epoch(out, "auc", predictor.epoch)
 
 
-def score_file(path: str, out: Path, release: Release) -> None:
-    """Scores the probabilities in a CSV file against the release's labels."""
-    refuse_overwriting_inputs([out / "predictions.csv", out / "labels.csv"], [path])
-    predictions = tables.read_predictions(path, release.images["image_name"])
-    official = tables.on_test_list(predictions, release.images)
-    print(
-        f"{path}: {len(predictions)} radiographs, {official.sum()} of them among the "
-        f"{(release.images['official_split'] == 'test').sum()} of the official test list"
+def score_file(path: str, out: Path, release: Release | None) -> None:
+    """Scores the probabilities in a CSV file against labels of the release, or of a file."""
+    refuse_overwriting_inputs(
+        [out / "predictions.csv", out / "labels.csv"], [path, *filter(None, [FLAGS.labels])]
     )
-    if FLAGS.split == "test":
-        predictions = predictions.loc[official]
+    labels = read_labels(FLAGS.labels, release)
+    predictions, notes = tables.read_predictions(
+        path, labels[tables.IMAGE], leave_out_unknown=bool(FLAGS.labels)
+    )
+    scoring.print_notes(notes)
+    print(f"{path}: {len(predictions)} radiographs", end="")
+    if release is not None:
+        official = tables.on_test_list(predictions, release.images)
+        of = (release.images["official_split"] == "test").sum()
+        print(f", {official.sum()} of them among the {of} of the official test list", end="")
+        if FLAGS.split == "test":
+            predictions = predictions.loc[official]
+    print()
     if predictions.empty:
         raise UserError(f"{path} has no radiograph of the official test list; leave out --split")
-    labels = tables.label_table(release.images, predictions[tables.IMAGE])
+    if FLAGS.labels and (rest := len(labels) - len(predictions)):
+        print(f"{FLAGS.labels}: {rest} of its radiographs are not scored")
+    labels = labels.set_index(tables.IMAGE).loc[predictions[tables.IMAGE]].reset_index()
     tables.write(labels, out / "labels.csv")
     tables.write(predictions, out / "predictions.csv")
     write_scores(labels, predictions, out)
+
+
+def read_labels(own: str | None, release: Release | None) -> pd.DataFrame:
+    """Returns the labels of the release, or those of a file, about the release's radiographs."""
+    of_release = None if release is None else tables.label_table(release.images)
+    if own is None:
+        assert of_release is not None, "the flags name one of the two"
+        return of_release
+    known = None if of_release is None else of_release[tables.IMAGE]
+    labels, others = tables.read_labels(own, FINDINGS, known)
+    print(f"{own}: labels of {len(labels)} radiographs")
+    scoring.print_notes([f"{own}: columns that are not used: {listed(others)}"] if others else [])
+    if of_release is None:
+        return labels
+    return of_release[[*tables.PEOPLE]].merge(labels.drop(columns=tables.PATIENT), on=tables.IMAGE)
 
 
 def write_scores(labels: pd.DataFrame, predictions: pd.DataFrame, out: Path) -> None:

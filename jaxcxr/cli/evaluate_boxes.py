@@ -5,7 +5,8 @@ radiographs with annotated boxes of a prepared dataset:
 
     jaxcxr evaluate_boxes --model runs/baseline --data_dir DIR
 
-Of any system, from a CSV file (Image Index,Finding Label,x,y,w,h,score) and the release's lists:
+Of any system, from a CSV file (Image Index,Finding Label,x,y,w,h,score; corners, NIH's own list and
+COCO's JSON are read, too) and the release's lists:
 
     jaxcxr evaluate_boxes --boxes FILE.csv --release DIR --out DIR
 
@@ -26,9 +27,6 @@ MODEL/evaluation or --out; of a model also pointing_game.csv, cases.npz for the 
 from __future__ import annotations
 
 # isort: split
-import json
-import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,14 +34,11 @@ import numpy as np
 import pandas as pd
 from absl import flags
 
-from jaxcxr.cli import box_flags, scoring
-from jaxcxr.data.phantom import MARKER
-from jaxcxr.data.releases.nih import Release
-from jaxcxr.data.releases.original_sizes import original_sizes
+from jaxcxr.cli import box_files, box_flags, scoring
+from jaxcxr.data.releases.release import Release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.box_tuning import ALL_CUTS, boxes_digest
-from jaxcxr.evaluation.box_units import scale_boxes, unit_problem
 from jaxcxr.evaluation.boxes import BoxRule, distinct_boxes
 from jaxcxr.evaluation.localization import cut_table, overlap_table, pointing_game, score_boxes
 from jaxcxr.evaluation.outcome import Outcome, localization_intervals, localization_table
@@ -58,28 +53,8 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 scoring.define_flags("boxes")
-_PNG_SIZE = flags.DEFINE_integer(
-    "png_size",
-    None,
-    "Width and height of the PNG files that the release's boxes are annotated in. Default: a "
-    "phantom's image size, otherwise 1024.",
-    lower_bound=1,
-)
-_BOX_IMAGE_SIZE = flags.DEFINE_string(
-    "box_image_size",
-    None,
-    "Size of the images that --boxes was made from: pixels (224 or 256x224), fraction (x, y, w, h "
-    "from 0 to 1) or original (OriginalImage[Width,Height] of the metadata). Default: the PNG "
-    "files' size.",
-)
 flags.adopt_module_key_flags(box_flags)
-
-_PIXELS = re.compile(r"[1-9][0-9]{0,4}(x[1-9][0-9]{0,4})?")
-
-
-@flags.validator("box_image_size", message="expected 224, 256x224, fraction or original")
-def _is_image_size(text: str | None) -> bool:
-    return text in (None, "fraction", "original") or _PIXELS.fullmatch(text) is not None
+flags.adopt_module_key_flags(box_files)
 
 
 def main() -> None:
@@ -143,15 +118,12 @@ def write_rules(cases: AnnotatedCases, in_use: BoxRule, maps: str, out: Path) ->
     print(rules_text(by_rule))
 
 
-def score_file(path: str, out: Path, release: Release) -> None:
+def score_file(path: str, out: Path, release: Release | None) -> None:
     """Scores the boxes in a CSV file against the annotated boxes of a release."""
+    assert release is not None, "the flags name one"
     refuse_overwriting_inputs([out / "boxes.csv", out / "annotated_boxes.csv"], [path])
-    predicted = tables.read_boxes(path, release.images["image_name"])
-    people = release.images.loc[:, ["image_name", "patient", "official_split"]]
-    annotated = release.boxes.merge(people, on="image_name", how="left")
-    side = _PNG_SIZE.value or annotated_side(release.root)
-    annotated = annotated.assign(width=side, height=side)
-    predicted = in_png_pixels(predicted, annotated, side, path, release.root)
+    annotated = box_files.annotated_boxes(release)
+    predicted = box_files.predicted_boxes(path, annotated, release)
     official = tables.on_test_list(predicted, release.images)
     print(f"{path}: {len(predicted)} boxes, {official.sum()} of them on the official test list")
     if FLAGS.split == "test":
@@ -160,45 +132,6 @@ def score_file(path: str, out: Path, release: Release) -> None:
     if annotated.empty:
         raise UserError(f"{release.root}: no annotated boxes to compare with")
     write_scores(annotated, predicted, out)
-
-
-def annotated_side(release: Path) -> int:
-    """Returns the width and height in pixels of the PNG files that a release's boxes are of."""
-    marker = release / MARKER
-    return json.loads(marker.read_text())["image_size"] if marker.exists() else 1024
-
-
-def in_png_pixels(
-    predicted: pd.DataFrame, annotated: pd.DataFrame, side: int, path: str, release: Path
-) -> pd.DataFrame:
-    """Returns predicted boxes in pixels of PNG files of side × side; warns of an unlikely unit."""
-    size = _BOX_IMAGE_SIZE.value
-    if "width" in predicted:
-        if size is not None:
-            raise UserError(
-                f"{path} has columns width and height, the size of the images of its boxes; "
-                "leave out --box_image_size"
-            )
-        drawn_in, source = predicted[["width", "height"]].to_numpy(), "the columns width and height"
-        predicted = predicted.drop(columns=["width", "height"])
-    else:
-        drawn_in = given_size(size or str(side), predicted, release)
-        source = f"--box_image_size={size}" if size else f"the default --box_image_size={side}"
-    scaled = scale_boxes(predicted, drawn_in, np.full(2, side))
-    if problem := unit_problem(scaled, annotated, side, side):
-        print(
-            f"warning: {path}: by {source}, {problem}; that size of their images seems to be wrong",
-            file=sys.stderr,
-        )
-    return scaled
-
-
-def given_size(size: str, predicted: pd.DataFrame, release: Path) -> np.ndarray:
-    """Returns width and height, (2,) or (N, 2), of images whose size is given as a flag's text."""
-    if size == "original":
-        return original_sizes(release, predicted["image_name"].tolist())
-    sides = ["1"] if size == "fraction" else size.split("x")
-    return np.array([float(sides[0]), float(sides[-1])])
 
 
 def write_scores(

@@ -7,16 +7,20 @@ again, it reports that the dataset exists. skipped.csv beside the records lists 
 """
 
 # isort: split
-from typing import cast
+from typing import Any, cast
 
 from absl import flags
 
-from jaxcxr.data.releases.nih import read_release
+from jaxcxr.cli.own_modules import define_import_flag
+from jaxcxr.data.releases.sources import read_release
 from jaxcxr.data.splits import SPLIT_METHODS
 from jaxcxr.data.variant import LARGEST, SMALLEST
 from jaxcxr.images.square import SQUARE_RULES, SquareRule
 
 _RELEASE = flags.DEFINE_string("release", None, "Folder of the release.", required=True)
+_SOURCE = flags.DEFINE_string(
+    "source", "auto", "Whose release it is, for example nih; auto recognizes it by its files."
+)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared datasets.", required=True)
 _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size",
@@ -53,12 +57,17 @@ _BEAM_RUNNER = flags.DEFINE_string(
 _BEAM_OPTIONS = flags.DEFINE_multi_string(
     "beam_options", [], "Option of the runner, as --direct_num_workers=4; may be repeated."
 )
+define_import_flag()
 
 
 def main() -> None:
     """Prepares the dataset."""
+    settings: dict[str, Any] = {"box_image_size": _BOX_IMAGE_SIZE.value}
     release = read_release(
-        _RELEASE.value, allow_missing=_ALLOW_MISSING.value, box_image_size=_BOX_IMAGE_SIZE.value
+        _RELEASE.value,
+        source=_SOURCE.value,
+        allow_missing=_ALLOW_MISSING.value,
+        **{name: value for name, value in settings.items() if value is not None},
     )
     for note in release.notes:
         print(f"note: {note}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,8 @@ from absl import flags
 
 from jaxcxr.cli.models import define_model_flags, model_named, own_folder, prepared_data
 from jaxcxr.cli.own_modules import define_import_flag
-from jaxcxr.data.releases.nih import Release, read_release
+from jaxcxr.data.releases.release import Release
+from jaxcxr.data.releases.sources import read_release
 
 if TYPE_CHECKING:
     from jaxcxr.data.pipeline import Data
@@ -31,12 +32,18 @@ def define_release_flags(required: bool) -> None:
     flags.DEFINE_integer("seed", 0, "Seed of the draws.", lower_bound=0)
 
 
-def define_flags(scored: str) -> None:
+def define_flags(scored: str, instead_of_release: str | None = None) -> None:
     """Defines the flags that name a model, or a file of any system and a release.
 
     Args:
         scored: Name of the flag of the file.
+        instead_of_release: Name of a flag for a file of labels, with or without a release.
     """
+    truths = [{"release"}]
+    if instead_of_release:
+        flags.DEFINE_string(instead_of_release, None, "CSV file of labels of one's own.")
+        truths += [{instead_of_release}, {instead_of_release, "release"}]
+    or_labels = f" (or --{instead_of_release})" if instead_of_release else ""
     define_model_flags(required=False)
     flags.DEFINE_string("data_dir", None, "Where jaxcxr prepare wrote.")
     flags.DEFINE_string(scored, None, "CSV file of any system.")
@@ -45,7 +52,7 @@ def define_flags(scored: str) -> None:
     define_release_flags(required=False)
     define_import_flag()
     flags.register_multi_flags_validator(
-        ["model", "workdir", "data_dir", scored, "release", "out"],
+        ["model", "workdir", "data_dir", "out", scored, *set().union(*truths)],
         lambda given: (
             {name for name, value in given.items() if value}
             in (
@@ -53,25 +60,25 @@ def define_flags(scored: str) -> None:
                 {"model", "data_dir", "out"},
                 {"workdir", "data_dir"},
                 {"workdir", "data_dir", "out"},
-                {scored, "release", "out"},
+                *({scored, "out", *truth} for truth in truths),
             )
         ),
         message="give --model (or --workdir) and --data_dir to score a model, "
-        f"or --{scored}, --release and --out to score a file",
+        f"or --{scored}, --release{or_labels} and --out to score a file",
     )
 
 
 def score(
     scored: str,
     model: Callable[[Predictor, Data, Path], None],
-    file: Callable[[str, Path, Release], None],
+    file: Callable[[str, Path, Release | None], None],
 ) -> None:
     """Scores what the flags name.
 
     Args:
         scored: Name of the flag of the file.
         model: Scores a trained model, given a prepared dataset and the folder for the scores.
-        file: Scores a file, given its path, the folder for the scores and the release.
+        file: Scores a file, given its path, the folder for the scores and the release, if any.
     """
     given = flags.FLAGS
     if given.model or given.workdir:
@@ -85,7 +92,18 @@ def score(
             print(f"note: {remark}")
         model(predictor, prepared, out)
     else:
-        release = read_release(given.release, require_images=False)
-        for note in release.notes:
-            print(f"note: {note}")
+        release = scored_release() if given.release else None
         file(str(given[scored].value), Path(given.out), release)
+
+
+def scored_release() -> Release:
+    """Reads the lists of --release and prints what was decided on the way."""
+    release = read_release(flags.FLAGS.release, require_images=False)
+    print_notes(release.notes)
+    return release
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Prints what a reader decided, one line each."""
+    for note in notes:
+        print(f"note: {note}")

@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from jaxcxr.data.arrays import ArraySplit
     from jaxcxr.data.pipeline import Data, Split, load
     from jaxcxr.data.preparation import Preparation, prepare
-    from jaxcxr.data.releases.nih import Release, read_release
+    from jaxcxr.data.releases.release import Release
+    from jaxcxr.data.releases.sources import read_release, register_reader
     from jaxcxr.data.splits import authors_split, split_by_patient
 
 _NAMES = {
     "arrays": ("ArraySplit",),
     "pipeline": ("Data", "Split", "load"),
     "preparation": ("Preparation", "prepare"),
-    "releases.nih": ("Release", "read_release"),
+    "releases.release": ("Release",),
+    "releases.sources": ("read_release", "register_reader"),
     "splits": ("authors_split", "split_by_patient"),
 }
 
@@ -34,6 +36,7 @@ __all__ = [
     "load",
     "prepare",
     "read_release",
+    "register_reader",
     "split_by_patient",
 ]
 

@@ -21,7 +21,7 @@ from jaxcxr.data.chest_xray14.chest_xray14_dataset_builder import (
     ChestXray14Config,
 )
 from jaxcxr.data.quiet_tensorflow import open_dataset, silence, tf, tfds
-from jaxcxr.data.releases.nih import Release
+from jaxcxr.data.releases.release import Release
 from jaxcxr.data.splits import authors_split, refuse_empty, split_by_patient
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError

@@ -115,13 +115,13 @@ def auc_replicates(
 def groups(labels: pd.DataFrame) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yields kind of group, its name and (N,) which radiographs belong to it.
 
-    All radiographs first, then by view, by sex and by age band, those that occur.
+    All radiographs first, then by view, by sex and by age band, those that occur and are known.
     """
     yield EVERYONE, EVERYONE, np.ones(len(labels), bool)
-    for kind in (VIEW, SEX):
+    for kind in labels.columns.intersection([VIEW, SEX], sort=False):
         for name in sorted(labels[kind].unique()):
             yield kind, str(name), (labels[kind] == name).to_numpy()
-    for first, last in AGE_BANDS:
+    for first, last in AGE_BANDS if AGE in labels else ():
         members = labels[AGE].between(first, last).to_numpy()
         if members.any():
             yield AGE, f"{first}-{last}" if last < 999 else f"{first}+", members

@@ -10,11 +10,8 @@ score and names the line; it drops no row.
 
 from __future__ import annotations
 
-import csv
 import io
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,14 +19,16 @@ import numpy as np
 import pandas as pd
 
 from jaxcxr.errors import UserError
+from jaxcxr.evaluation.fields import column_of, key, listed, match_images, read_fields
 from jaxcxr.files import atomic_write, reason_of
-from jaxcxr.findings import FINDINGS, canonical_finding, match_finding
+from jaxcxr.findings import FINDINGS, NO_FINDING, match_finding
 
 IMAGE = "Image Index"
 PATIENT = "Patient ID"
 AGE = "Patient Age"
 SEX = "Patient Gender"
 VIEW = "View Position"
+LABELS = "Finding Labels"
 PEOPLE = {IMAGE: "image_name", PATIENT: "patient", AGE: "age", SEX: "sex", VIEW: "view"}
 """The first columns of labels.csv, and what tables of a release call them."""
 
@@ -53,8 +52,6 @@ BOX = (IMAGE, "Finding Label", "x", "y", "w", "h")
 """The columns of a file of boxes, in pixels, origin top left."""
 
 _BOX_NUMBERS = {
-    **dict.fromkeys("xy", _POSITION),
-    **dict.fromkeys("wh", _LENGTH),
     "score": _Numbers("a score from 0 to 1", 0, 1),
     "width": _LENGTH,
     "height": _LENGTH,
@@ -62,7 +59,31 @@ _BOX_NUMBERS = {
 _BOX_OPTIONAL = ("score", "width", "height")
 _BOX_NAMES = {IMAGE: "image_name", "Finding Label": "finding"}
 
+_IMAGE_KEYS = (
+    "imageindex", "imagename", "imageid", "image", "filename", "file", "imagepath", "path",
+    "unnamed0",
+)  # fmt: skip
+"""What systems call the column of images, as `fields.key` has it; pandas' index at the end."""
+
+_FINDING_KEYS = (
+    "findinglabel", "findinglabels", "finding", "label", "labelname", "classname", "class",
+    "category", "categoryname", "categoryid", "pathology", "disease",
+)  # fmt: skip
+_SCORE_KEYS = ("score", "confidence", "probability", "prob", "conf")
+_SIDES = (
+    ("x", "y", "w", "h"), ("bboxx", "y", "w", "h"), ("xmin", "ymin", "xmax", "ymax"),
+    ("x1", "y1", "x2", "y2"), ("x0", "y0", "x1", "y1"), ("left", "top", "right", "bottom"),
+    ("x", "y", "width", "height"), ("left", "top", "width", "height"),
+)  # fmt: skip
+"""Names of the sides of boxes; NIH's header `Bbox [x,y,w,h]` is four columns of a CSV file."""
+
+_FAR_CORNERS = ("xmax", "x2", "x1", "right")
+"""Third of the `_SIDES` where they are two corners."""
+
 _PREFIX = "prob_"
+_YES_NO = {"YES": "1", "NO": "0"}
+"""As in the expert labels of Majkowska et al. 2020 for radiographs of ChestX-ray14."""
+
 _UNKNOWN_IMAGE = "image {} is not in the release's metadata"
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 """What is read as a number; Python would read 1_0 as ten."""
@@ -110,46 +131,61 @@ def _as_floats(fields: pd.Series) -> pd.Series:
     return fields.astype(object).astype(np.float64)
 
 
-def read_predictions(path: str | Path, known_images: Collection[str]) -> pd.DataFrame:
+def read_predictions(
+    path: str | Path, known_images: Collection[str], *, leave_out_unknown: bool = False
+) -> tuple[pd.DataFrame, list[str]]:
     """Reads the probabilities of any system: `Image Index` and one column per finding.
 
     A column may be called `prob_` and the finding, or spell the finding as NIH's box list does.
-    Findings may be missing.
+    Findings may be missing. Images may be paths, and have another suffix or none.
 
     Args:
-        path: The CSV file.
-        known_images: Names of the release's radiographs.
+        path: The CSV file; its values are separated by commas, semicolons or tabs.
+        known_images: Names of the radiographs that have labels.
+        leave_out_unknown: Whether rows of other radiographs are left out, not refused.
 
     Returns:
         `Image Index` and the findings of the file in the order of `FINDINGS`, float64; the rows as
-        in the file.
+        in the file. And notes: lines about columns and rows that were left out.
 
     Raises:
-        UserError: The file cannot be read or has no rows, it has an unknown or repeated column, or
-            (with the number of the line) an unknown or repeated image or a value that is not a
-            number from 0 to 1.
+        UserError: The file cannot be read or has no rows, it has a repeated column, or (with the
+            number of the line) an unknown or repeated image or a value that is not a number from 0
+            to 1.
     """
-    table = _read_fields(path, "predictions")
+    table = read_fields(path, "predictions")
     if table.empty:
         raise UserError(f"{path} has no rows below its header; there is nothing to score")
-    columns = _finding_columns(path, [*table])
+    image = _image_column(table)
+    columns, others = _finding_columns(path, table.columns.difference([image], sort=False))
+    if image is None or not columns:
+        raise UserError(f"{path}, line 1: expected columns {IMAGE!r} and {', '.join(FINDINGS)}")
     found = [finding for finding in FINDINGS if finding in columns]
-    table = table[[IMAGE, *(columns[finding] for finding in found)]].set_axis(
-        [IMAGE, *found], axis=1
-    )
-    images = table[IMAGE]
-    _refuse(path, images[~images.isin(list(known_images))], _UNKNOWN_IMAGE)
-    _refuse(path, images[images.duplicated()], "image {} is also in an earlier line; keep one")
+    notes = _left_out(path, others, "not one of the 14 findings")
+    fields = table[image]
+    if leave_out_unknown and (unknown := match_images(fields, known_images) == "").any():
+        names = listed(fields[unknown].tolist())
+        notes.append(f"{path}: {unknown.sum()} radiographs without labels are left out: {names}")
+        table, fields = table[~unknown], fields[~unknown]
+    images = _known_images(path, fields, known_images)
+    _refuse(path, fields[images.duplicated()], "image {} is also in an earlier line; keep one")
+    table = table[[columns[finding] for finding in found]].set_axis(found, axis=1)
+    table.insert(0, IMAGE, images)
     _parse(path, table, dict.fromkeys(found, _PROBABILITY))
-    return table.reset_index(drop=True)
+    return table.reset_index(drop=True), notes
 
 
-def read_labels(path: str | Path, findings: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+def read_labels(
+    path: str | Path, findings: Sequence[str], known_images: Collection[str] | None = None
+) -> tuple[pd.DataFrame, list[str]]:
     """Reads labels of one's own: `Image Index`, 0 or 1 for some findings, `Patient ID` if known.
+
+    YES and NO stand for 1 and 0, and one column `Finding Labels` (findings joined by |) for all.
 
     Args:
         path: The CSV file.
         findings: The findings whose labels are read.
+        known_images: Names of the radiographs that may occur; None takes names as they are.
 
     Returns:
         `Image Index`, `Patient ID` (the image's name where the file has none: every radiograph then
@@ -160,17 +196,23 @@ def read_labels(path: str | Path, findings: Sequence[str]) -> tuple[pd.DataFrame
         UserError: The file cannot be read, has no image or finding, or (with the number of the
             line) a repeated image or a label that is not 0 or 1.
     """
-    table = _read_fields(path, "labels")
+    table = read_fields(path, "labels")
+    if LABELS in table:
+        table = _one_column_each(path, table, findings)
     columns: dict[str, str] = {}
-    for name in table.columns.difference([IMAGE, PATIENT], sort=False):
-        with suppress(KeyError):
-            if (finding := match_finding(name, findings)) in columns.values():
+    for name in table:
+        if finding := _match_or_empty(name, findings):
+            if finding in columns.values():
                 raise UserError(f"{path}: column {name!r} is the second one for {finding}")
             columns[name] = finding
-    if IMAGE not in table or not columns:
+    image = _image_column(table)
+    if image is None or not columns:
         raise UserError(f"{path}: expected columns {IMAGE!r} and findings: {', '.join(findings)}")
-    images, others = table[IMAGE], table.columns.difference([IMAGE, PATIENT, *columns])
+    images, others = table[image], table.columns.difference([image, PATIENT, *columns])
+    if known_images is not None:
+        images = _known_images(path, images, known_images)
     _refuse(path, images[images.duplicated()], "image {} is also in an earlier line; keep one")
+    table = table.replace(_YES_NO)
     for name in columns:
         wrong = table[name][~table[name].isin(["0", "1", "0.0", "1.0"])]
         _refuse(path, wrong, f"{name} is {{}}; expected 0 or 1")
@@ -180,43 +222,97 @@ def read_labels(path: str | Path, findings: Sequence[str]) -> tuple[pd.DataFrame
     return labels.reset_index(drop=True), [*others]
 
 
-def read_boxes(path: str | Path, known_images: Collection[str]) -> pd.DataFrame:
-    """Reads the predicted boxes of any system: `Image Index,Finding Label,x,y,w,h,score`.
+def _one_column_each(
+    path: str | Path, table: pd.DataFrame, findings: Sequence[str]
+) -> pd.DataFrame:
+    """Replaces NIH's `Finding Labels` by a column for each finding."""
+    names = table[LABELS].str.split("|").explode()
+    names = names[names != NO_FINDING]
+    known = names.map({name: _match_or_empty(name, findings) for name in names.unique()})
+    _refuse(path, names[known == ""], "label {} is not a finding; expected those joined by |")
+    present = pd.crosstab(known.index, known).reindex(index=table.index, columns=[*findings])
+    return table.drop(columns=LABELS).join(present.gt(0).astype(int).astype(str))
 
-    The column `score` may be missing. `width` and `height`, the size in pixels of the image that a
-    box was drawn in, may follow. A file without rows means that nothing was found.
+
+def read_boxes(
+    path: str | Path,
+    known_images: Collection[str],
+    *,
+    coco_dataset: str | Path | None = None,
+) -> tuple[pd.DataFrame, list[str]]:
+    """Reads the boxes of any system, by the header of a CSV file, or from COCO's JSON.
+
+    Sides are x, y, w, h (also NIH's `Bbox [x,y,w,h]`), or corners: x_min, y_min, x_max, y_max, and
+    other usual names of these. The columns of images and findings have their usual names, too. The
+    score may be missing. `width` and `height`, the size in pixels of the image that a box was drawn
+    in, may follow. A file without rows means that nothing was found.
 
     Args:
-        path: The CSV file.
+        path: The CSV or JSON file.
         known_images: Names of the release's radiographs.
+        coco_dataset: The COCO file whose images and categories the ids of detections are of.
 
     Returns:
         image_name, finding, x, y, w, h (float64, pixels), score (NaN where the file has none) and,
-        where the file has them, width and height; the rows as in the file.
+        where the file has them, width and height; the rows as in the file. And notes: lines about
+        columns, and boxes of other findings, that were left out.
 
     Raises:
-        UserError: The file cannot be read, it has an unknown, repeated or missing column, or (with
-            the number of the line) an unknown image or finding, a position that is not a number, a
-            box without area, a score outside 0..1, or a row twice.
+        UserError: The file cannot be read, it has a repeated or missing column, or (with the number
+            of the line) an unknown image, a position that is not a number, a box without area, a
+            score outside 0..1, or a row twice.
     """
-    table = _read_fields(path, "boxes")
-    optional = [name for name in _BOX_OPTIONAL if name in table]
-    if {*table} != {*BOX, *optional} or ("width" in table) != ("height" in table):
+    fields = read_fields(path, "boxes", coco_dataset)
+    image, finding = _image_column(fields), column_of(fields, _FINDING_KEYS)
+    sides = next((found for keys in _SIDES if all(found := _columns(fields, keys))), [])
+    size = [name for name in ("width", "height") if name in fields and name not in sides]
+    if not (image and finding and sides) or len(size) == 1:
         raise UserError(
-            f"{path}, line 1: the header is {','.join(table)!r:.200}; expected "
-            f"{','.join((*BOX, *_BOX_OPTIONAL))!r} (score, and width with height, may be missing)"
+            f"{path}, line 1: the header is {','.join(fields)!r:.200}; expected "
+            f"{','.join((*BOX, *_BOX_OPTIONAL))!r} (score, and width with height, may be missing; "
+            "x_min,y_min,x_max,y_max may stand for x,y,w,h)"
         )
-    table = table[[*BOX, *optional]].rename(columns=_BOX_NAMES)
-    images, findings = table["image_name"], table["finding"].map(_finding_or_empty)
-    _refuse(path, images[~images.isin(list(known_images))], _UNKNOWN_IMAGE)
-    _refuse(path, table["finding"][findings == ""], "finding {} is not one of the 14 findings")
-    _parse(path, table, _BOX_NUMBERS)
+    findings = fields[finding].map(_finding_or_empty)
+    boxes = fields[findings != ""]
+    table = _known_images(path, boxes[image], known_images).to_frame("image_name")
     table["finding"] = findings
+    table = table.join(_sides(path, boxes[sides]))
+    score = column_of(fields, _SCORE_KEYS)
+    table["score"] = boxes[score] if score else np.nan
+    table[size] = boxes[size]
+    _parse(path, table, _BOX_NUMBERS if score else dict.fromkeys(size, _LENGTH))
     repeated = table[[*_BOX_NAMES.values(), *"xywh"]].duplicated()
-    _refuse(path, images[repeated], "the same box of image {} is in an earlier line; keep one")
-    if "score" not in table:
-        table.insert(6, "score", np.full(len(table), np.nan))
-    return table.reset_index(drop=True)
+    problem = "the same box of image {} is in an earlier line; keep one"
+    _refuse(path, boxes[image][repeated], problem)
+    unused = fields.columns.difference([image, finding, *sides, score, *size], sort=False)
+    notes = _left_out(path, unused, "not used")
+    if others := sorted({*fields[finding][findings == ""]}):
+        count = len(fields) - len(boxes)
+        notes.append(f"{path}: {count} boxes of other findings are left out: {listed(others)}")
+    return table.reset_index(drop=True), notes
+
+
+def _sides(path: str | Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Returns x, y, w, h of boxes whose columns are these, in whatever words, or two corners."""
+    near, far = [*table][:2], [*table][2:]
+    corners = key(far[0]) in _FAR_CORNERS
+    texts, table = table, table.copy()
+    _parse(path, table, dict.fromkeys(near, _POSITION))
+    _parse(path, table, dict.fromkeys(far, _POSITION if corners else _LENGTH))
+    for start, stop in zip(near, far, strict=True) if corners else ():
+        wrong = texts[stop][table[stop] <= table[start]]
+        _refuse(path, wrong, f"{stop} is {{}}; expected more than {start} of the same box")
+        table[stop] -= table[start]
+    return table.set_axis([*"xywh"], axis=1)
+
+
+def _columns(table: pd.DataFrame, keys: Iterable[str]) -> list[str | None]:
+    return [column_of(table, [wanted]) for wanted in keys]
+
+
+def _left_out(path: str | Path, columns: Collection[str], why: str) -> list[str]:
+    """Returns a line that names columns of a file, if any."""
+    return [f"{path}: columns that are {why}: {listed(columns)}"] if len(columns) else []
 
 
 def box_table(boxes: pd.DataFrame) -> pd.DataFrame:
@@ -276,39 +372,6 @@ def append(table: pd.DataFrame, path: str | Path) -> int:
         return file.tell()
 
 
-def _read_fields(path: str | Path, what: str) -> pd.DataFrame:
-    """Returns the fields of a CSV file of `what`, stripped; the index has their line numbers."""
-    remedy = f"expected a CSV file of {what}"
-    try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        lines = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); {remedy}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error.reason}); {remedy}") from error
-    except csv.Error as error:
-        raise UserError(f"{path} is not a valid CSV file ({error}); {remedy}") from error
-    if not lines:
-        raise UserError(f"{path} has no lines; {remedy}")
-    header, rows = [name.strip() for name in lines[0][1]], lines[1:]
-    if rows and not text.endswith(("\n", "\r")):
-        raise UserError(
-            f"{path}, line {lines[-1][0]}: the file ends within this line and may be cut off; "
-            f"expected a line end; {remedy}"
-        )
-    if repeated := [name for name, count in Counter(header).items() if count > 1]:
-        raise UserError(f"{path} has two columns {repeated[0]!r:.60}; {remedy}")
-    for number, row in rows:
-        if len(row) != len(header):
-            raise UserError(
-                f"{path}, line {number}: {len(row)} values where the header has {len(header)} "
-                f"columns; {remedy}"
-            )
-    fields = [[field.strip() for field in row] for _, row in rows]
-    return pd.DataFrame(fields, [number for number, _ in rows], header, dtype=str)
-
-
 def _parse(path: str | Path, table: pd.DataFrame, columns: Mapping[str, _Numbers]) -> None:
     """Makes columns of text numbers, exact to the last digit; refuses invalid fields."""
     for name, numbers in columns.items():
@@ -323,31 +386,45 @@ def _parse(path: str | Path, table: pd.DataFrame, columns: Mapping[str, _Numbers
 def _refuse(path: str | Path, fields: pd.Series, text: str) -> None:
     """Raises UserError for invalid fields, if any; the text's braces stand for the first."""
     if len(fields):
-        text = f"{path}, line {fields.index[0]}: {text.format(f'{fields.iloc[0]!r:.100}')}"
-        text += f" (and {len(fields) - 1} more such lines)" if len(fields) > 1 else ""
+        where = fields.index.name
+        more = {"line": "lines", "entry": "entries"}[where]
+        text = f"{path}, {where} {fields.index[0]}: {text.format(f'{fields.iloc[0]!r:.100}')}"
+        text += f" (and {len(fields) - 1} more such {more})" if len(fields) > 1 else ""
         raise UserError(text)
 
 
-def _finding_columns(path: str | Path, header: list[str]) -> dict[str, str]:
-    """Returns the column of each finding in a file of predictions."""
+def _finding_columns(path: str | Path, header: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """Returns the column of each finding in a file of predictions, and the other columns."""
     columns: dict[str, str] = {}
+    others = []
     for name in header:
         finding = _finding_or_empty(name.removeprefix(_PREFIX))
         if finding in columns:
             raise UserError(f"{path}, line 1: column {name!r} is the second one for {finding}")
         if finding:
             columns[finding] = name
-        elif name != IMAGE:
-            raise UserError(
-                f"{path}, line 1: column {name!r:.100} is not one of the 14 findings; remove it"
-            )
-    if IMAGE not in header or not columns:
-        raise UserError(f"{path}, line 1: expected columns {IMAGE!r} and {', '.join(FINDINGS)}")
-    return columns
+        else:
+            others.append(name)
+    return columns, others
+
+
+def _image_column(table: pd.DataFrame) -> str | None:
+    return IMAGE if IMAGE in table else column_of(table, _IMAGE_KEYS)
+
+
+def _known_images(path: str | Path, fields: pd.Series, known: Collection[str]) -> pd.Series:
+    """Returns the radiographs that names in a file mean; refuses unknown ones."""
+    images = match_images(fields, known)
+    _refuse(path, fields[images == ""], _UNKNOWN_IMAGE)
+    return images
 
 
 def _finding_or_empty(name: str) -> str:
+    return _match_or_empty(name, FINDINGS)
+
+
+def _match_or_empty(name: str, findings: Sequence[str]) -> str:
     try:
-        return canonical_finding(name)
+        return match_finding(name, findings)
     except KeyError:
         return ""

@@ -125,11 +125,41 @@ def test_no_program_writes_over_what_it_scores(launch, release, predictions, tmp
     assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == there
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_labels_of_some_radiographs_replace_the_releases(
+    launch, release, predictions, tmp_path, truth, alone
+):
+    labels = tmp_path / "own.csv"
+    rows = [
+        f"x/{name},{('NO', 'YES')[int(row[4])]},1" for name, row in zip(NAMES, truth, strict=True)
+    ]
+    labels.write_text("\n".join(["path,Mass,Fracture", *rows[:30]]) + "\n")
+    if alone:
+        labels.write_text(labels.read_text().replace("x/", "").replace(".png", ""))
+    flags = [f"--predictions={predictions}", f"--labels={labels}", f"--out={tmp_path / 'scores'}"]
+    done = launch("evaluate_auc", *flags, *([] if alone else [f"--release={release}"]))
+    assert done.returncode == 0, done.stderr
+    assert f"{labels}: labels of 30 radiographs" in done.stdout
+    assert "columns that are not used: 'Fracture'" in done.stdout
+    assert "30 radiographs without labels are left out" in done.stdout
+    table = pd.read_csv(tmp_path / "scores" / "auc.csv").set_index("finding")
+    assert list(table.index) == ["Mass", "Mean"]
+    present, scores = truth[:30, 4], pd.read_csv(predictions)["prob_Mass"][:30]
+    pairs = scores.to_numpy()[present][:, None] - scores.to_numpy()[~present]
+    assert table.loc["Mass", "auc"] == pytest.approx((pairs > 0).mean())
+    groups = pd.read_csv(tmp_path / "scores" / "subgroups.csv")
+    assert ("View Position" in set(groups["group"])) == (not alone)
+
+
 @pytest.mark.parametrize(
     ("program", "flags", "words"),
     [
         ("evaluate_auc", ["--workdir=run"], "--model (or --workdir) and --data_dir to score"),
-        ("evaluate_auc", ["--predictions=a.csv", "--release=r"], "--predictions, --release and"),
+        (
+            "evaluate_auc",
+            ["--predictions=a.csv", "--release=r"],
+            "--release (or --labels) and --out",
+        ),
         ("evaluate_auc", ["--predictions=a.csv", "--release=no", "--out=o"], "no: no such folder"),
         (
             "evaluate_boxes",

@@ -10,7 +10,7 @@ from PIL import Image
 
 from jaxcxr.data.phantom import draw_radiograph, plan_release, write_release
 from jaxcxr.data.phantom.release import BOX_HEADER, DATA_ENTRY_HEADER
-from jaxcxr.data.releases.nih import read_release
+from jaxcxr.data.releases.sources import read_release
 from jaxcxr.errors import UserError
 from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
 

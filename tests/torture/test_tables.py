@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from jaxcxr.data.releases.nih import read_release
+from jaxcxr.data.releases.sources import read_release
 from jaxcxr.evaluation.tables import IMAGE, read_boxes, read_predictions
 from jaxcxr.findings import FINDINGS, canonical_finding
 from tests.torture.damage import HARMLESS, damaged, edited, records
@@ -129,7 +129,7 @@ def read(tmp_path):
         else:
             (tmp_path / name).write_bytes(content)
             reader = {"predictions.csv": read_predictions, "boxes.csv": read_boxes}[name]
-            found = read_or_refuse(lambda: reader(tmp_path / name, KNOWN), names=name)
+            found = read_or_refuse(lambda: reader(tmp_path / name, KNOWN)[0], names=name)
             check = {"predictions.csv": assert_predictions, "boxes.csv": assert_boxes}[name]
             assert_accepted = functools.partial(check, content)
         if found is not None:

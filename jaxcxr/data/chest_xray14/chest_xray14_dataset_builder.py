@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from jaxcxr.data.chest_xray14.records import Record, listed_records, read_record
 from jaxcxr.data.quiet_tensorflow import tfds
-from jaxcxr.data.releases.nih import Release
+from jaxcxr.data.releases.release import Release
 from jaxcxr.data.splits import SPLITS
 from jaxcxr.data.variant import VERSION
 from jaxcxr.errors import UserError

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from jaxcxr.data.releases.archives import read_images
-from jaxcxr.data.releases.nih import Release
+from jaxcxr.data.releases.release import Release
 from jaxcxr.findings import FINDINGS
 from jaxcxr.images.radiograph import DamagedImageError, read_radiograph
 from jaxcxr.images.square import SquareRule, make_square

@@ -8,7 +8,6 @@ Source: Wang et al. 2017 (ChestX-ray8), and the files as NIH and Kaggle distribu
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from jaxcxr.data.releases.archives import ArchivedImage, find_archives, list_ima
 from jaxcxr.data.releases.box_pixels import BOXES_NAME, in_png_pixels
 from jaxcxr.data.releases.nih_lists import read_boxes, read_metadata, read_names
 from jaxcxr.data.releases.problems import Problems
+from jaxcxr.data.releases.release import Release
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
 from jaxcxr.images.radiograph import picture_size
@@ -32,35 +32,13 @@ TRAIN_VAL_NAME = "train_val_list.txt"
 TEST_NAME = "test_list.txt"
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Release:
-    """A release whose lists agree with each other.
-
-    Attributes:
-        root: Its folder.
-        images: One row per radiograph in the metadata's order: image_name, patient, age (years),
-            sex ("F", "M"), view ("PA", "AP"), follow_up, a uint8 column per name in `FINDINGS`,
-            official_split ("train_val", "test") and list_position, the row's place in that list.
-        boxes: One row per annotated box in file order: image_name, finding, x, y, w, h (float,
-            origin top left), in pixels of the PNG file; in those of the list where there is none.
-        image_paths: File of each radiograph by name; empty where images were not asked for.
-        missing: Names of `images` without a file (a partial download); empty where images were not
-            asked for.
-        archived: Radiographs of which an archive has the file and no folder does, by name.
-        notes: What was decided on the way that may surprise, one line each.
-    """
-
-    root: Path
-    images: pd.DataFrame
-    boxes: pd.DataFrame
-    image_paths: Mapping[str, Path]
-    missing: tuple[str, ...] = ()
-    archived: Mapping[str, ArchivedImage] = dataclasses.field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+def recognizes(root: Path) -> bool:
+    """Returns whether the folder has NIH's metadata."""
+    return any((root / name).is_file() for name in METADATA_NAMES)
 
 
-def read_release(
-    root: str | os.PathLike[str],
+def read(
+    root: Path,
     *,
     require_images: bool = True,
     allow_missing: bool = False,
@@ -86,7 +64,6 @@ def read_release(
             outside their image or without area, duplicate names, patients in both lists; an archive
             is damaged. All problems of lists that can be read are reported at once.
     """
-    root = Path(root).expanduser()
     metadata_path = _find_lists(root)
     problems = Problems()
     images = read_metadata(metadata_path, problems)
