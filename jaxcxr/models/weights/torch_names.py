@@ -173,7 +173,7 @@ def recognize_backbone(shapes: Mapping[str, tuple[int, ...]]) -> nn.Module | Non
 
 
 def _counts(stages: Sequence[str]) -> tuple[int, ...]:
-    return tuple(Counter(map(int, stages)).values())
+    return tuple(count for _, count in sorted(Counter(map(int, stages)).items()))
 
 
 def from_foreign(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
