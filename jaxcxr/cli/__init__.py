@@ -16,6 +16,7 @@ VERBS = {
     "compare": "Compare the probabilities of two systems.",
     "report": "Write one HTML page about runs and their scores.",
     "predict": "Predict findings, heat maps and boxes for new radiographs.",
+    "view": "Open a page in the browser that shows radiographs with a model's findings.",
     "calibrate": "Fit probabilities and operating points of a model to labeled radiographs.",
     "export": "Write a trained model to a folder that holds all it takes to predict.",
     "push": "Upload a trained model to the Hugging Face hub.",

@@ -334,12 +334,18 @@ def label_table(images: pd.DataFrame, names: Iterable[str] | None = None) -> pd.
 
     Returns:
         `Image Index`, `Patient ID`, `Patient Age`, `Patient Gender`, `View Position`, 14 findings.
+        An age below 0, and the sex and view "unknown", become empty.
     """
     chosen = images.set_index("image_name", drop=False)
     if names is not None:
         chosen = chosen.loc[list(names)]
+    ages = chosen["age"].astype("Int64")
+    chosen = chosen.assign(
+        age=ages.mask(ages < 0),
+        **{name: chosen[name].replace("unknown", "") for name in ("sex", "view")},
+    )
     columns = {**PEOPLE, **{finding: finding for finding in FINDINGS}}
-    return pd.DataFrame({name: chosen[column].to_numpy() for name, column in columns.items()})
+    return pd.DataFrame({name: chosen[column].array for name, column in columns.items()})
 
 
 def on_test_list(table: pd.DataFrame, images: pd.DataFrame) -> np.ndarray:

@@ -55,18 +55,11 @@ class Predictor(TrainedModel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        trained = self.trained_outputs if None in self.findings else slice(None)
-
-        def apply(variables: Variables, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-            prediction = cast(Prediction, self.model.apply(variables, self.model.normalize(images)))
-            heatmaps = prediction.heatmaps.astype(jnp.float32)
-            return jax.nn.sigmoid(prediction.logits[:, trained]), heatmaps[..., trained]
-
         mesh = Mesh(np.asarray(jax.local_devices()), ("devices",))
         everywhere = jax.device_put(self.variables, NamedSharding(mesh, PartitionSpec()))
         object.__setattr__(self, "_mesh", mesh)
         object.__setattr__(self, "variables", everywhere)
-        jitted = jax.jit(apply, compiler_options=compiler_options(mesh))
+        jitted = jax.jit(self.apply, compiler_options=compiler_options(mesh))
         object.__setattr__(self, "_apply", jitted)
 
     def __repr__(self) -> str:
@@ -110,6 +103,26 @@ class Predictor(TrainedModel):
             recipe=recipe(folder),
             folder=folder,
         )
+
+    def apply(self, variables: Variables, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Computes probabilities and heat maps of `named_findings`; can be traced.
+
+        Args:
+            variables: ``{"params": …, "batch_stats": …}``.
+            images: (B, S, S, 1) gray values of 0 to 255.
+
+        Returns:
+            Probabilities (B, F) and heat maps (B, h, w, F), float32.
+        """
+        prediction = cast(Prediction, self.model.apply(variables, self.model.normalize(images)))
+        heatmaps = prediction.heatmaps.astype(jnp.float32)
+        return jax.nn.sigmoid(self._named(prediction.logits)), self._named(heatmaps)
+
+    def _named(self, outputs: jax.Array) -> jax.Array:
+        if None not in self.findings:
+            return outputs
+        parts = [jax.lax.slice_in_dim(outputs, at, at + 1, axis=-1) for at in self.trained_outputs]
+        return jnp.concatenate(parts, -1)
 
     @functools.cached_property
     def operating_points(self) -> OperatingPoints:

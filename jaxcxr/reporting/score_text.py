@@ -7,6 +7,9 @@ import pandas as pd
 
 from jaxcxr.evaluation.outcome import Level, at_level
 
+_SHOWN_LEVELS: tuple[Level, ...] = (("IoU", 0.3), ("IoBB", 0.25))
+"""The thresholds of localization in the terminal."""
+
 
 def auc_text(scores: pd.DataFrame, predictions: pd.DataFrame) -> str:
     """Returns the AUCs of a `score_table`, and why a finding has none.
@@ -25,25 +28,50 @@ def auc_text(scores: pd.DataFrame, predictions: pd.DataFrame) -> str:
 
 
 def paired_text(table: pd.DataFrame) -> str:
-    """Returns the AUCs of two systems, their difference, its interval and p-values.
+    """Returns the AUCs of two systems, their difference, its intervals and p-values.
 
     Args:
         table: Of `jaxcxr.evaluation.comparison.paired_table`.
     """
-    table = table.set_index("finding")
-    shown = pd.DataFrame(
-        {
-            "A": table["auc_a"],
-            "B": table["auc_b"],
-            "A - B": table["difference"].map("{:+.3f}".format, na_action="ignore"),
-            "95 % interval": _intervals(table, "+").where(
-                table["difference"].notna(), "not in both, or one class"
-            ),
-            "p": table["p_value"].map(_p_text, na_action="ignore"),
-            "p (Holm)": table["p_holm"].map(_p_text, na_action="ignore"),
+    return _lines(_paired(table.set_index("finding"), "auc", "not in both, or one class"))
+
+
+def paired_boxes_text(table: pd.DataFrame) -> str:
+    """Returns the localization accuracies of two systems at two thresholds, and their difference.
+
+    Args:
+        table: Of `jaxcxr.evaluation.comparison.paired_boxes_table`.
+    """
+    parts = []
+    for metric, threshold in _SHOWN_LEVELS:
+        at = at_level(table, (metric, threshold)).set_index("finding")
+        shown = _paired(at, "accuracy", "no boxes")
+        shown.insert(0, "boxes", at["boxes"])
+        parts.append(f"{metric} > {threshold}\n{_lines(shown)}")
+    return "\n\n".join(parts)
+
+
+def _paired(table: pd.DataFrame, score: str, reason: str) -> pd.DataFrame:
+    """Returns the columns of a comparison for the terminal, those over runs if they are there."""
+    known = table["difference"].notna()
+    columns = {
+        "A": table[f"{score}_a"],
+        "B": table[f"{score}_b"],
+        "A - B": table["difference"].map("{:+.3f}".format, na_action="ignore"),
+        "95 % interval": _intervals(table, "+").where(known, reason),
+        "p": table["p_value"].map(_p_text, na_action="ignore"),
+        "p (Holm)": table["p_holm"].map(_p_text, na_action="ignore"),
+    }
+    if "p_both" in table:
+        both = pd.DataFrame({"ci_low": table["both_low"], "ci_high": table["both_high"]})
+        columns |= {
+            "sd A": table["sd_a"],
+            "sd B": table["sd_b"],
+            "95 % with runs": _intervals(both, "+"),
+            "p with runs": table["p_both"].map(_p_text, na_action="ignore"),
+            "(Holm)": table["p_both_holm"].map(_p_text, na_action="ignore"),
         }
-    )
-    return _lines(shown)
+    return pd.DataFrame(columns)
 
 
 def localization_text(table: pd.DataFrame, intervals: pd.DataFrame) -> str:
@@ -55,8 +83,7 @@ def localization_text(table: pd.DataFrame, intervals: pd.DataFrame) -> str:
     """
     rows = table.merge(intervals, on=["finding", "metric", "threshold"])
     parts = [rows.groupby("finding", sort=False)["boxes"].first()]
-    shown: list[Level] = [("IoU", 0.3), ("IoBB", 0.25)]
-    for metric, threshold in shown:
+    for metric, threshold in _SHOWN_LEVELS:
         at = at_level(rows, (metric, threshold)).set_index("finding")
         name = f"{metric} > {threshold}"
         columns = {name: at["accuracy"], "95 % interval": _intervals(at), "AFP": at["afp"]}

@@ -64,7 +64,8 @@ def test_batches_hold_what_the_release_says(prepared, data):
             np.testing.assert_array_equal(batch["image"][row, :, :, 0], pixels)
             facts = images.loc[name]
             np.testing.assert_array_equal(batch["labels"][row], facts[list(FINDINGS)].astype(int))
-            for field in ("patient", "age", "sex", "view", "follow_up"):
+            assert batch["patient"][row] == str(facts["patient"])
+            for field in ("age", "sex", "view", "follow_up"):
                 assert batch[field][row] == facts[field]
             assert batch["png_size"][row].tolist() == [40, 40]
 

@@ -132,7 +132,7 @@ def test_pairs_are_compared_finding_by_finding():
     rng = np.random.default_rng(5)
     noise = {name: (a[name] + rng.random(len(a))) / 2 for name in SCORED}
     b = a.assign(**noise)
-    table = paired_table(labels, a, b, bootstraps=30).set_index("finding")
+    table = paired_table(labels, [a], [b], bootstraps=30).set_index("finding")
     patients = labels["Patient ID"].to_numpy()
     arrays = [frame[SCORED].to_numpy() for frame in (labels, a, b)]
     replicates = bootstrap_aucs(arrays[0], arrays[1], patients, bootstraps=30)

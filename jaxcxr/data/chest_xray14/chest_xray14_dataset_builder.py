@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from jaxcxr.data.chest_xray14.records import Record, listed_records, read_record
 from jaxcxr.data.quiet_tensorflow import tfds
-from jaxcxr.data.releases.release import Release
+from jaxcxr.data.releases.release import SEXES, VIEWS, Release
 from jaxcxr.data.splits import SPLITS
 from jaxcxr.data.variant import VERSION
 from jaxcxr.errors import UserError
@@ -86,6 +86,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self._with_beam = with_beam
         self._metadata = tfds.core.MetadataDict(metadata or {})
         self._damaged: list[DamagedImageError] = []
+        self._suspicious: list[list[str]] = []
         super().__init__(**kwargs)
 
     @property
@@ -102,10 +103,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 ),
                 "labels": tfds.features.Tensor(shape=(len(FINDINGS),), dtype=np.uint8),
                 "image_name": tfds.features.Text(),
-                "patient": np.int32,
+                "patient": tfds.features.Text(),
                 "age": np.int32,
-                "sex": tfds.features.ClassLabel(names=["F", "M"]),
-                "view": tfds.features.ClassLabel(names=["PA", "AP"]),
+                "sex": tfds.features.ClassLabel(names=list(SEXES)),
+                "view": tfds.features.ClassLabel(names=list(VIEWS)),
                 "follow_up": np.int32,
                 "png_size": tfds.features.Tensor(shape=(2,), dtype=np.int32),
                 "boxes": tfds.features.Sequence(
@@ -145,6 +146,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 except DamagedImageError as error:
                     self._damaged.append(error)
                     continue
+                notes = record.pop("notes")
+                if record["view"] == "lateral":
+                    notes += ("its view is lateral",)
+                if notes:
+                    self._suspicious.append([record["image_name"], "; ".join(notes)])
                 yield record["image_name"], record
                 made += 1
         if not self._skip_damaged and self._damaged and (split == SPLITS[-1] or not made):
@@ -159,6 +165,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 f"no usable radiograph for the {split} split: all {len(self._damaged)} that were "
                 "tried are damaged"
             )
+        self._metadata["suspicious"] = sorted(self._suspicious)
         self._metadata["skipped"] = [[error.path.name, error.reason] for error in self._damaged]
 
     def _beam_examples(self, images: pd.DataFrame) -> Any:
@@ -171,6 +178,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         def read(rows: pd.Index) -> Iterator[tuple[str, Record]]:
             for listed in listed_records(release.images.loc[rows], release):
                 record = read_record(*listed, image_size, square)
+                del record["notes"]  # no worker sees what the others found
                 yield record["image_name"], record
 
         sources = [
