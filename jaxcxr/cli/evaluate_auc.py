@@ -115,4 +115,6 @@ def write_scores(labels: pd.DataFrame, predictions: pd.DataFrame, out: Path) -> 
         roc_figure(curves).savefig(temporary)
     tables.write(overall.loc[:, finding_scores.AUC_COLUMNS], out / "auc.csv")  # last: all is there
     print(auc_text(overall, predictions))
+    for source, table in scores.loc[scores["group"] == tables.SOURCE].groupby("value"):
+        print(f"\n{source}:\n{auc_text(table, predictions)}")
     print(f"written to {out}")

@@ -18,7 +18,12 @@ from jaxcxr.data.splits import SPLIT_METHODS
 from jaxcxr.data.variant import LARGEST, SMALLEST
 from jaxcxr.images.square import SQUARE_RULES, SquareRule
 
-_RELEASE = flags.DEFINE_string("release", None, "Folder of the release.", required=True)
+_RELEASE = flags.DEFINE_multi_string(
+    "release",
+    None,
+    "Folder of the release; may be repeated: the dataset then has all of them.",
+    required=True,
+)
 _SOURCE = flags.DEFINE_string(
     "source", "auto", "Whose release it is, for example nih; auto recognizes it by its files."
 )
@@ -69,18 +74,19 @@ define_import_flag()
 def main() -> None:
     """Prepares the dataset."""
     settings: dict[str, Any] = {"box_image_size": _BOX_IMAGE_SIZE.value, "labels": _LABELS.value}
-    release = read_release(
-        _RELEASE.value,
-        source=_SOURCE.value,
-        allow_missing=_ALLOW_MISSING.value,
-        **{name: value for name, value in settings.items() if value is not None},
-    )
-    for note in release.notes:
-        print(f"note: {note}")
+    settings = {name: value for name, value in settings.items() if value is not None}
+    releases = []
+    for folder in _RELEASE.value:
+        release = read_release(
+            folder, source=_SOURCE.value, allow_missing=_ALLOW_MISSING.value, **settings
+        )
+        releases.append(release)
+        for note in release.notes:
+            print(f"note: {note}")
     from jaxcxr.data.preparation import OnBadImage, prepare  # loads TensorFlow: seconds
 
     done = prepare(
-        release,
+        releases,
         _DATA_DIR.value,
         image_size=_IMAGE_SIZE.value,
         split=_SPLIT.value,

@@ -52,12 +52,16 @@ class Split:
         image_size: Height and width S of the radiographs in pixels.
         numbered_patients: Whether the records have patients as numbers, as those of earlier
             versions.
+        unknown_labels: Whether labels are float32, NaN where unknown, rather than uint8.
+        sources: Of whose releases the radiographs are; empty in records of earlier versions.
     """
 
     paths: tuple[str, ...]
     lengths: tuple[int, ...]
     image_size: int
     numbered_patients: bool = False
+    unknown_labels: bool = False
+    sources: tuple[str, ...] = ()
 
     @property
     def num_images(self) -> int:
@@ -88,10 +92,12 @@ class Split:
             process_count: How many processes share each batch; every one yields its rows of it.
 
         Yields:
-            `image` (B, S, S, 1) uint8, `labels` (B, 14) uint8, `mask` (B,) bool (False on padding),
-            `image_name`, `patient`, `sex` and `view` (B,) str, `age` (-1: unknown) and `follow_up`
-            (B,) int32, `png_size` (B, 2) int32 (width, height of the original), where B is
-            batch_size / process_count. Sex and view are as in `Release.images`.
+            `image` (B, S, S, 1) uint8, `labels` (B, 14) uint8 (float32 in a dataset with unknown
+            labels, which are NaN), `mask` (B,) bool (False on padding), `image_name`, `patient`,
+            `sex` and `view` (B,) str, `age` (-1: unknown) and `follow_up` (B,) int32, `png_size`
+            (B, 2) int32 (width, height of the original), and except in datasets of earlier versions
+            `source` (B,) str, where B is batch_size / process_count. Sex and view are as in
+            `Release.images`.
 
         Raises:
             UserError: The batch size does not divide; a record file is damaged or missing.
@@ -113,7 +119,7 @@ class Split:
         )
         with self._damage_named():
             for batch in dataset.as_numpy_iterator():
-                yield pad_batch(_with_words(batch), rows.stop - rows.start)
+                yield pad_batch(self._with_words(batch), rows.stop - rows.start)
 
     def in_memory(self) -> InMemorySplit:
         """Reads all radiographs into host memory; their batches stay the same bit for bit.
@@ -214,20 +220,34 @@ class Split:
         fields = {
             "image": text,
             "image_name": text,
-            "labels": tf.io.FixedLenFeature([len(FINDINGS)], tf.int64),
+            "labels": tf.io.FixedLenFeature(
+                [len(FINDINGS)], tf.float32 if self.unknown_labels else tf.int64
+            ),
             "png_size": tf.io.FixedLenFeature([2], tf.int64),
             "patient": integer if self.numbered_patients else text,
             **dict.fromkeys(("age", "sex", "view", "follow_up"), integer),
         }
+        if self.sources:
+            fields["source"] = integer
         batch = tf.io.parse_example(records, fields)
         image = tf.io.decode_raw(batch.pop("image"), tf.uint8)
-        name = batch.pop("image_name")
-        labels = tf.cast(batch.pop("labels"), tf.uint8)
-        patient = batch.pop("patient")
-        numbers = {field: tf.cast(value, tf.int32) for field, value in batch.items()}
         image = tf.reshape(image, [-1, self.image_size, self.image_size, 1])
-        words = {"image_name": name, "patient": patient}
+        labels = batch.pop("labels")
+        if not self.unknown_labels:
+            labels = tf.cast(labels, tf.uint8)
+        words = {"image_name": batch.pop("image_name"), "patient": batch.pop("patient")}
+        numbers = {field: tf.cast(value, tf.int32) for field, value in batch.items()}
         return {"image": image, "labels": labels, **words, **numbers}
+
+    def _with_words(self, batch: Any) -> dict[str, np.ndarray]:
+        """Returns the batch with strings where the records hold bytes and class numbers."""
+        words = {"sex": SEXES, "view": VIEWS} | ({"source": self.sources} if self.sources else {})
+        return {
+            **batch,
+            "image_name": np.array([name.decode() for name in batch["image_name"]], np.str_),
+            "patient": np.array([*map(_as_text, batch["patient"])], np.str_),
+            **{field: np.array(names)[batch[field]] for field, names in words.items()},
+        }
 
     @contextmanager
     def _damage_named(self) -> Iterator[None]:
@@ -257,17 +277,6 @@ def _read(path: tf.Tensor, length: tf.Tensor) -> tf.data.Dataset:
     """Reads a file; one cut between two records is an error, too."""
     records = tf.data.TFRecordDataset(path, buffer_size=_BUFFER_BYTES)
     return records.apply(tf.data.experimental.assert_cardinality(length))
-
-
-def _with_words(batch: Any) -> dict[str, np.ndarray]:
-    """Returns the batch with strings where the records hold bytes and class numbers."""
-    return {
-        **batch,
-        "image_name": np.array([name.decode() for name in batch["image_name"]], np.str_),
-        "patient": np.array([*map(_as_text, batch["patient"])], np.str_),
-        "sex": np.array(SEXES)[batch["sex"]],
-        "view": np.array(VIEWS)[batch["view"]],
-    }
 
 
 def _as_text(patient: bytes | np.int64) -> str:
@@ -319,8 +328,12 @@ def load(
     try:
         info, kept = open_dataset(folder)
         features: Any = info.features
-        numbered = not isinstance(features["patient"], tfds.features.Text)
-        splits = {name: _open_split(info.splits[name], image_size, numbered) for name in SPLITS}
+        kinds = {
+            "numbered_patients": not isinstance(features["patient"], tfds.features.Text),
+            "unknown_labels": features["labels"].dtype == np.float32,
+            "sources": tuple(features["source"].names) if "source" in features else (),
+        }
+        splits = {name: _open_split(info.splits[name], image_size, kinds) for name in SPLITS}
         facts = {
             "dataset": info.full_name,
             **{fact: kept[fact] for fact in ("release", "synthetic", "fingerprint")},
@@ -336,9 +349,9 @@ def load(
     return Data(**splits, facts=facts)
 
 
-def _open_split(info: Any, image_size: int, numbered: bool) -> Split:
+def _open_split(info: Any, image_size: int, kinds: dict[str, Any]) -> Split:
     paths = tuple(os.fspath(path) for path in info.filepaths)
-    return Split(paths, tuple(info.shard_lengths), image_size, numbered)
+    return Split(paths, tuple(info.shard_lengths), image_size, **kinds)
 
 
 def _not_there(folder: Path, data_dir: Path, variant: Variant) -> str:

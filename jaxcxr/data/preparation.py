@@ -21,6 +21,7 @@ from jaxcxr.data.chest_xray14.chest_xray14_dataset_builder import (
     ChestXray14Config,
 )
 from jaxcxr.data.quiet_tensorflow import open_dataset, silence, tf, tfds
+from jaxcxr.data.releases.combined import combine
 from jaxcxr.data.releases.release import Release
 from jaxcxr.data.splits import authors_split, is_nih_test_list, refuse_empty, split_by_patient
 from jaxcxr.data.variant import Variant
@@ -52,7 +53,7 @@ class Preparation:
 
 
 def prepare(
-    release: Release,
+    release: Release | Sequence[Release],
     data_dir: str | os.PathLike[str],
     *,
     image_size: int = 256,
@@ -70,7 +71,8 @@ def prepare(
     a partial download has the same patients in the same splits.
 
     Args:
-        release: What `read_release` found; radiographs that it says are missing are left out.
+        release: What `read_release` found; radiographs that it says are missing are left out. Of
+            several, each is split by itself; the records' `source` says whose they are.
         data_dir: Folder of prepared datasets.
         image_size: Height and width S of the stored radiographs.
         split: "by_patient" or "authors"; see `jaxcxr.data.splits`.
@@ -100,22 +102,24 @@ def prepare(
             "allow_missing",
             argument="on_bad_image",
         )
-    parts = _split(release, variant)
-    fingerprint = _fingerprint(release, parts)
-    test = [str(name) for name in parts.index if parts[name] == "test"]
+    releases = [release] if isinstance(release, Release) else [*release]
+    parts = pd.concat([_split(release, variant) for release in releases])
+    combined, name = combine(releases), " + ".join(part.root.resolve().name for part in releases)
+    fingerprint = _fingerprint(combined if len(releases) > 1 else releases[0], parts)
+    test = [str(name) for name, part in parts.items() if str(part) == "test"]
     if reused := folder.exists():
-        _refuse_other(folder, release, fingerprint)
+        _refuse_other(folder, name, fingerprint)
     else:
         builder = Builder(
             data_dir=os.fspath(folder.parents[2]),
             config=ChestXray14Config(name=variant.name, image_size=image_size, square=square),
-            release=release,
+            release=combined,
             split=parts,
             skip_damaged=on_bad_image == "skip",
             with_beam=bool(beam),
             metadata={
-                "release": release.root.resolve().name,
-                "synthetic": (release.root / phantom.MARKER).is_file(),
+                "release": name,
+                "synthetic": any((part.root / phantom.MARKER).is_file() for part in releases),
                 "nih_test_list": is_nih_test_list(test),
                 "fingerprint": fingerprint,
                 "split": split,
@@ -127,11 +131,12 @@ def prepare(
         )
         _generate(builder, folder, beam)
     info, metadata = open_dataset(folder)
-    left_out = dict(release.missing) | dict(metadata["skipped"])
+    missing = {name: why for release in releases for name, why in release.missing.items()}
+    left_out = missing | dict(metadata["skipped"])
     suspicious = dict(metadata.get("suspicious", []))
-    for name, reasons in (("skipped.csv", left_out), ("suspicious.csv", suspicious)):
+    for file, reasons in (("skipped.csv", left_out), ("suspicious.csv", suspicious)):
         if reasons:
-            _write_reasons(folder / name, reasons)
+            _write_reasons(folder / file, reasons)
     images = {name: part.num_examples for name, part in info.splits.items()}
     return Preparation(folder, images, left_out, suspicious, reused)
 
@@ -170,7 +175,7 @@ def _fingerprint(release: Release, split: pd.Series) -> str:
     return digest.hexdigest()
 
 
-def _refuse_other(folder: Path, release: Release, fingerprint: str) -> None:
+def _refuse_other(folder: Path, release: str, fingerprint: str) -> None:
     try:
         _, metadata = open_dataset(folder)
         same = metadata["fingerprint"] == fingerprint
@@ -181,7 +186,7 @@ def _refuse_other(folder: Path, release: Release, fingerprint: str) -> None:
     if not same:
         raise UserError(
             f"{folder} was prepared from other lists or files (release {metadata['release']!r}) "
-            f"than {release.root} has; remove it or choose another folder",
+            f"than {release} has; remove it or choose another folder",
             argument="data_dir",
         )
 

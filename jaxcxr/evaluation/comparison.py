@@ -58,7 +58,7 @@ def paired_table(
         name = findings[index]
         a, b = (np.stack([run[name] for run in some], axis=1) for some in (runs_a, runs_b))
         p_values[index] = statistics.delong_test(labels[name].to_numpy(), a, b, patients).p_value
-    positives = labels.loc[:, findings].to_numpy().sum(axis=0, dtype=np.int64)
+    positives = (labels.loc[:, findings] == 1).sum().to_numpy()
     table = pd.DataFrame({"finding": [*findings, "Mean"]})
     return table.assign(
         **_compared("auc", *systems),

@@ -60,7 +60,7 @@ def bootstrap_aucs(
     seed draws the same patients, so the replicates of two models can be subtracted.
 
     Args:
-        labels: (N, K), zeros and ones.
+        labels: (N, K), zeros and ones; NaN, unknown, is left out.
         scores: (N, K), higher speaks for the finding.
         patients: (N,), any values; equal ones are one patient.
         bootstraps: Number of draws B.
@@ -72,8 +72,9 @@ def bootstrap_aucs(
     distinct, patient_of = np.unique(patients, return_inverse=True)
     draws = draw_patients(len(distinct), bootstraps, seed)
     replicates = [
-        _bootstrap_auc(present, score, patient_of, draws)
-        for present, score in zip(np.asarray(labels, bool).T, np.asarray(scores).T, strict=True)
+        _bootstrap_auc(truth[known] > 0, score[known], patient_of[known], draws)
+        for truth, score in zip(np.asarray(labels).T, np.asarray(scores).T, strict=True)
+        for known in [~np.isnan(truth)]
     ]
     return np.stack(replicates, axis=1)
 
@@ -202,7 +203,7 @@ def delong_covariance(
     as clusters Obuchowski 1997, which is the same where every patient has one radiograph.
 
     Args:
-        labels: (N,), zeros and ones.
+        labels: (N,), zeros and ones; NaN, unknown, is left out.
         scores: (N, M), one column per model.
         patients: (N,), any values; None takes every radiograph as independent.
 
@@ -210,14 +211,15 @@ def delong_covariance(
         AUCs (M,) and covariance (M, M). NaN AUCs without both classes; NaN covariance with fewer
         than two patients (or radiographs) of either class.
     """
-    present = np.asarray(labels, bool)
+    known = ~np.isnan(labels)
+    present, scores = np.asarray(labels)[known] > 0, scores[known]
     models = scores.shape[1]
     unknown = np.full((models, models), np.nan)
     if not has_both_classes(present):
         return np.full(models, np.nan), unknown
     cluster = np.arange(len(present))
     if patients is not None:
-        cluster = np.unique(patients, return_inverse=True)[1]
+        cluster = np.unique(patients[known], return_inverse=True)[1]
     ranks = rankdata(scores, axis=0)
     positives, negatives = int(present.sum()), int((~present).sum())
     beaten = (ranks[present] - rankdata(scores[present], axis=0)) / negatives

@@ -19,12 +19,15 @@ def auc_text(scores: pd.DataFrame, predictions: pd.DataFrame) -> str:
         predictions: The predictions that were scored.
     """
     scores = scores.set_index("finding")
+    counts = scores[["positives", "negatives", "unknown"]]
     scored = scores.index.isin([*predictions, "Mean"])
-    reasons = np.where(scored, "one class only", "not in the file")
+    labeled = counts["positives"] + counts["negatives"] > 0
+    reasons = np.where(labeled, "one class only", "no known label")
+    reasons = np.where(scored, reasons, "not in the file")
     intervals = _intervals(scores).where(scores["auc"].notna(), reasons)
-    counts = scores[["positives", "negatives"]]
+    shown_counts = counts if sum(counts["unknown"]) else counts.drop(columns="unknown")
     shown = pd.DataFrame({"AUC": scores["auc"], "95 % interval": intervals})
-    return _lines(shown.join(counts))
+    return _lines(shown.join(shown_counts))
 
 
 def paired_text(table: pd.DataFrame) -> str:
@@ -89,6 +92,37 @@ def localization_text(table: pd.DataFrame, intervals: pd.DataFrame) -> str:
         columns = {name: at["accuracy"], "95 % interval": _intervals(at), "AFP": at["afp"]}
         parts.append(pd.DataFrame(columns))
     return _lines(pd.concat(parts, axis=1))
+
+
+def froc_text(table: pd.DataFrame) -> str:
+    """Returns the sensitivities at each rate of false positives, and the interval at 1 per image.
+
+    Args:
+        table: Of `jaxcxr.evaluation.froc.Froc`.
+    """
+    order = table["finding"].unique()
+    wide = table.pivot_table("sensitivity", "finding", "fp_per_image").reindex(order)
+    shown = wide.rename(columns="{:g}".format).rename_axis(columns=None)
+    at_one = table.loc[table["fp_per_image"] == 1].set_index("finding")
+    shown["95 % interval at 1"] = _intervals(at_one)
+    shown.insert(0, "boxes", at_one["boxes"])
+    return _lines(shown)
+
+
+def maps_text(table: pd.DataFrame) -> str:
+    """Returns mIoU and hit rate of heat maps with their intervals.
+
+    Args:
+        table: Of `jaxcxr.evaluation.masks.map_table`, with a column cut.
+    """
+    rows = table.set_index("finding")
+    shown = {"cut": rows["cut"]}
+    for name, short, count in (("mIoU", "miou", "images"), ("hit rate", "hit", "masks")):
+        ends = {"ci_low": rows[f"{short}_low"], "ci_high": rows[f"{short}_high"]}
+        shown[name] = rows["hit_rate" if short == "hit" else short]
+        shown[f"95 % interval of {name}"] = _intervals(pd.DataFrame(ends))
+        shown[count] = rows[count]
+    return _lines(pd.DataFrame(shown))
 
 
 def rules_text(table: pd.DataFrame) -> str:

@@ -54,10 +54,17 @@ h1 small { font-size: .85rem; font-weight: normal; }
 .radiograph img { width: 100%; height: 100%; object-fit: contain; }
 .annotated { border: 2px solid #56b4e9; padding: 0 6px; }
 .predicted { border: 2px dashed #28dc82; padding: 0 6px; }
+.findings { width: 100%; font-size: .8rem; font-variant-numeric: tabular-nums; }
+.findings :is(td, th) { padding: 3px 4px !important; text-align: left !important;
+  border: solid var(--border-color-primary) !important; border-width: 0 0 1px !important; }
+@media (max-width: 1000px) { .findings { font-size: .7rem; } }
+.findings tbody tr { cursor: pointer; }
 .virtual-row { font-size: .8rem; font-variant-numeric: tabular-nums; }
 th span { font-size: .72rem; word-break: normal !important; }
 .cell-wrap { padding: 3px 6px !important; word-break: normal !important; }
-.min_value, .max_value, span[data-testid="block-info"] { color: var(--body-text-color) !important; }
+.min_value, .max_value, button[role="tab"], span[data-testid="block-info"] {
+  color: var(--body-text-color) !important;
+}
 """
 
 _LINK = "query => { history.replaceState(null, '', '?' + query); }"
@@ -72,13 +79,11 @@ class _Session:
         cases: Its files by name.
         shown: The radiograph on the page.
         listed: Names of the test radiographs in the table.
-        folder: Where its downloads are written.
     """
 
     cases: dict[str, Case] = dataclasses.field(default_factory=dict)
     shown: Case | None = None
     listed: list[str] = dataclasses.field(default_factory=list)
-    folder: Path | None = None
 
 
 class _Panel(NamedTuple):
@@ -86,9 +91,13 @@ class _Panel(NamedTuple):
 
     image: gr.Image
     cut: gr.Slider
-    table: gr.Dataframe
+    table: gr.HTML
     findings: gr.DownloadButton
     boxes: gr.DownloadButton
+
+
+_ROW_CLICKED = """element.addEventListener("click", event =>
+  trigger("click", {finding: event.target.closest("tr")?.cells[0].innerText ?? ""}));"""
 
 
 def theme() -> gr.themes.Base:
@@ -203,7 +212,7 @@ class _Page:
             self.source = gr.Radio(sources, value=first.maps.source, label="Heat map", scale=2)
             self.flip = gr.Checkbox(first.maps.flip, label="Average with mirror image")
 
-    def _add_panel(self, model: ViewedModel, table: gr.Dataframe | None = None) -> _Panel:
+    def _add_panel(self, model: ViewedModel, table: gr.HTML | None = None) -> _Panel:
         with gr.Column(min_width=200):
             image = gr.Image(
                 label=model.name,
@@ -251,7 +260,7 @@ class _Page:
             show_progress_on=self.caption,
         )  # fmt: skip
         for panel in self.panels:
-            panel.table.select(self.choose_row, look, self.shown, show_progress="hidden")
+            panel.table.click(self.choose_row, look, self.shown, show_progress="hidden")
         gr.on(
             [each.input for each in (*self.display, *(panel.cut for panel in self.panels))],
             self.draw,
@@ -347,11 +356,11 @@ class _Page:
         return self.show(session, *look)
 
     def choose_row(
-        self, event: gr.SelectData, session: _Session, finding: str, *display: Any
+        self, event: gr.EventData, session: _Session, finding: str, *display: Any
     ) -> dict[Any, Any]:
         """Shows the finding whose row is clicked."""
         names = (name for model in self.models for name in model.predictor.named_findings)
-        finding = next(name for name in names if _words(name) == event.row_value[0])
+        finding = next((name for name in names if _words(name) == event.finding), finding)
         return self.show(session, finding, *display)
 
     def show(self, session: _Session, finding: str, *display: Any) -> dict[Any, Any]:
@@ -361,23 +370,23 @@ class _Page:
         if case is None:
             empty = {self.caption: _NOTHING}
             for panel in self.panels:
-                empty |= {panel.image: None, panel.table: _NO_ROWS}
+                empty |= {panel.image: None, panel.table: ""}
             return updates | empty
         cuts = []
-        session.folder = session.folder or Path(tempfile.mkdtemp())
         for index, (model, prediction, panel) in enumerate(
             zip(self.models, case.predictions, self.panels, strict=True)
         ):
             own = own_name(finding, prediction)
             cuts.append(first_cut(model, case, prediction, own) if own else 0)
-            path = session.folder / f"{index}/findings.csv"
             held = [*session.cases.values()] if case in session.cases.values() else [case]
             points = model.predictor.operating_points
             rows = [finding_table(one.predictions[index], points, {}) for one in held]
-            tables.write(pd.concat(rows).drop(columns="overlay"), path)
+            path = _written(pd.concat(rows).drop(columns="overlay"), "findings.csv")
             updates |= {
                 panel.cut: cuts[-1],
-                panel.table: finding_rows(prediction),
+                panel.table: finding_rows(prediction).to_html(
+                    index=False, border=0, classes="findings"
+                ),
                 panel.findings: gr.DownloadButton(value=path, interactive=True),
             }
         return (
@@ -387,17 +396,16 @@ class _Page:
     def draw(self, session: _Session, finding: str, *numbers: Any) -> dict[Any, Any]:
         """Draws the radiograph with the finding's heat map and its boxes at the cuts."""
         case, updates = session.shown, {}
-        if case is None or session.folder is None:
+        if case is None:
             return {panel.image: None for panel in self.panels}
         display, cuts = Display(*numbers[: len(self.display)]), numbers[len(self.display) :]
-        for index, (model, prediction, panel, cut) in enumerate(
-            zip(self.models, case.predictions, self.panels, cuts, strict=True)
+        for model, prediction, panel, cut in zip(
+            self.models, case.predictions, self.panels, cuts, strict=True
         ):
             own = own_name(finding, prediction)
             drawn = picture(model, case, prediction, own, cut, display)
             boxes = boxes_at(model, case, prediction, own, cut) if own else pd.DataFrame()
-            path = session.folder / f"{index}/boxes.csv"
-            tables.write(tables.box_table(boxes), path)
+            path = _written(tables.box_table(boxes), "boxes.csv")
             shown = f"{_words(finding)}" if own else f"no {_words(finding)}: not predicted"
             updates |= {
                 panel.image: gr.Image(drawn, label=f"{model.name}: {shown}"),
@@ -479,23 +487,14 @@ class _Page:
         return self.show(session, *look)
 
 
-_NO_ROWS = pd.DataFrame(columns=["Finding", "Probability", "Operating point", "Calibrated"])
 _COLUMNS = ("Image", "Probability", "Outcome", "IoU", "Patient")
 _LISTED = ["Image", "Prob.", "Result", "IoU", "Patient"]
 
 _NOTHING = "<p class='note'>No radiograph yet: drop a file, or choose a test radiograph.</p>"
 
 
-def _findings_table() -> gr.Dataframe:
-    return gr.Dataframe(
-        headers=[*_NO_ROWS],
-        column_widths=["31%", "24%", "23%", "22%"],
-        interactive=False,
-        max_height=480,
-        show_label=False,
-        wrap=True,
-        buttons=[],
-    )
+def _findings_table() -> gr.HTML:
+    return gr.HTML("", js_on_load=_ROW_CLICKED, padding=False)
 
 
 def _header(models: Sequence[ViewedModel]) -> str:
@@ -516,6 +515,13 @@ def _caption(case: Case) -> str:
     signs += ["<span class='annotated'>annotated box</span>"] if len(case.annotated) else []
     signs += [f"{REACHED} reaches the operating point"]
     return f"<p class='note'><b>{html.escape('; '.join(parts))}</b> {' '.join(signs)}</p>"
+
+
+def _written(table: pd.DataFrame, name: str) -> Path:
+    """Writes a file to download; each has its own folder, as events of a page may overlap."""
+    path = Path(tempfile.mkdtemp()) / name
+    tables.write(table, path)
+    return path
 
 
 def _words(finding: str) -> str:

@@ -73,7 +73,15 @@ def test_a_file_of_probabilities_is_scored(launch, release, predictions, tmp_pat
     assert "one class only" in lines["Hernia"]
     assert "not in the file" in lines["Edema"]
     table = pd.read_csv(out / "auc.csv")
-    assert list(table) == ["finding", "auc", "ci_low", "ci_high", "positives", "negatives"]
+    assert list(table) == [
+        "finding",
+        "auc",
+        "ci_low",
+        "ci_high",
+        "positives",
+        "negatives",
+        "unknown",
+    ]
     assert list(table["finding"]) == [*FINDINGS, "Mean"]
     assert np.isnan(table["auc"][FINDINGS.index("Hernia")])
     assert (table["positives"] + table["negatives"])[:14].eq(COUNT).all()

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -37,7 +38,7 @@ def cut_up(data, tmp_path_factory) -> Split:
         with tf.io.TFRecordWriter(paths[-1]) as writer:
             for record in part:
                 writer.write(records[record])
-    return Split(tuple(paths), tuple(map(len, parts)), 32)
+    return dataclasses.replace(data.train, paths=tuple(paths), lengths=tuple(map(len, parts)))
 
 
 def joined(batches) -> dict[str, np.ndarray]:

@@ -46,7 +46,7 @@ def place(tmp_path_factory):
     for seed, name in enumerate(("one", "two")):
         network = cxr.Classifier(cxr.ResNet18(blocks=(1, 1), width=4), cxr.Baseline())
         variables = initial_variables(network, SIZE, seed=seed)
-        cxr.Predictor(network, variables, SIZE, synthetic=seed == 0).save(place / name)
+        cxr.Predictor(network, variables, SIZE, synthetic=seed == 1).save(place / name)
         folder = place / name / "evaluation"
         labels, predictions = predict_split(cxr.load_model(place / name), test, 8)
         tables.write(labels, folder / "labels.csv")
@@ -97,6 +97,7 @@ def open_page(server, browser):
         page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
         page.goto(server[0] + query)
         page.wait_for_selector("text=Research software: not a medical device")
+        page.get_by_text(re.compile(r"\d+ of \d+ test radiographs")).wait_for()
         return page
 
     yield open_page
@@ -165,7 +166,7 @@ def test_upload_gives_the_predictions_of_both_models(open_page, place, files):
         np.testing.assert_allclose(got["operating_point"], expected["operating_point"])
         assert page.get_by_text(f"{expected['probability'].iloc[0]:.3f}").count()
     warning = page.locator(".warning")
-    assert warning.inner_text().startswith("one: Trained on synthetic radiographs")
+    assert warning.inner_text().startswith("two: Trained on synthetic radiographs")
 
 
 def test_boxes_follow_the_cut_and_the_picture_shows_them(open_page, place, files):
@@ -279,6 +280,8 @@ def test_texts_have_contrast_and_the_keyboard_suffices(open_page, files, scheme)
         page.keyboard.press("Tab")
         if slider.evaluate("element => element === document.activeElement"):
             break
+    else:
+        pytest.fail("Tab does not lead to the slider")
     changed(page, lambda: page.keyboard.press("ArrowLeft"))
 
 

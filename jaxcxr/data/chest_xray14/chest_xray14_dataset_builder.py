@@ -96,13 +96,21 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         size = self._config.image_size
+        images = pd.DataFrame(columns=list(FINDINGS), dtype=np.uint8)
+        if self._release is not None:
+            images = self._release.images
+        known = all(images[finding].dtype == np.uint8 for finding in FINDINGS)
+        sources = sorted({*images["source"]}) if "source" in images else []
         features = tfds.features.FeaturesDict(
             {
                 "image": tfds.features.Tensor(
                     shape=(size, size, 1), dtype=np.uint8, encoding=tfds.features.Encoding.BYTES
                 ),
-                "labels": tfds.features.Tensor(shape=(len(FINDINGS),), dtype=np.uint8),
+                "labels": tfds.features.Tensor(
+                    shape=(len(FINDINGS),), dtype=np.uint8 if known else np.float32
+                ),
                 "image_name": tfds.features.Text(),
+                "source": tfds.features.ClassLabel(names=sources),
                 "patient": tfds.features.Text(),
                 "age": np.int32,
                 "sex": tfds.features.ClassLabel(names=list(SEXES)),
@@ -137,6 +145,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return {split: self._generate_examples(split, part) for split, part in parts.items()}
 
     def _generate_examples(self, split: str, images: pd.DataFrame) -> Iterator[tuple[str, Record]]:
+        assert self._release is not None
         made = 0
         with tqdm(total=len(images), desc=f"{split:>10}", unit=" images", disable=None) as bar:
             for future in self._read_in_threads(images):
@@ -165,8 +174,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 f"no usable radiograph for the {split} split: all {len(self._damaged)} that were "
                 "tried are damaged"
             )
+        names = {path: name for name, path in self._release.image_paths.items()}
         self._metadata["suspicious"] = sorted(self._suspicious)
-        self._metadata["skipped"] = [[error.path.name, error.reason] for error in self._damaged]
+        self._metadata["skipped"] = [
+            [names.get(error.path, error.path.name), error.reason] for error in self._damaged
+        ]
 
     def _beam_examples(self, images: pd.DataFrame) -> Any:
         """Returns Beam's transform that gives names and records; one worker reads an archive."""

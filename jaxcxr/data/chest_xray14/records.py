@@ -43,8 +43,8 @@ def listed_records(
     for box in release.boxes.itertuples():
         sides = np.array([box.x, box.y, box.w, box.h], np.float32)
         boxes_of.setdefault(box.image_name, []).append({"finding": box.finding, "box": sides})
-    labels = images[list(FINDINGS)].to_numpy(np.uint8)
-    fields = ["image_name", "patient", "age", "sex", "view", "follow_up"]
+    labels = images[list(FINDINGS)].to_numpy()
+    fields = ["image_name", "source", "patient", "age", "sex", "view", "follow_up"]
     in_archives: dict[Path, dict[str, Record]] = {}
     for row, vector in zip(images[fields].itertuples(index=False), labels, strict=True):
         name = str(row.image_name)

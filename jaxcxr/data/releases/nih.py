@@ -64,8 +64,8 @@ def read(
     Args:
         root: The release's folder.
         require_images: Whether the files are needed; without them only the lists are read.
-        allow_missing: Whether radiographs may be without a file, and names in the lists and boxes
-            without a row of the table.
+        allow_missing: Whether to leave out radiographs without a file or a place in the lists, and
+            names in the lists and boxes without a row of the table.
         box_image_size: Height and width in pixels of the pictures that the box list is about; its
             boxes are scaled to the files. 0: the files themselves. None: as for 0 in a phantom, and
             where boxes reach beyond 1024 pixels and fit the files; else 1024, NIH's.
@@ -88,8 +88,12 @@ def read(
     else:
         images, more = _with_lists(images, listed, require_images and not allow_missing, problems)
     notes += more
-    unknown = (listed or {}).keys() - set(images["image_name"])
-    missing = dict.fromkeys(sorted(unknown), "no metadata") if require_images else {}
+    missing: dict[str, str] = {}
+    if listed and require_images:
+        unlisted = images["official_split"] == UNLISTED
+        missing |= dict.fromkeys(images["image_name"][unlisted], "in neither list")
+        missing |= dict.fromkeys(sorted(listed.keys() - set(images["image_name"])), "no metadata")
+        images = images[~unlisted].reset_index(drop=True)
     boxes, more = _read_boxes(files, images, require_images and not allow_missing, problems)
     notes += more
     paths: dict[str, Path] = {}
@@ -198,10 +202,12 @@ def _with_lists(
         elif unknown:
             notes.append(f"{file_name}: {len(unknown):,} of its names have no metadata")
     unlisted = [name for name in images["image_name"] if name not in listed]
-    problems.add(
-        f"the metadata have images that neither {TRAIN_VAL_NAME} nor {TEST_NAME} names", unlisted
-    )
-    places = [listed.get(name, ("train_val", 0)) for name in images["image_name"]]
+    if strict:
+        what = f"the metadata have images that neither {TRAIN_VAL_NAME} nor {TEST_NAME} names"
+        problems.add(what, unlisted, argument="allow_missing")
+    elif unlisted:
+        notes.append(f"{len(unlisted):,} radiographs are in neither of {_BOTH}")
+    places = [listed.get(name, (UNLISTED, 0)) for name in images["image_name"]]
     images = images.drop(columns="split").assign(
         official_split=[split for split, _ in places],
         list_position=np.array([place for _, place in places], np.int64),
@@ -228,7 +234,8 @@ def _without_lists(images: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 def _shared_patients(images: pd.DataFrame) -> list[str]:
     """Returns the patients that are in several official splits."""
-    splits = images.groupby("patient")["official_split"].nunique()
+    listed = images[images["official_split"] != UNLISTED]
+    splits = listed.groupby("patient")["official_split"].nunique()
     return sorted(map(str, splits.index[splits > 1]))
 
 

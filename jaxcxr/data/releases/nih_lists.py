@@ -56,6 +56,11 @@ _REMEDY = "download it again"
 _FILE_NAME = r"[^./\\:\x00-\x1f\x7f][^/\\:\x00-\x1f\x7f]{0,199}"
 _NIH_NAME = r"0*([0-9]+)_[0-9]{3}(?:\.[a-z]+)?"
 _BLANK = ("", "nan", "na", "n/a", "none", "null", "unknown", "-")
+_LABELS = {
+    **dict.fromkeys(("0", "0.0", "false"), 0),
+    **dict.fromkeys(("1", "1.0", "true"), 1),
+    **dict.fromkeys(("-1", "-1.0", *_BLANK), -1),
+}
 _YEARS = {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}
 """How many of each unit a year has; units are those of DICOM's ages."""
 
@@ -268,18 +273,16 @@ def _read_labels(
 def _read_label_columns(
     path: Path, rows: pd.DataFrame, table: pd.DataFrame, problems: Problems
 ) -> pd.DataFrame:
+    """Returns the labels of a table with a column per finding; what is blank or -1 is unknown."""
     columns = {finding: name for name in table.columns if (finding := _known(name))}
-    if missing := [finding for finding in FINDINGS if finding not in columns]:
-        problems.add(f"{path.name} has no column of findings", missing)
     labels = pd.DataFrame(index=rows.index)
     for finding in FINDINGS:
-        cells = table[columns[finding]] if finding in columns else pd.Series("0", rows.index)
-        positive = cells.str.lower().isin(["1", "1.0", "true"])
-        wrong = ~(positive | cells.str.lower().isin(["0", "0.0", "false"]))
+        cells = table[columns[finding]] if finding in columns else pd.Series("", rows.index)
+        numbers = cells.str.lower().map(_LABELS)
         named = rows.assign(**{finding: cells})
-        _add_wrong_values(path, named, finding, wrong, "0 or 1", problems)
-        labels[finding] = positive.astype(np.uint8)
-    return labels
+        _add_wrong_values(path, named, finding, numbers.isna(), "0, 1 or -1 (unknown)", problems)
+        labels[finding] = numbers.where(numbers >= 0)
+    return labels.astype(np.float32 if labels.isna().any(axis=None) else np.uint8)
 
 
 def _label_vector(text: str) -> np.ndarray | None:

@@ -74,9 +74,10 @@ def model_card(config: Mapping[str, Any], scores: str | None = None) -> str:
 
 def _scores(text: str) -> str:
     table = pd.read_csv(io.StringIO(text)).dropna(subset=["auc"])  # one class only
+    columns = ["finding", "auc", "ci_low", "ci_high", "positives", "negatives"]
     rows = [
         f"| {finding} | {auc:.3f} | {low:.3f} to {high:.3f} | {positives} of "
         f"{positives + negatives} |"
-        for finding, auc, low, high, positives, negatives in table.to_numpy()
+        for finding, auc, low, high, positives, negatives in table[columns].to_numpy()
     ]
     return "\n".join(["| finding | AUC | 95 % interval | positives |", "|---|---|---|---|", *rows])

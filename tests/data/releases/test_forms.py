@@ -198,6 +198,20 @@ def test_a_part_of_the_table_beside_complete_lists(make_release, tmp_path):
     assert len(read_release(folder.root, require_images=False).images) == 30
 
 
+def test_lists_of_a_part_beside_the_complete_table(make_release, official):
+    folder = make_release()
+    folder.train_val.write_text("\n".join(folder.train_val.read_text().split()[:20]))
+    with pytest.raises(UserError, match=r"neither .* names \(12\)") as caught:
+        read_release(folder.root)
+    assert caught.value.argument == "allow_missing"
+    release = read_release(folder.root, allow_missing=True)
+    assert {*release.missing.values()} == {"in neither list"}
+    chosen = official.images["image_name"].isin(release.image_paths)
+    pd.testing.assert_frame_equal(release.images, official.images[chosen].reset_index(drop=True))
+    scored = read_release(folder.root, require_images=False)
+    assert scored.images["official_split"].value_counts()["unlisted"] == 12
+
+
 def test_labels_of_another_table(make_release, official):
     """A column per finding, of a part of the radiographs."""
     folder = make_release()
@@ -209,6 +223,13 @@ def test_labels_of_another_table(make_release, official):
     assert len(release.images) == 10
     assert release.images["Hernia"].all()
     assert release.images["Mass"].equals(official.images["Mass"][:10])
+    unknown = table.drop(columns="Edema").astype({"Mass": str, "Nodule": str})
+    unknown.loc[0, ["Mass", "Nodule"]] = ["-1", ""]
+    unknown.rename(columns={"image_name": "Image Index"}).to_csv(path, index=False)
+    some = read_release(folder.root, labels=path, allow_missing=True).images
+    assert some[["Mass", "Nodule"]].iloc[0].isna().all()
+    assert some["Edema"].isna().all()
+    assert some["Mass"][1:].tolist() == release.images["Mass"][1:].tolist()
     shutil.copy(path, folder.root / "others.csv")
     folder.metadata.rename(folder.root / "mine.csv")
     with pytest.raises(UserError, match=r"several tables of labels \(mine.csv, others.csv\)") as e:
