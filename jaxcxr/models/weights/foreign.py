@@ -109,11 +109,10 @@ class ForeignNetwork:
             )
         outputs = self.head.num_classes
         is_torchxrayvision = self.pixels.channels == 1 and outputs == len(TORCHXRAYVISION_FINDINGS)
-        has_points = self.thresholds is not None and not np.isnan(self.thresholds).all()
+        known = None if self.thresholds is None else ~np.isnan(self.thresholds)
+        has_points = known is not None and bool(known.any())
         if not findings and is_torchxrayvision:
-            trained = np.ones(outputs, bool)
-            if has_points:
-                trained = ~np.isnan(self.thresholds)
+            trained = known if known is not None and has_points else np.ones(outputs, bool)
             names = zip(TORCHXRAYVISION_FINDINGS, trained, strict=True)
             findings = [name if is_trained else None for name, is_trained in names]
         if not findings and outputs != len(FINDINGS):
@@ -178,10 +177,10 @@ def read_foreign(
     pixels = TORCHXRAYVISION_PIXELS if _channels(shapes) == 1 else IMAGENET
     authors = authors or torch_names.authors_network(shapes)
     if authors is not None:
-        config = AUTHORS_HEADS[authors] | _shown_by(shapes) | (fields or {})
+        config = AUTHORS_HEADS[authors] | _shown_by(shapes) | dict(fields or {})
         head = build_classifier({"backbone": part_config(backbone), "head": config}).head
-        fields = ", ".join(f"{name} {value}" for name, value in part_config(head).items())
-        _log.warning("%s is read as the authors' %s: head %s", path, authors, fields)
+        taken = ", ".join(f"{name} {value}" for name, value in part_config(head).items())
+        _log.warning("%s is read as the authors' %s: head %s", path, authors, taken)
     elif shapes.get("classifier.weight", [0])[0] == _IMAGENET_CLASSES:
         _log.warning("%s: ImageNet's classifier of 1000 classes is left out", path)
         arrays = {name: a for name, a in arrays.items() if not name.startswith("classifier.")}
