@@ -172,7 +172,7 @@ def write_froc(annotated: pd.DataFrame, predicted: pd.DataFrame, out: Path) -> N
     """Writes and prints the free-response ROC of a file's boxes, which are of every finding."""
     if not FLAGS.boxes:
         return
-    if predicted["score"].isna().any():
+    if np.isnan(predicted["score"].to_numpy(np.float64)).any():
         print("no free-response ROC: the boxes have no scores")
         return
     result = froc(annotated, predicted, bootstraps=FLAGS.bootstraps, seed=FLAGS.seed)

@@ -58,7 +58,7 @@ def main() -> None:
     masks = read_masks(_MASKS.value)
     maps = find_maps(_MAPS.value, masks, scoring.findings_of(masks))
     cuts = dict.fromkeys(scoring.findings_of(masks), _CUT.value) if _CUT.value is not None else {}
-    if _TUNE_MASKS.value:
+    if _TUNE_MASKS.value and _TUNE_MAPS.value:
         tuning = read_masks(_TUNE_MASKS.value)
         cuts = scoring.choose_cuts(
             tuning, find_maps(_TUNE_MAPS.value, tuning, scoring.findings_of(tuning))

@@ -123,32 +123,54 @@ def known_finding(name):
         return canonical_finding(name)
 
 
+def finding_of(name):
+    """Returns the finding that a name means, or None."""
+    try:
+        return canonical_finding(name.removeprefix("prob_"))
+    except KeyError:
+        return None
+
+
+def place_of(header, name):
+    """Returns the place of a column, whose name may have other punctuation, or be empty."""
+    plain = [re.sub("[^a-z]", "", word.lower()) for word in header]
+    wanted = re.sub("[^a-z]", "", name.lower())
+    return plain.index(wanted if wanted in plain else "")
+
+
+def assert_images(found, fields):
+    """Compares radiographs with the names of a file, which may be paths and have any suffix."""
+    assert set(found) <= set(KNOWN)
+    for name, field in zip(found, fields, strict=True):
+        assert name.removesuffix(".png") in field
+
+
 def assert_predictions(content, found):
     """Compares predictions with their file, read in the plainest way."""
     header, *rows = records(content)
-    names = [n if n == IMAGE else known_finding(n.removeprefix("prob_")) for n in header]
-    order = [IMAGE, *(finding for finding in FINDINGS if finding in names)]
-    assert list(found) == order
-    values = found[order[1:]].to_numpy(float)
-    assert set(found[IMAGE]) <= set(KNOWN)
+    places = {finding_of(name): place for place, name in enumerate(header)}
+    order = [finding for finding in FINDINGS if finding in places]
+    assert list(found) == [IMAGE, *order]
+    values = found[order].to_numpy(float)
     assert ((values >= 0) & (values <= 1)).all()
-    places = [names.index(name) for name in order]
-    expected = [[row[places[0]], *(decimal(row[p]) for p in places[1:])] for row in rows]
-    assert found.to_numpy().tolist() == expected
+    assert values.tolist() == [[decimal(row[places[name]]) for name in order] for row in rows]
+    assert_images(found[IMAGE], [row[place_of(header, IMAGE)] for row in rows])
 
 
 def assert_boxes(content, found):
     """Compares boxes with their file, read in the plainest way."""
     header, *rows = records(content)
+    label = place_of(header, "Finding Label")
+    rows = [row for row in rows if finding_of(row[label])]
     numbers = ["x", "y", "w", "h", *(["score"] if "score" in header else [])]
     sides = found[["x", "y", "w", "h"]].to_numpy(float)
     assert np.isfinite(sides).all()
     assert (sides[:, 2:] > 0).all()
-    assert found[["image_name", "finding", *numbers]].to_numpy().tolist() == [
-        [row[header.index(IMAGE)], canonical_finding(row[header.index("Finding Label")])]
-        + [decimal(row[header.index(name)]) for name in numbers]
+    assert found[["finding", *numbers]].to_numpy().tolist() == [
+        [finding_of(row[label]), *(decimal(row[place_of(header, name)]) for name in numbers)]
         for row in rows
     ]
+    assert_images(found["image_name"], [row[place_of(header, IMAGE)] for row in rows])
 
 
 @pytest.fixture
