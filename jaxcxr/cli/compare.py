@@ -39,6 +39,11 @@ _LABELS = flags.DEFINE_string("labels", None, "CSV file of labels of one's own."
 _OUT = flags.DEFINE_string("out", None, "CSV file to write the table to.")
 define_release_flags()
 flags.adopt_module_key_flags(box_files)
+flags.register_multi_flags_validator(
+    ["release", "labels"],
+    lambda given: any(value is not None for value in given.values()),
+    message="--release is required, or --labels",
+)
 
 POSITIONAL = "files"
 """What the words that are not flags mean."""
@@ -69,10 +74,6 @@ def _file_of(name: str, file: str) -> str:
 
 def compare_predictions(systems: list[list[str]]) -> tuple[pd.DataFrame, str]:
     """Compares files of probabilities on the radiographs that all of them have."""
-    if not (FLAGS.release or _LABELS.value):
-        raise UserError(
-            "give the release, or labels of one's own, to compare on", argument="release"
-        )
     release = scored_release() if FLAGS.release else None
     labels = chosen_labels(_LABELS.value, release)
     runs = [[_predictions(path, labels) for path in system] for system in systems]

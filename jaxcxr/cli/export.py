@@ -15,8 +15,6 @@ differences.
 """
 
 # isort: split
-import dataclasses
-
 from absl import flags
 
 from jaxcxr.cli import models
@@ -27,18 +25,13 @@ from jaxcxr.inference.predictor import load_model
 models.define_model_flags()
 _FORMAT = flags.DEFINE_enum("format", "folder", ["folder", *FORMATS], "What to write.")
 _OUT = flags.DEFINE_string("out", None, "The new folder.", required=True)
-_LICENSE = flags.DEFINE_string(
-    "license", None, "License of the weights, for the model card: apache-2.0. Default: the model's."
-)
+models.define_license_flag()
 define_import_flag()
 
 
 def main() -> None:
     """Exports the model that the flags name."""
-    predictor = load_model(models.model_named())
-    if _LICENSE.value:
-        source = {**predictor.source, "license": _LICENSE.value}
-        predictor = dataclasses.replace(predictor, source=source)
+    predictor = models.with_license(load_model(models.model_named()))
     if _FORMAT.value == "folder":
         predictor.save(_OUT.value)
     else:

@@ -94,6 +94,8 @@ _OVERLAY_SIDE = 1024
 _SUMMARY_ROWS = 20
 """Findings that the terminal shows; findings.csv has all."""
 
+_UNCALIBRATED = "none; jaxcxr calibrate fits them to labeled radiographs of your own"
+
 POSITIONAL = "files"
 """What the words that are not flags mean."""
 
@@ -153,7 +155,7 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"none of {len(paths)} files could be read; {out}/skipped.csv says why")
     if shown:
         print(summary_text(first, shown))
-    print(f"operating points and calibration: {predictor.calibration or 'none'}")
+    print(f"operating points and calibration: {predictor.calibration or _UNCALIBRATED}")
     print(f"{done} radiographs predicted, {next(skipped)} files skipped; written to {out}")
     if noted:
         print(f"check {noted} of them: the notes in {out}/files.csv say what may be wrong")

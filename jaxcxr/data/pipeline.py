@@ -330,7 +330,7 @@ def load(
         features: Any = info.features
         kinds = {
             "numbered_patients": not isinstance(features["patient"], tfds.features.Text),
-            "unknown_labels": features["labels"].dtype == np.float32,
+            "unknown_labels": features["labels"].np_dtype == np.float32,
             "sources": tuple(features["source"].names) if "source" in features else (),
         }
         splits = {name: _open_split(info.splits[name], image_size, kinds) for name in SPLITS}

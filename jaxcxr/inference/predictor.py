@@ -20,7 +20,7 @@ from jaxcxr.inference.operating_points import OperatingPoints, read_operating_po
 from jaxcxr.inference.prediction import PredictionResult, predict_batch, prepare
 from jaxcxr.models import Prediction
 from jaxcxr.models.ops.compilation import compiler_options
-from jaxcxr.models.weights.foreign import read_foreign
+from jaxcxr.models.weights.foreign import operating_points, read_foreign
 from jaxcxr.models.weights.model_folder import (
     TABLES,
     TrainedModel,
@@ -41,11 +41,13 @@ class Predictor(TrainedModel):
 
     Attributes:
         folder: The model folder or the run that it was loaded from, whose tables it uses.
+        thresholds: (outputs,) operating points of a PyTorch file, which has no tables.
 
     The others are those of `TrainedModel`.
     """
 
     folder: Path | None = None
+    thresholds: np.ndarray | None = None
     _mesh: Mesh = dataclasses.field(init=False)
     _apply: Callable[[Variables, jax.Array], tuple[jax.Array, jax.Array]] = dataclasses.field(
         init=False
@@ -126,7 +128,10 @@ class Predictor(TrainedModel):
     def operating_points(self) -> OperatingPoints:
         """Thresholds and calibration of `named_findings`; NaN where there are none."""
         if self.folder is None:
-            return OperatingPoints(*np.full((3, len(self.named_findings)), np.nan))
+            points = OperatingPoints(*np.full((3, len(self.named_findings)), np.nan))
+            if self.thresholds is None:
+                return points
+            return dataclasses.replace(points, thresholds=self.thresholds[self.trained_outputs])
         return read_operating_points(self.folder, self.named_findings)
 
     def predict(self, file: str | os.PathLike[str]) -> PredictionResult:
@@ -144,7 +149,9 @@ class Predictor(TrainedModel):
         prepared = prepare(Path(file).name, Path(file), self.image_size, self.square)
         (prediction,) = predict_batch(self, [prepared], 1)
         named, points = self.named_findings, self.operating_points
-        return dataclasses.replace(prediction, findings=named, points=points)
+        return dataclasses.replace(
+            prediction, findings=named, points=points, synthetic=self.synthetic
+        )
 
     def save(self, folder: str | Path) -> None:
         """Writes a model folder with the network, its tables and a model card.
@@ -157,6 +164,7 @@ class Predictor(TrainedModel):
         """
         paths = {name: table_path(self.folder, name) for name in TABLES if self.folder}
         tables = {name: path.read_text("utf-8") for name, path in paths.items() if path.exists()}
+        tables |= operating_points(self.findings, self.thresholds)
         save_model_folder(folder, self, tables)
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, HeatMaps]:
@@ -203,7 +211,9 @@ def load_model(source: str | Path) -> Predictor:
     """
     path = local_path(source)
     if path.is_file():
-        return Predictor.from_trained(read_foreign(path).described(source={"name": path.name}))
+        network = read_foreign(path)
+        trained = Predictor.from_trained(network.described(source={"name": path.name}))
+        return dataclasses.replace(trained, thresholds=network.thresholds)
     if not (path / "config.json").exists():
         raise UserError(
             f"{source} is not the folder of a run or a model: it has no config.json; name another",

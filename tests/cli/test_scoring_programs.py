@@ -322,4 +322,4 @@ def test_boxes_of_two_systems_are_compared(launch, release, tmp_path):
     assert table.loc[("Mass", "IoU", 0.7), "difference"] == 0
     assert table.loc[("Mean", "IoU", 0.7), "difference"] == 0.5
     refused(launch("compare", f"--boxes={right}", f"--release={release}"), "1 systems are named")
-    refused(launch("compare", right, right), "(--release)")
+    refused(launch("compare", right, right), "--release is required, or --labels")

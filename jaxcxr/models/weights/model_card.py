@@ -52,8 +52,9 @@ def model_card(config: Mapping[str, Any], scores: str | None = None) -> str:
         "Training data": config["training_data"] or "not known",
         "Training split": config["training_split"] or "not known; do not score what it has seen",
         "Recipe": config["recipe"] or "not known",
+        "License": source.get("license", "not known: ask its publisher before you use it"),
         "Operating points and calibration": config["calibration"] or "none",
-        **{f"Source: {key}": value for key, value in source.items()},
+        **{f"Source: {key}": value for key, value in source.items() if key != "license"},
     }
     lines = [
         f"# {name}",
