@@ -86,9 +86,7 @@ def read_metadata(path: Path, problems: Problems) -> tuple[pd.DataFrame, list[st
         )
     rows = pick(table, _METADATA)
     names = rows["image_name"]
-    bad = ~names.str.fullmatch(_FILE_NAME)
-    problems.add(f"{path.name} has names that no image file can have", [*map(repr, names[bad])])
-    _require_unique(path, names, problems)
+    _require_file_names(path, names, problems)
     labels = _read_labels(path, rows, table, problems)
     rows, notes = rows.reindex(columns=[*_METADATA], fill_value=""), []
     rows["patient"] = rows["patient"].str.replace(r"^0*([0-9]+)(\.0+)?$", r"\1", regex=True)
@@ -213,7 +211,7 @@ def read_names(path: Path, problems: Problems) -> list[str]:
         UserError: The file cannot be read as text.
     """
     names = [name for line in _read_text(path).split("\n") if (name := line.strip())]
-    _require_unique(path, pd.Series(names, dtype="str"), problems)
+    _require_file_names(path, pd.Series(names, dtype="str"), problems)
     return names
 
 
@@ -298,7 +296,9 @@ def _known(finding: str) -> str | None:
         return canonical_finding(finding)
 
 
-def _require_unique(path: Path, names: pd.Series, problems: Problems) -> None:
+def _require_file_names(path: Path, names: pd.Series, problems: Problems) -> None:
+    bad = ~names.str.fullmatch(_FILE_NAME)
+    problems.add(f"{path.name} has names that no image file can have", [*map(repr, names[bad])])
     twice = list(names[names.duplicated()].unique())
     problems.add(f"{path.name} lists images more than once", twice)
 
