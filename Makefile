@@ -11,13 +11,15 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.5
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test test-all test-torch test-newest test-lowest torture wheel lint lock clean
+.PHONY: help demo test test-all test-torch test-export test-viewer test-newest test-lowest torture wheel lint lock clean
 
 help:
 	@echo "make demo   train and score a small network on synthetic radiographs, write a report"
 	@echo "make test   the tests that need neither PyTorch nor a GPU, but for slow ones"
 	@echo "make test-all  those, and the slow ones"
 	@echo "make test-torch  the comparisons with PyTorch and TorchXRayVision; installs them into .venv first"
+	@echo "make test-export  exports to ONNX, TensorFlow and others, in an environment of its own"
+	@echo "make test-viewer  jaxcxr view in a browser, in an environment of its own; needs Chromium"
 	@echo "make torture  kills a training 50 times, gives the readers 20,000 invalid inputs; 20 minutes"
 	@echo "make test-newest PYTHON=python3.13  the tests with the newest packages, on a Python of choice"
 	@echo "make test-lowest PYTHON=python3.11  the tests with the oldest packages that pyproject.toml allows"
@@ -72,6 +74,15 @@ test-torch: $(VENV)/installed-test
 		'torch==2.13.0' 'torchvision==0.28.0' 'torchxrayvision==1.5.7'
 	$(RUN) -m pytest --numprocesses=auto --dist=loadfile tests/torch
 
+# Gradio wants older packages than constraints.txt has.
+test-viewer: $(VENV)-viewer/installed
+	$(<D)/bin/python -m pytest tests/viewer
+
+$(VENV)-viewer/installed: pyproject.toml | $(BIN)/uv
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --editable '.[test,viewer]' playwright
+	@touch $@
+
 # Everything from a seed; what the campaigns print stays in .cache/torture.
 KILLS ?= 50
 INPUTS ?= 20000
@@ -86,7 +97,7 @@ torture: $(VENV)/installed-test
 
 # The networks of the tests are tiny: compiling them takes longer than running them. make test-torch,
 # make demo and make torture run what users run.
-test test-all test-newest test-lowest: export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
+test test-all test-export test-newest test-lowest: export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
 
 # Environments of their own, without constraints.txt.
 test-newest: $(VENV)-newest-$(notdir $(PYTHON))/installed
@@ -95,6 +106,15 @@ test-newest: $(VENV)-newest-$(notdir $(PYTHON))/installed
 # Newer Pythons have no wheels of packages that old.
 test-lowest: $(VENV)-lowest/installed
 	$(<D)/bin/python -m pytest --numprocesses=auto --dist=loadfile
+
+# jax2onnx needs an older Orbax than constraints.txt has.
+test-export: $(VENV)-export/installed
+	$(<D)/bin/python -m pytest --numprocesses=auto --dist=worksteal tests/export
+
+$(VENV)-export/installed: pyproject.toml | $(BIN)/uv
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --editable '.[test,onnx,tflite,torch]'
+	@touch $@
 
 $(VENV)-newest-%/installed: pyproject.toml | $(BIN)/uv
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(@D)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from jaxcxr.cli import VERBS
+from jaxcxr.data.releases import sources
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/*.md")]
@@ -88,7 +89,8 @@ def flags_of(verb: str) -> set[str]:
     names = (verb, "box_files", "box_flags", "cluster", "models", "own_modules", "scoring")
     sources = [REPOSITORY / "jaxcxr" / "cli" / f"{name}.py" for name in names]
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
-    return set(re.findall(r"(?:DEFINE_\w+|define_flags)\(\s*\"(\w+)\"", text))
+    pattern = r"(?:DEFINE_\w+\(\s*|define_flags\(\s*|instead_of_release=)\"(\w+)\""
+    return set(re.findall(pattern, text))
 
 
 def test_commands_of_the_pages_exist():
@@ -150,3 +152,19 @@ def test_page_on_own_heads_losses_callbacks_and_data(monkeypatch, tmp_path, caps
     np.testing.assert_array_equal(
         mine["backbone"]["conv1"]["kernel"], theirs["backbone"]["conv1"]["kernel"]
     )
+
+
+def test_page_on_a_source_of_ones_own(monkeypatch, tmp_path):
+    text = (REPOSITORY / "docs/data.md").read_text().partition("### A source of one's own")[2]
+    code = re.findall(r"```python\n(.*?)```", text, re.S)[0]
+    (tmp_path / "ward7/scans").mkdir(parents=True)
+    rows = ["scan,person,collapse", "a,P1,yes", "b,P1,no", "c,P2,?"]
+    (tmp_path / "ward7/ward7.csv").write_text("\n".join(rows) + "\n")
+    for name in "abc":
+        (tmp_path / f"ward7/scans/{name}.png").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sources, "READERS", dict(sources.READERS))
+    release = run(code, {}, {})["release"]
+    assert (release.source, [*release.image_paths]) == ("ward7", ["a.png", "b.png", "c.png"])
+    np.testing.assert_array_equal(release.images["Pneumothorax"], [1, 0, np.nan])
+    assert release.images["Mass"].isna().all()

@@ -19,7 +19,8 @@ LAYERS = (
     ("data", "training"),
     ("runs",),
     ("inference",),
-    ("export", "reporting", "viewer"),
+    ("export", "reporting"),
+    ("viewer",),  # draws as the report does
     ("cli",),
 )
 """From the lowest: a room imports itself and the layers below its own, never beside or above."""

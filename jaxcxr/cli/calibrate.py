@@ -14,6 +14,7 @@ or a downloaded model is exported to one first.
 """
 
 # isort: split
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -29,7 +30,8 @@ from jaxcxr.cli import models
 from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import own_labels, tables
-from jaxcxr.files import write_text
+from jaxcxr.export.hub import edited_card
+from jaxcxr.files import atomic_write
 from jaxcxr.images.search import find_radiographs
 from jaxcxr.inference.prediction import predict_files
 from jaxcxr.inference.predictor import Predictor, load_model
@@ -72,9 +74,12 @@ def main(arguments: list[str]) -> None:
         f"{Path(_LABELS.value).name}, {len(labels)} radiographs of {by_patient} patients "
         f"(half of the patients to fit, half to report), {today}"
     )
-    write(folder, dataclasses.replace(predictor, calibration=said), result)
+    edited = edited_card(folder) is not None
+    write(folder, dataclasses.replace(predictor, calibration=said), result, edited)
     print(report_text(result))
     print(f"calibrated on {said}; written to {folder}")
+    if edited:
+        print(f"note: {folder / 'README.md'} was edited by hand and is kept: bring it up to date")
 
 
 def labeled_predictions(
@@ -118,15 +123,25 @@ def labeled_predictions(
     return complete, predictions.loc[:, labeled]
 
 
-def write(folder: Path, predictor: Predictor, result: own_labels.OwnCalibration) -> None:
-    """Writes the calibration to a model folder."""
-    tables.write(result.operating_points, folder / "operating_points.csv")
-    tables.write(result.calibration, folder / "calibration.csv")
-    tables.write(result.report, folder / "own_labels.csv")
-    scores = folder / "auc.csv"
-    card = model_card(predictor.config(), scores.read_text("utf-8") if scores.exists() else None)
-    write_text(folder / "README.md", card)
-    write_text(folder / "config.json", json.dumps(predictor.config(), indent=2) + "\n")
+def write(
+    folder: Path, predictor: Predictor, result: own_labels.OwnCalibration, card_is_edited: bool
+) -> None:
+    """Writes the calibration to a model folder: all files, or none where one cannot be written."""
+    written = {
+        "own_labels.csv": result.report,
+        "operating_points.csv": result.operating_points,
+        "calibration.csv": result.calibration,
+    }
+    with contextlib.ExitStack() as files:  # renames all when all are written
+        for name, table in written.items():
+            tables.append(table, files.enter_context(atomic_write(folder / name)))
+        config = files.enter_context(atomic_write(folder / "config.json"))
+        config.write_text(json.dumps(predictor.config(), indent=2) + "\n", encoding="utf-8")
+        if not card_is_edited:
+            card = files.enter_context(atomic_write(folder / "README.md"))
+            scores = folder / "auc.csv"
+            known = scores.read_text("utf-8") if scores.exists() else None
+            card.write_text(model_card(predictor.config(), known), encoding="utf-8")
 
 
 def report_text(result: own_labels.OwnCalibration) -> str:

@@ -28,28 +28,16 @@ from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.errors import UserError
 from jaxcxr.images.square import SQUARE_RULES, SquareRule
 from jaxcxr.inference.predictor import Predictor
-from jaxcxr.models import Pixels, build_classifier
+from jaxcxr.models import Pixels
 from jaxcxr.models.registry import backbones
-from jaxcxr.models.weights.foreign import operating_points, read_foreign
+from jaxcxr.models.weights.foreign import AUTHORS_HEADS, operating_points, read_foreign
 from jaxcxr.models.weights.model_folder import (
-    TrainedModel,
     is_model_folder,
     save_backbone,
     save_model_folder,
 )
-from jaxcxr.models.weights.pretrained import ARRAYS, load_classifier, to_torch
+from jaxcxr.models.weights.pretrained import ARRAYS, to_torch
 from jaxcxr.models.weights.torch_files import read_torch_file, write_torch_file
-
-AUTHORS_HEADS: dict[str, dict[str, Any]] = {
-    "baseline": {"name": "Baseline", "lse_positions": "side"},
-    "space_attention": {"name": "SpaceAttention", "window": 7},
-    "attention_gated": {
-        "name": "AttentionGated",
-        "average": "probabilities",
-        "map_sampling": "tiles",
-    },
-    "squeeze_excitation": {"name": "SqueezeExcitation", "window": 7, "shortcut": "authors"},
-}
 
 _SOURCE = flags.DEFINE_string("source", None, "What to convert: a file or a folder.", required=True)
 _MODEL = flags.DEFINE_string(
@@ -74,14 +62,7 @@ def main() -> None:
     """Converts in the direction asked for."""
     if _TO.value == "torch":
         write_torch_file(_OUT.value, _state_dict(Path(_SOURCE.value)))
-    elif _MODEL.value in AUTHORS_HEADS:
-        head = AUTHORS_HEADS[_MODEL.value] | _fields(_HEAD.value)
-        model = build_classifier({"backbone": {"name": "ResNet34"}, "head": head})
-        variables = load_classifier(_SOURCE.value, model)
-        if "head" not in variables["params"]:
-            raise UserError(f"{_SOURCE.value} holds a backbone alone: use --model=ResNet34")
-        save_model_folder(_OUT.value, TrainedModel(model, variables))
-    elif _MODEL.value is None or _MODEL.value in backbones():
+    elif _MODEL.value in (None, *backbones(), *AUTHORS_HEADS):
         _convert_foreign()
     else:
         choices = ", ".join([*backbones(), *AUTHORS_HEADS])
@@ -91,10 +72,15 @@ def main() -> None:
 
 def _convert_foreign() -> None:
     """Converts a network that its file shows, and prints what the file does not show."""
-    found = read_foreign(_SOURCE.value)
+    authors = _MODEL.value if _MODEL.value in AUTHORS_HEADS else None
+    found = read_foreign(_SOURCE.value, authors=authors, fields=_fields(_HEAD.value))
     name = type(found.backbone).__name__
-    if _MODEL.value not in (None, name):
-        raise UserError(f"{_SOURCE.value} holds a {name}, not a {_MODEL.value}: leave out --model")
+    held = [None, name, authors if found.head else ""]
+    if _MODEL.value not in held:
+        alone = "" if found.head else " alone"
+        raise UserError(
+            f"{_SOURCE.value} holds a {name}{alone}, not a {_MODEL.value}: leave out --model"
+        )
     if found.head is None:
         save_backbone(_OUT.value, found.backbone, found.variables)
         return

@@ -33,9 +33,7 @@ from jaxcxr.cli import cluster, scoring
 from jaxcxr.data.releases.release import Release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import finding_scores, tables
-from jaxcxr.evaluation.fields import listed
 from jaxcxr.files import atomic_write, refuse_overwriting_inputs
-from jaxcxr.findings import FINDINGS
 from jaxcxr.reporting.figures import roc_figure
 from jaxcxr.reporting.score_text import auc_text
 from jaxcxr.training import distributed
@@ -83,7 +81,7 @@ def score_file(path: str, out: Path, release: Release | None) -> None:
     refuse_overwriting_inputs(
         [out / "predictions.csv", out / "labels.csv"], [path, *filter(None, [FLAGS.labels])]
     )
-    labels = read_labels(FLAGS.labels, release)
+    labels = scoring.chosen_labels(FLAGS.labels, release)
     predictions, notes = tables.read_predictions(
         path, labels[tables.IMAGE], leave_out_unknown=bool(FLAGS.labels)
     )
@@ -106,21 +104,6 @@ def score_file(path: str, out: Path, release: Release | None) -> None:
     write_scores(labels, predictions, out)
 
 
-def read_labels(own: str | None, release: Release | None) -> pd.DataFrame:
-    """Returns the labels of the release, or those of a file, about the release's radiographs."""
-    of_release = None if release is None else tables.label_table(release.images)
-    if own is None:
-        assert of_release is not None, "the flags name one of the two"
-        return of_release
-    known = None if of_release is None else of_release[tables.IMAGE]
-    labels, others = tables.read_labels(own, FINDINGS, known)
-    print(f"{own}: labels of {len(labels)} radiographs")
-    scoring.print_notes([f"{own}: columns that are not used: {listed(others)}"] if others else [])
-    if of_release is None:
-        return labels
-    return of_release[[*tables.PEOPLE]].merge(labels.drop(columns=tables.PATIENT), on=tables.IMAGE)
-
-
 def write_scores(labels: pd.DataFrame, predictions: pd.DataFrame, out: Path) -> None:
     """Writes and prints what can be said without a validation split."""
     score = partial(finding_scores.score_table, bootstraps=FLAGS.bootstraps, seed=FLAGS.seed)
@@ -132,4 +115,6 @@ def write_scores(labels: pd.DataFrame, predictions: pd.DataFrame, out: Path) -> 
         roc_figure(curves).savefig(temporary)
     tables.write(overall.loc[:, finding_scores.AUC_COLUMNS], out / "auc.csv")  # last: all is there
     print(auc_text(overall, predictions))
+    for source, table in scores.loc[scores["group"] == tables.SOURCE].groupby("value"):
+        print(f"\n{source}:\n{auc_text(table, predictions)}")
     print(f"written to {out}")

@@ -16,7 +16,8 @@ does. Such boxes are scaled to the PNG files.
 
 Writes boxes.csv, annotated_boxes.csv, localization.csv, localization_intervals.csv and, by the
 published arithmetic with its faults (docs/scoring.md), localization_published.csv under
-MODEL/evaluation or --out; of a model also pointing_game.csv, cases.npz for the report, and
+MODEL/evaluation or --out; of a file with scores also froc.csv and froc_curve.csv (sensitivity
+against false positives per image); of a model also pointing_game.csv, cases.npz for the report, and
 
     localization_rules.csv  how well the boxes fit by the rule in use (the model's box_rule.csv, by
                             jaxcxr tune_boxes, or the flags) and by the paper's; drawn_by names
@@ -40,11 +41,12 @@ from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.box_tuning import ALL_CUTS, boxes_digest
 from jaxcxr.evaluation.boxes import BoxRule, distinct_boxes
+from jaxcxr.evaluation.froc import froc
 from jaxcxr.evaluation.localization import cut_table, overlap_table, pointing_game, score_boxes
 from jaxcxr.evaluation.outcome import Outcome, localization_intervals, localization_table
 from jaxcxr.evaluation.published_protocol import PUBLISHED_RULE, published_outcome
 from jaxcxr.files import atomic_write, refuse_overwriting_inputs
-from jaxcxr.reporting.score_text import localization_text, rules_text
+from jaxcxr.reporting.score_text import froc_text, localization_text, rules_text
 
 if TYPE_CHECKING:
     from jaxcxr.data.pipeline import Data
@@ -154,6 +156,7 @@ def write_scores(
     tables.write(published, out / "localization_published.csv")
     tables.write(table, out / "localization.csv")  # last: all is there
     print(localization_text(table, ends))
+    write_froc(annotated, predicted, out)
     silent = set(annotated["image_name"]) - set(predicted["image_name"])
     if silent:
         print(f"{len(silent)} radiographs with annotated boxes have no predicted box: all missed")
@@ -163,6 +166,20 @@ def write_scores(
             "their radiograph: they count neither for nor against"
         )
     print(f"written to {out}")
+
+
+def write_froc(annotated: pd.DataFrame, predicted: pd.DataFrame, out: Path) -> None:
+    """Writes and prints the free-response ROC of a file's boxes, which are of every finding."""
+    if not FLAGS.boxes:
+        return
+    if np.isnan(predicted["score"].to_numpy(np.float64)).any():
+        print("no free-response ROC: the boxes have no scores")
+        return
+    result = froc(annotated, predicted, bootstraps=FLAGS.bootstraps, seed=FLAGS.seed)
+    tables.write(result.curves, out / "froc_curve.csv")
+    tables.write(result.table, out / "froc.csv")
+    print("\nsensitivity (IoU > 0.3) at false positives per image:")
+    print(froc_text(result.table), end="\n\n")
 
 
 def intervals(outcome: Outcome, annotated: pd.DataFrame) -> pd.DataFrame:

@@ -31,6 +31,21 @@ def define_model_flags(required: bool = True) -> None:
     flags.mark_flags_as_mutual_exclusive(["model", "workdir"], required=required)
 
 
+def define_license_flag() -> None:
+    """Defines --license."""
+    flags.DEFINE_string(
+        "license", None, "License of the weights, for the card: apache-2.0. Default: the model's."
+    )
+
+
+def with_license(predictor: Predictor) -> Predictor:
+    """Returns a model under the license that the flag names."""
+    if not flags.FLAGS.license:
+        return predictor
+    source = {**predictor.source, "license": flags.FLAGS.license}
+    return dataclasses.replace(predictor, source=source)
+
+
 def model_named() -> str:
     """Returns the model that the flags name, or the catalog's default."""
     from jaxcxr.models.weights import catalog

@@ -12,7 +12,7 @@ and DICOM files (pip install 'jaxcxr[dicom]'), and folders. Writes under --out:
                      reaches it, calibrated probability and the overlay (empty where there is none)
     boxes.csv        boxes of the findings shown, pixels of the original, for jaxcxr evaluate_boxes
     overlays/        heat map and boxes over the radiograph, one PNG per image and finding shown
-    files.csv        each file's path, and notes on it (lateral view, window left out, …)
+    files.csv        each file's path, and notes on it (lateral view, seems rotated, …)
     skipped.csv      the files that cannot be used, and why
     about.json       the model, its network and epoch, where calibration comes from, the settings,
                      and whether it was trained on synthetic radiographs
@@ -58,6 +58,7 @@ from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.boxes import BoxRule
 from jaxcxr.files import atomic_write
 from jaxcxr.findings import match_finding
+from jaxcxr.images.plausibility import suspicions
 from jaxcxr.images.search import find_radiographs
 from jaxcxr.inference.finding_table import finding_table, prediction_table, summary_text
 from jaxcxr.inference.operating_points import OperatingPoints
@@ -92,6 +93,8 @@ _OVERLAY_SIDE = 1024
 
 _SUMMARY_ROWS = 20
 """Findings that the terminal shows; findings.csv has all."""
+
+_UNCALIBRATED = "none; jaxcxr calibrate fits them to labeled radiographs of your own"
 
 POSITIONAL = "files"
 """What the words that are not flags mean."""
@@ -145,15 +148,17 @@ def main(arguments: list[str]) -> None:
         findings=names,
         points=points,
     )
-    done, shown, first = write_results(
+    done, shown, first, noted = write_results(
         results, in_threads(rows, predictions, ahead=_BATCH_SIZE.value)
     )
     if not done and not results.earlier:
         raise UserError(f"none of {len(paths)} files could be read; {out}/skipped.csv says why")
     if shown:
         print(summary_text(first, shown))
-    print(f"operating points and calibration: {predictor.calibration or 'none'}")
+    print(f"operating points and calibration: {predictor.calibration or _UNCALIBRATED}")
     print(f"{done} radiographs predicted, {next(skipped)} files skipped; written to {out}")
+    if noted:
+        print(f"check {noted} of them: the notes in {out}/files.csv say what may be wrong")
     if predictor.synthetic:
         print(f"warning: {SYNTHETIC}")
     print(RESEARCH_ONLY)
@@ -161,24 +166,26 @@ def main(arguments: list[str]) -> None:
 
 def write_results(
     results: ResultFolder, rows: Iterator[dict[str, pd.DataFrame]]
-) -> tuple[int, int, pd.DataFrame]:
+) -> tuple[int, int, pd.DataFrame, int]:
     """Writes results batch by batch.
 
     Returns:
-        The numbers of radiographs and of findings shown, and the first of the latter.
+        The numbers of radiographs and of findings shown, the first of the latter, and the number of
+        radiographs with notes.
     """
-    done, shown, first = 0, 0, pd.DataFrame()
+    done, shown, first, noted = 0, 0, pd.DataFrame(), 0
     while batch := list(itertools.islice(rows, _BATCH_SIZE.value)):
         joined = {name: pd.concat([one[name] for one in batch]) for name in TABLES}
         results.append(joined)
         for path, notes in joined["files.csv"][["file", "notes"]].to_numpy():
             if notes:
+                noted += 1
                 tqdm.write(f"note: {path}: {notes}", file=sys.stderr)
         new = joined["findings.csv"].loc[lambda table: table["overlay"].notna()]
         done, shown = done + len(batch), shown + len(new)
         if len(first) < _SUMMARY_ROWS:
             first = pd.concat([first, new]).head(_SUMMARY_ROWS)
-    return done, shown, first
+    return done, shown, first, noted
 
 
 def result_rows(
@@ -199,7 +206,8 @@ def result_rows(
     if _SAVE_HEATMAPS.value:
         write_heatmaps(prediction, predictor, out / "heatmaps")
     findings = finding_table(prediction, points, overlays)
-    path, notes = prediction.radiograph.path, "; ".join(prediction.radiograph.notes)
+    radiograph = prediction.radiograph
+    path, notes = radiograph.path, "; ".join([*radiograph.notes, *suspicions(radiograph.pixels)])
     file = pd.DataFrame({tables.IMAGE: [prediction.name], "file": real_path(path), "notes": notes})
     return {
         "predictions.csv": prediction_table(findings),

@@ -3,7 +3,8 @@
 jaxcxr prepare --release ~/nih --data_dir ~/tensorflow_datasets --image_size 256
 
 Writes a TFDS folder, DATA_DIR/chest_xray14/256/1.0.0, which appears when it is complete; called
-again, it reports that the dataset exists. skipped.csv beside the records lists what was left out.
+again, it reports that the dataset exists. Beside the records, skipped.csv lists what was left out,
+and suspicious.csv what may be no upright frontal chest radiograph; the latter is not left out.
 """
 
 # isort: split
@@ -17,7 +18,12 @@ from jaxcxr.data.splits import SPLIT_METHODS
 from jaxcxr.data.variant import LARGEST, SMALLEST
 from jaxcxr.images.square import SQUARE_RULES, SquareRule
 
-_RELEASE = flags.DEFINE_string("release", None, "Folder of the release.", required=True)
+_RELEASE = flags.DEFINE_multi_string(
+    "release",
+    None,
+    "Folder of the release; may be repeated: the dataset then has all of them.",
+    required=True,
+)
 _SOURCE = flags.DEFINE_string(
     "source", "auto", "Whose release it is, for example nih; auto recognizes it by its files."
 )
@@ -43,13 +49,18 @@ _SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Seed of the draw by patient
 _ON_BAD_IMAGE = flags.DEFINE_enum(
     "on_bad_image", "error", ["error", "skip"], "What to do about damaged radiographs."
 )
-_ALLOW_MISSING = flags.DEFINE_bool("allow_missing", False, "Accept a partial download.")
+_ALLOW_MISSING = flags.DEFINE_bool(
+    "allow_missing", False, "Leave out radiographs without a file or metadata."
+)
 _BOX_IMAGE_SIZE = flags.DEFINE_integer(
     "box_image_size",
     None,
     "Height and width of the pictures that the box list is about, in pixels; 0: the PNG files "
     "themselves. If not given: 1024, NIH's, or 0 in a phantom or where boxes reach beyond.",
     lower_bound=0,
+)
+_LABELS = flags.DEFINE_string(
+    "labels", None, "Table of labels to read in place of the release's, in NIH's form."
 )
 _BEAM_RUNNER = flags.DEFINE_string(
     "beam_runner", None, "Runner by which Apache Beam prepares, for example FlinkRunner."
@@ -62,19 +73,20 @@ define_import_flag()
 
 def main() -> None:
     """Prepares the dataset."""
-    settings: dict[str, Any] = {"box_image_size": _BOX_IMAGE_SIZE.value}
-    release = read_release(
-        _RELEASE.value,
-        source=_SOURCE.value,
-        allow_missing=_ALLOW_MISSING.value,
-        **{name: value for name, value in settings.items() if value is not None},
-    )
-    for note in release.notes:
-        print(f"note: {note}")
+    settings: dict[str, Any] = {"box_image_size": _BOX_IMAGE_SIZE.value, "labels": _LABELS.value}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    releases = []
+    for folder in _RELEASE.value:
+        release = read_release(
+            folder, source=_SOURCE.value, allow_missing=_ALLOW_MISSING.value, **settings
+        )
+        releases.append(release)
+        for note in release.notes:
+            print(f"note: {note}")
     from jaxcxr.data.preparation import OnBadImage, prepare  # loads TensorFlow: seconds
 
     done = prepare(
-        release,
+        releases,
         _DATA_DIR.value,
         image_size=_IMAGE_SIZE.value,
         split=_SPLIT.value,
@@ -88,3 +100,8 @@ def main() -> None:
     print(f"{'already prepared' if done.reused else 'prepared'}: {counts} images in {done.folder}")
     if done.left_out:
         print(f"left out: {len(done.left_out):,} images, see {done.folder / 'skipped.csv'}")
+    if done.suspicious:
+        print(
+            f"check: {len(done.suspicious):,} images may be no upright frontal chest radiographs, "
+            f"see {done.folder / 'suspicious.csv'}"
+        )

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import functools
 import importlib
+import logging
 import math
 import os
 import re
@@ -17,7 +18,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags, logging
+from absl import app, flags
+from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from jaxcxr.cli.configs import find_config, require_config
@@ -47,7 +49,8 @@ def run_verb(verb: str) -> None:
     sys.modules["__main__"].__doc__ = f"{usage}\n\n{module.__doc__}"  # absl prints it for --help
     for flag in flags.FLAGS.get_key_flags_for_module(module.__name__):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # and these for --helpshort
-    logging.set_verbosity(logging.ERROR)  # Orbax warns of what is meant
+    absl_logging.set_verbosity(absl_logging.ERROR)  # Orbax warns of what is meant
+    _print_own_warnings()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # TensorFlow would load Keras, for seconds
 
@@ -61,6 +64,16 @@ def run_verb(verb: str) -> None:
         return module.main(*arguments) or 0
 
     app.run(functools.partial(_guarded, main), flags_parser=functools.partial(_parse, verb))
+
+
+def _print_own_warnings() -> None:
+    """Lets the warnings of this package through, each a line on standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("note: %(message)s"))
+    own = logging.getLogger("jaxcxr")
+    own.setLevel(logging.WARNING)
+    own.addHandler(handler)
+    own.propagate = False
 
 
 def _guarded(main: Callable[[Sequence[str]], int], words: Sequence[str]) -> int:

@@ -20,6 +20,7 @@ from jaxcxr.export.hub import push
 from jaxcxr.inference.predictor import load_model
 
 models.define_model_flags()
+models.define_license_flag()
 _PRIVATE = flags.DEFINE_bool("private", False, "Only you and your organization may see it.")
 _REVISION = flags.DEFINE_string("revision", None, "Branch to write; made if missing.")
 define_import_flag()
@@ -32,7 +33,9 @@ def main(arguments: list[str]) -> None:
     """Uploads the model that the flags name."""
     if len(arguments) != 1:
         raise UserError(f"{len(arguments)} repositories are named; expected one, hf:owner/name")
-    predictor = load_model(models.model_named())
+    predictor = models.with_license(load_model(models.model_named()))
+    if not predictor.source.get("license"):
+        print("note: the license is not known, and the model card says so; name one (--license)")
     target, revision = arguments[0], _REVISION.value
     print(f"written: {push(predictor, target, private=_PRIVATE.value, revision=revision)}")
     at = f"@{revision}" if revision else ""

@@ -6,25 +6,34 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
 from absl import flags
 
 from jaxcxr.cli.models import define_model_flags, model_named, own_folder, prepared_data
 from jaxcxr.cli.own_modules import define_import_flag
+from jaxcxr.data.phantom import MARKER
 from jaxcxr.data.releases.release import Release
 from jaxcxr.data.releases.sources import read_release
+from jaxcxr.data.splits import is_nih_test_list
+from jaxcxr.evaluation import tables
+from jaxcxr.evaluation.fields import listed
+from jaxcxr.findings import FINDINGS
 
 if TYPE_CHECKING:
     from jaxcxr.data.pipeline import Data
     from jaxcxr.inference.predictor import Predictor
 
+_NOT_COMPARABLE = (
+    "the test radiographs are not those of NIH's official test list; scores on them do not compare "
+    "with published ones"
+)
+
 flags.disclaim_key_flags()  # they are those of the program that defines them
 
 
-def define_release_flags(required: bool) -> None:
+def define_release_flags() -> None:
     """Defines the flags of what scores are computed from: a release, and draws for intervals."""
-    flags.DEFINE_string(
-        "release", None, "Folder of the release; its lists suffice.", required=required
-    )
+    flags.DEFINE_string("release", None, "Folder of the release; its lists suffice.")
     flags.DEFINE_enum(
         "split", "all", ["all", "test"], "Use all radiographs, or the official test list's only."
     )
@@ -49,7 +58,7 @@ def define_flags(scored: str, instead_of_release: str | None = None) -> None:
     flags.DEFINE_string(scored, None, "CSV file of any system.")
     flags.DEFINE_string("out", None, "Folder for the scores; default: the model's.")
     flags.DEFINE_integer("batch_size", 64, "Radiographs at a time.", lower_bound=1)
-    define_release_flags(required=False)
+    define_release_flags()
     define_import_flag()
     flags.register_multi_flags_validator(
         ["model", "workdir", "data_dir", "out", scored, *set().union(*truths)],
@@ -90,6 +99,8 @@ def score(
         predictor, prepared = prepared_data(load_model(model_named()), given.data_dir)
         if remark := trained_on_other_data(str(predictor.folder), prepared.facts):
             print(f"note: {remark}")
+        if not (prepared.facts["nih_test_list"] or prepared.facts["synthetic"]):
+            print_notes([_NOT_COMPARABLE])
         model(predictor, prepared, out)
     else:
         release = scored_release() if given.release else None
@@ -100,7 +111,26 @@ def scored_release() -> Release:
     """Reads the lists of --release and prints what was decided on the way."""
     release = read_release(flags.FLAGS.release, require_images=False)
     print_notes(release.notes)
+    test = release.images["official_split"] == "test"
+    synthetic = (release.root / MARKER).is_file()
+    if not synthetic and not is_nih_test_list(release.images.loc[test, "image_name"]):
+        print_notes([_NOT_COMPARABLE])
     return release
+
+
+def chosen_labels(own: str | None, release: Release | None) -> pd.DataFrame:
+    """Returns the labels of the release, or those of a file, about the release's radiographs."""
+    of_release = None if release is None else tables.label_table(release.images)
+    if own is None:
+        assert of_release is not None, "the flags name one of the two"
+        return of_release
+    known = None if of_release is None else of_release[tables.IMAGE]
+    labels, others = tables.read_labels(own, FINDINGS, known)
+    print(f"{own}: labels of {len(labels)} radiographs")
+    print_notes([f"{own}: columns that are not used: {listed(others)}"] if others else [])
+    if of_release is None:
+        return labels
+    return of_release[[*tables.PEOPLE]].merge(labels.drop(columns=tables.PATIENT), on=tables.IMAGE)
 
 
 def print_notes(notes: Iterable[str]) -> None:

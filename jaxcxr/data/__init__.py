@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jaxcxr.data.arrays import ArraySplit
     from jaxcxr.data.pipeline import Data, Split, load
     from jaxcxr.data.preparation import Preparation, prepare
+    from jaxcxr.data.releases.building import build_release
     from jaxcxr.data.releases.release import Release
     from jaxcxr.data.releases.sources import read_release, register_reader
     from jaxcxr.data.splits import authors_split, split_by_patient
@@ -21,6 +22,7 @@ _NAMES = {
     "arrays": ("ArraySplit",),
     "pipeline": ("Data", "Split", "load"),
     "preparation": ("Preparation", "prepare"),
+    "releases.building": ("build_release",),
     "releases.release": ("Release",),
     "releases.sources": ("read_release", "register_reader"),
     "splits": ("authors_split", "split_by_patient"),
@@ -33,6 +35,7 @@ __all__ = [
     "Release",
     "Split",
     "authors_split",
+    "build_release",
     "load",
     "prepare",
     "read_release",

@@ -19,7 +19,7 @@ class InMemorySplit:
 
     Attributes:
         fields: Every field of `batches` but `mask`: `image` (N, S, S, 1) uint8, `labels` (N, K)
-            uint8 and whatever else there is, (N, ...).
+            uint8 (float32 with NaN where some are unknown) and whatever else there is, (N, ...).
         epoch_rows: Maps a seed and an epoch to (N,) int, the rows of `fields` in the order of that
             epoch.
     """
@@ -68,7 +68,7 @@ class ArraySplit(InMemorySplit):
 
     Args:
         image: (N, S, S, 1) uint8.
-        labels: (N, K), zeros and ones.
+        labels: (N, K), zeros and ones; of a float dtype also NaN, which is unknown.
 
     Raises:
         UserError: A shape, a dtype or a label is different.
@@ -80,8 +80,8 @@ class ArraySplit(InMemorySplit):
             raise UserError(f"image is {image.dtype} {shape}; expected uint8 of shape (N, S, S, 1)")
         if labels.ndim != 2 or len(labels) != len(image):
             raise UserError(f"labels has shape {labels.shape}; expected ({len(image)}, findings)")
-        if not np.isin(labels, (0, 1)).all():
-            raise UserError("labels has values other than 0 and 1")
+        if not (np.isin(labels, (0, 1)) | np.isnan(labels)).all():
+            raise UserError("labels has values other than 0, 1 and NaN")
 
         def permutation(seed: int, epoch: int) -> np.ndarray:
             return np.random.default_rng((seed, epoch)).permutation(len(image))
@@ -95,7 +95,7 @@ class ArraySplit(InMemorySplit):
 
     @property
     def labels(self) -> np.ndarray:
-        """(N, K), zeros and ones."""
+        """(N, K), zeros and ones, NaN where unknown."""
         return self.fields["labels"]
 
 

@@ -20,15 +20,14 @@ import numpy as np
 import pandas as pd
 
 from jaxcxr.data.arrays import InMemorySplit, pad_batch, rows_of_process
-from jaxcxr.data.quiet_tensorflow import open_dataset, tf
+from jaxcxr.data.quiet_tensorflow import open_dataset, tf, tfds
+from jaxcxr.data.releases.release import SEXES, VIEWS
 from jaxcxr.data.splits import SPLITS
 from jaxcxr.data.variant import DATASET, Variant
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
 from jaxcxr.images.square import SquareRule
 
-_SEXES = np.array(["F", "M"])
-_VIEWS = np.array(["PA", "AP"])
 _BUFFER_BYTES = 256 * 1024
 _PREFETCHED_BATCHES = 2
 _READ_TOGETHER = 256
@@ -51,11 +50,18 @@ class Split:
         paths: Its record files.
         lengths: Number of radiographs in each.
         image_size: Height and width S of the radiographs in pixels.
+        numbered_patients: Whether the records have patients as numbers, as those of earlier
+            versions.
+        unknown_labels: Whether labels are float32, NaN where unknown, rather than uint8.
+        sources: Of whose releases the radiographs are; empty in records of earlier versions.
     """
 
     paths: tuple[str, ...]
     lengths: tuple[int, ...]
     image_size: int
+    numbered_patients: bool = False
+    unknown_labels: bool = False
+    sources: tuple[str, ...] = ()
 
     @property
     def num_images(self) -> int:
@@ -86,10 +92,12 @@ class Split:
             process_count: How many processes share each batch; every one yields its rows of it.
 
         Yields:
-            `image` (B, S, S, 1) uint8, `labels` (B, 14) uint8, `mask` (B,) bool (False on padding),
-            `image_name`, `sex` ("F", "M") and `view` ("PA", "AP") (B,) str, `patient`, `age` and
-            `follow_up` (B,) int32, `png_size` (B, 2) int32 (width, height of the original), where B
-            is batch_size / process_count.
+            `image` (B, S, S, 1) uint8, `labels` (B, 14) uint8 (float32 in a dataset with unknown
+            labels, which are NaN), `mask` (B,) bool (False on padding), `image_name`, `patient`,
+            `sex` and `view` (B,) str, `age` (-1: unknown) and `follow_up` (B,) int32, `png_size`
+            (B, 2) int32 (width, height of the original), and except in datasets of earlier versions
+            `source` (B,) str, where B is batch_size / process_count. Sex and view are as in
+            `Release.images`.
 
         Raises:
             UserError: The batch size does not divide; a record file is damaged or missing.
@@ -111,7 +119,7 @@ class Split:
         )
         with self._damage_named():
             for batch in dataset.as_numpy_iterator():
-                yield pad_batch(_with_words(batch), rows.stop - rows.start)
+                yield pad_batch(self._with_words(batch), rows.stop - rows.start)
 
     def in_memory(self) -> InMemorySplit:
         """Reads all radiographs into host memory; their batches stay the same bit for bit.
@@ -131,6 +139,26 @@ class Split:
                 fields[name][done : done + real.sum()] = values[real]
             done += int(real.sum())
         return InMemorySplit(fields, self.epoch_rows)
+
+    def record(self, row: int) -> dict[str, Any]:
+        """Reads one radiograph; of the record files only its own.
+
+        Args:
+            row: Its place in stored order.
+
+        Returns:
+            The fields of `batches` without their first axis.
+
+        Raises:
+            UserError: The record file is damaged or missing.
+        """
+        ends = np.cumsum(self.lengths)
+        file = int(np.searchsorted(ends, row, side="right"))
+        own = dataclasses.replace(
+            self, paths=self.paths[file:][:1], lengths=self.lengths[file:][:1]
+        )
+        batches = own.batches(1, start_batch=row - int(ends[file] - self.lengths[file]))
+        return {name: values[0] for name, values in next(batches).items()}
 
     def epoch_rows(self, seed: int, epoch: int) -> np.ndarray:
         """Returns (N,) int64, for each record of an epoch its place in stored order."""
@@ -192,17 +220,34 @@ class Split:
         fields = {
             "image": text,
             "image_name": text,
-            "labels": tf.io.FixedLenFeature([len(FINDINGS)], tf.int64),
+            "labels": tf.io.FixedLenFeature(
+                [len(FINDINGS)], tf.float32 if self.unknown_labels else tf.int64
+            ),
             "png_size": tf.io.FixedLenFeature([2], tf.int64),
-            **dict.fromkeys(("patient", "age", "sex", "view", "follow_up"), integer),
+            "patient": integer if self.numbered_patients else text,
+            **dict.fromkeys(("age", "sex", "view", "follow_up"), integer),
         }
+        if self.sources:
+            fields["source"] = integer
         batch = tf.io.parse_example(records, fields)
         image = tf.io.decode_raw(batch.pop("image"), tf.uint8)
-        name = batch.pop("image_name")
-        labels = tf.cast(batch.pop("labels"), tf.uint8)
-        numbers = {field: tf.cast(value, tf.int32) for field, value in batch.items()}
         image = tf.reshape(image, [-1, self.image_size, self.image_size, 1])
-        return {"image": image, "labels": labels, "image_name": name, **numbers}
+        labels = batch.pop("labels")
+        if not self.unknown_labels:
+            labels = tf.cast(labels, tf.uint8)
+        words = {"image_name": batch.pop("image_name"), "patient": batch.pop("patient")}
+        numbers = {field: tf.cast(value, tf.int32) for field, value in batch.items()}
+        return {"image": image, "labels": labels, **words, **numbers}
+
+    def _with_words(self, batch: Any) -> dict[str, np.ndarray]:
+        """Returns the batch with strings where the records hold bytes and class numbers."""
+        words = {"sex": SEXES, "view": VIEWS} | ({"source": self.sources} if self.sources else {})
+        return {
+            **batch,
+            "image_name": np.array([name.decode() for name in batch["image_name"]], np.str_),
+            "patient": np.array([*map(_as_text, batch["patient"])], np.str_),
+            **{field: np.array(names)[batch[field]] for field, names in words.items()},
+        }
 
     @contextmanager
     def _damage_named(self) -> Iterator[None]:
@@ -234,14 +279,9 @@ def _read(path: tf.Tensor, length: tf.Tensor) -> tf.data.Dataset:
     return records.apply(tf.data.experimental.assert_cardinality(length))
 
 
-def _with_words(batch: Any) -> dict[str, np.ndarray]:
-    """Returns the batch with strings where the records hold bytes and class numbers."""
-    return {
-        **batch,
-        "image_name": np.array([name.decode() for name in batch["image_name"]], np.str_),
-        "sex": _SEXES[batch["sex"]],
-        "view": _VIEWS[batch["view"]],
-    }
+def _as_text(patient: bytes | np.int64) -> str:
+    """Returns a patient as text; the first version of prepared datasets had numbers."""
+    return patient.decode() if isinstance(patient, bytes) else str(patient)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,9 +291,9 @@ class Data:
     Attributes:
         train: The split to learn from.
         validation: The split that decides about the best epoch.
-        test: The official test list.
+        test: The official test list; or drawn, where the release has none.
         facts: Where it comes from: dataset, release, fingerprint of the lists, how radiographs
-            became square, sizes of the splits.
+            became square, whether the test split is NIH's test list, sizes of the splits.
     """
 
     train: Split
@@ -287,10 +327,17 @@ def load(
         raise UserError(_not_there(folder, Path(data_dir), variant))
     try:
         info, kept = open_dataset(folder)
-        splits = {name: _open_split(info.splits[name], image_size) for name in SPLITS}
+        features: Any = info.features
+        kinds = {
+            "numbered_patients": not isinstance(features["patient"], tfds.features.Text),
+            "unknown_labels": features["labels"].np_dtype == np.float32,
+            "sources": tuple(features["source"].names) if "source" in features else (),
+        }
+        splits = {name: _open_split(info.splits[name], image_size, kinds) for name in SPLITS}
         facts = {
             "dataset": info.full_name,
             **{fact: kept[fact] for fact in ("release", "synthetic", "fingerprint")},
+            "nih_test_list": kept.get("nih_test_list", True),  # early versions read nothing else
             "square": kept.get("square", "squash"),  # early versions could do nothing else
             **{name: opened.num_images for name, opened in splits.items()},
         }
@@ -302,9 +349,9 @@ def load(
     return Data(**splits, facts=facts)
 
 
-def _open_split(info: Any, image_size: int) -> Split:
+def _open_split(info: Any, image_size: int, kinds: dict[str, Any]) -> Split:
     paths = tuple(os.fspath(path) for path in info.filepaths)
-    return Split(paths, tuple(info.shard_lengths), image_size)
+    return Split(paths, tuple(info.shard_lengths), image_size, **kinds)
 
 
 def _not_there(folder: Path, data_dir: Path, variant: Variant) -> str:

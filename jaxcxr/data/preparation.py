@@ -21,8 +21,9 @@ from jaxcxr.data.chest_xray14.chest_xray14_dataset_builder import (
     ChestXray14Config,
 )
 from jaxcxr.data.quiet_tensorflow import open_dataset, silence, tf, tfds
+from jaxcxr.data.releases.combined import combine
 from jaxcxr.data.releases.release import Release
-from jaxcxr.data.splits import authors_split, refuse_empty, split_by_patient
+from jaxcxr.data.splits import authors_split, is_nih_test_list, refuse_empty, split_by_patient
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
 from jaxcxr.files import make_folder, write_text
@@ -39,17 +40,20 @@ class Preparation:
         folder: The prepared dataset; `tfds.builder_from_directory` opens it.
         images: Number of radiographs per split.
         left_out: Names of radiographs that have no usable file, each with the reason.
+        suspicious: Names of radiographs that may be no upright frontal chest radiographs, each with
+            what was noticed; they are not left out. Apache Beam does not check.
         reused: Whether the dataset was there already.
     """
 
     folder: Path
     images: Mapping[str, int]
     left_out: Mapping[str, str]
+    suspicious: Mapping[str, str]
     reused: bool
 
 
 def prepare(
-    release: Release,
+    release: Release | Sequence[Release],
     data_dir: str | os.PathLike[str],
     *,
     image_size: int = 256,
@@ -63,11 +67,12 @@ def prepare(
     """Decodes, resizes and stores a release's radiographs; does nothing where that is done already.
 
     The dataset appears under its name when it is complete. What was left out is listed in its
-    skipped.csv. The split is drawn from the complete lists: a partial download has the same
-    patients in the same splits.
+    skipped.csv, what looks wrong in its suspicious.csv. The split is drawn from the complete lists:
+    a partial download has the same patients in the same splits.
 
     Args:
-        release: What `read_release` found; radiographs that it says are missing are left out.
+        release: What `read_release` found; radiographs that it says are missing are left out. Of
+            several, each is split by itself; the records' `source` says whose they are.
         data_dir: Folder of prepared datasets.
         image_size: Height and width S of the stored radiographs.
         split: "by_patient" or "authors"; see `jaxcxr.data.splits`.
@@ -97,35 +102,43 @@ def prepare(
             "allow_missing",
             argument="on_bad_image",
         )
-    parts = _split(release, variant)
-    fingerprint = _fingerprint(release, parts)
+    releases = [release] if isinstance(release, Release) else [*release]
+    parts = pd.concat([_split(release, variant) for release in releases])
+    combined, name = combine(releases), " + ".join(part.root.resolve().name for part in releases)
+    fingerprint = _fingerprint(combined if len(releases) > 1 else releases[0], parts)
+    test = [str(name) for name, part in parts.items() if str(part) == "test"]
     if reused := folder.exists():
-        _refuse_other(folder, release, fingerprint)
+        _refuse_other(folder, name, fingerprint)
     else:
         builder = Builder(
             data_dir=os.fspath(folder.parents[2]),
             config=ChestXray14Config(name=variant.name, image_size=image_size, square=square),
-            release=release,
+            release=combined,
             split=parts,
             skip_damaged=on_bad_image == "skip",
             with_beam=bool(beam),
             metadata={
-                "release": release.root.resolve().name,
-                "synthetic": (release.root / phantom.MARKER).is_file(),
+                "release": name,
+                "synthetic": any((part.root / phantom.MARKER).is_file() for part in releases),
+                "nih_test_list": is_nih_test_list(test),
                 "fingerprint": fingerprint,
                 "split": split,
                 "split_seed": split_seed,
                 "square": square,
                 "skipped": [],
+                "suspicious": [],
             },
         )
         _generate(builder, folder, beam)
     info, metadata = open_dataset(folder)
-    left_out = dict.fromkeys(release.missing, "no file") | dict(metadata["skipped"])
-    if left_out:
-        _write_left_out(folder / "skipped.csv", left_out)
+    missing = {name: why for release in releases for name, why in release.missing.items()}
+    left_out = missing | dict(metadata["skipped"])
+    suspicious = dict(metadata.get("suspicious", []))
+    for file, reasons in (("skipped.csv", left_out), ("suspicious.csv", suspicious)):
+        if reasons:
+            _write_reasons(folder / file, reasons)
     images = {name: part.num_examples for name, part in info.splits.items()}
-    return Preparation(folder, images, left_out, reused)
+    return Preparation(folder, images, left_out, suspicious, reused)
 
 
 def _split(release: Release, variant: Variant) -> pd.Series:
@@ -135,7 +148,7 @@ def _split(release: Release, variant: Variant) -> pd.Series:
     else:
         split = split_by_patient(release.images, variant.split_seed)
     split.index = pd.Index(release.images["image_name"])
-    split = split.drop(list(release.missing))
+    split = split.drop(list(release.missing), errors="ignore")
     refuse_empty(split.value_counts())
     return split
 
@@ -162,7 +175,7 @@ def _fingerprint(release: Release, split: pd.Series) -> str:
     return digest.hexdigest()
 
 
-def _refuse_other(folder: Path, release: Release, fingerprint: str) -> None:
+def _refuse_other(folder: Path, release: str, fingerprint: str) -> None:
     try:
         _, metadata = open_dataset(folder)
         same = metadata["fingerprint"] == fingerprint
@@ -173,7 +186,7 @@ def _refuse_other(folder: Path, release: Release, fingerprint: str) -> None:
     if not same:
         raise UserError(
             f"{folder} was prepared from other lists or files (release {metadata['release']!r}) "
-            f"than {release.root} has; remove it or choose another folder",
+            f"than {release} has; remove it or choose another folder",
             argument="data_dir",
         )
 
@@ -216,8 +229,8 @@ def _storage_failure(error: BaseException | None) -> str | None:
     return _storage_failure(error.__cause__) if error else None
 
 
-def _write_left_out(path: Path, left_out: Mapping[str, str]) -> None:
-    table = pd.DataFrame({"Image Index": left_out.keys(), "reason": left_out.values()})
+def _write_reasons(path: Path, reasons: Mapping[str, str]) -> None:
+    table = pd.DataFrame({"Image Index": reasons.keys(), "reason": reasons.values()})
     text = table.to_csv(index=False)
     if not path.exists() or path.read_text(encoding="utf-8") != text:  # it may be read-only
         write_text(path, text)

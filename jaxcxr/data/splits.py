@@ -9,7 +9,9 @@ paper's closing remarks, which ask for one validation set for all models.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -17,15 +19,34 @@ import pandas as pd
 from jaxcxr.errors import UserError
 
 SPLITS = ("train", "validation", "test")
+UNLISTED = "unlisted"
+"""The official split of the radiographs of a release without official lists."""
+
 SPLIT_METHODS = ("by_patient", "authors")
 VALIDATION_FRACTION = 0.10
+TEST_FRACTION = 0.20
+"""Part of the images that is drawn for testing where no list gives it."""
+
+_NIH_TEST_LIST = "7519b7296cb0f58e5d2f4818372950411b04f1f243580c4132d001746535d931"
+"""SHA-256 of the sorted names in NIH's test_list.txt, without suffix, one a line."""
+
+
+def is_nih_test_list(names: Iterable[str]) -> bool:
+    """Returns whether radiographs are those of NIH's test list: published scores are on these.
+
+    Args:
+        names: Names of the radiographs, with or without suffix.
+    """
+    stems = sorted(os.path.splitext(name)[0] for name in names)
+    return hashlib.sha256("\n".join(stems).encode()).hexdigest() == _NIH_TEST_LIST
 
 
 def split_by_patient(images: pd.DataFrame, seed: int = 0) -> pd.Series:
     """Draws patients with all their images for validation from those that are not on the test list.
 
     Patients are shuffled by the seed and taken until they have a tenth of all images, those of the
-    test list among them.
+    test list among them. Without official lists, a fifth of all images is drawn for testing first;
+    validation is not drawn where the release has one of its own.
     The draw depends on the seed and the release's patients only, not on the order of its rows.
 
     Args:
@@ -38,14 +59,26 @@ def split_by_patient(images: pd.DataFrame, seed: int = 0) -> pd.Series:
     Raises:
         UserError: A split is empty.
     """
-    learning = images[images["official_split"] == "train_val"]
+    official = images["official_split"]
+    if "validation" in set(official):
+        return _named(images, official == "validation")
+    learning = images[official != "test"]
     counts = learning.groupby("patient").size().sort_index()
     shuffled = np.random.default_rng(seed).permutation(len(counts))
     reached = np.cumsum(counts.to_numpy()[shuffled])
-    wanted = VALIDATION_FRACTION * len(images)
-    drawn = np.clip(np.searchsorted(reached, wanted) + 1, 1, max(len(counts) - 1, 1))
-    held_out = images["patient"].isin(counts.index[shuffled[:drawn]])
-    return _named(images, held_out)
+    start = 0
+    if UNLISTED in set(official):
+        start = _drawn(reached, TEST_FRACTION * len(images), len(counts) - 2)
+        tested = images["patient"].isin(counts.index[shuffled[:start]])
+        images = images.assign(official_split=np.where(tested, "test", "train_val"))
+        reached = reached - reached[start - 1]
+    end = _drawn(reached, VALIDATION_FRACTION * len(images), len(counts) - 1)
+    return _named(images, images["patient"].isin(counts.index[shuffled[start:end]]))
+
+
+def _drawn(reached: np.ndarray, wanted: float, at_most: int) -> int:
+    """Returns how many of the shuffled patients have so many images together, one at least."""
+    return int(np.clip(np.searchsorted(reached, wanted) + 1, 1, max(at_most, 1)))
 
 
 def authors_split(images: pd.DataFrame) -> pd.Series:
@@ -59,8 +92,14 @@ def authors_split(images: pd.DataFrame) -> pd.Series:
         "train", "validation" or "test" per row of `Release.images`.
 
     Raises:
-        UserError: A split is empty.
+        UserError: A split is empty, or the release has no official lists.
     """
+    if UNLISTED in set(images["official_split"]):
+        raise UserError(
+            "the authors' split is of NIH's official lists, which this release does not have; use "
+            "by_patient",
+            argument="split",
+        )
     listed = (images["official_split"] == "train_val").sum()
     return _named(images, images["list_position"] >= int(0.875 * listed))
 

@@ -3,8 +3,9 @@
 One finding, arrays: `classification` (AUC, ROC, operating points), `calibration`, `statistics`
 (bootstrap over patients, DeLong, Holm). Boxes: `boxes` (heat map to boxes, overlaps),
 `localization` (correct and published protocol), `published_protocol`, `outcome` (accuracies and
-intervals). Tables: `tables` (reading and writing CSV), `finding_scores` (all findings and groups),
-`comparison` (two systems), `published` (the paper's figures). The definitions: docs/scoring.md.
+intervals), `froc`. Heat maps: `masks`, `map_files`. Tables: `tables` (reading and writing CSV, of
+any system through `fields`), `finding_scores` (all findings and groups), `comparison` (two
+systems), `published` (the paper's figures). The definitions: docs/scoring.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Calibration: whether a probability of 0.3 means three in ten, and how to make it so.
 
 Every function takes one finding: `labels` (N,) of zeros and ones and `probabilities` (N,).
+Radiographs whose label is NaN, unknown, are left out.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from jaxcxr.errors import UserError
-from jaxcxr.evaluation.classification import has_both_classes
+from jaxcxr.evaluation.classification import has_both_classes, of_known_labels
 
 _SLOPES = (1 / 20, 20)
 """Bounds of a slope: separable scores would have it infinite, reversed ones negative."""
@@ -44,6 +45,7 @@ class Reliability(NamedTuple):
     radiographs: np.ndarray
 
 
+@of_known_labels
 def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> Reliability:
     """Compares probabilities with frequencies in bins of equal width.
 
@@ -58,6 +60,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -
     return Reliability(predicted, observed, count[filled])
 
 
+@of_known_labels
 def expected_calibration_error(
     labels: np.ndarray, probabilities: np.ndarray, bins: int = 15
 ) -> float:
@@ -71,6 +74,7 @@ def expected_calibration_error(
     return float(np.average(np.abs(predicted - observed), weights=count))
 
 
+@of_known_labels
 def brier_score(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean squared distance between probability and truth (Brier 1950); NaN without radiographs."""
     if not len(labels):
@@ -78,6 +82,7 @@ def brier_score(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(np.mean((np.asarray(probabilities, np.float64) - labels) ** 2))
 
 
+@of_known_labels
 def fit_platt(labels: np.ndarray, probabilities: np.ndarray) -> Platt:
     """Finds the slope (from 1/20 to 20) and intercept with the least cross-entropy (Platt 1999).
 

@@ -1,19 +1,41 @@
 """How well probabilities separate radiographs with a finding from those without it.
 
 Every function takes one finding: `labels` (N,) of zeros and ones and `scores` (N,), higher speaks
-for the finding. Where one of the two classes is missing the
-result is NaN (scikit-learn raises or warns there).
+for the finding. Radiographs whose label is NaN, unknown, are left out. Where one of the two classes
+is missing the result is NaN (scikit-learn raises or warns there).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import functools
+from collections.abc import Callable
+from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 from scipy.stats import rankdata
 from sklearn import metrics
 
 from jaxcxr.errors import UserError
+
+_Settings = ParamSpec("_Settings")
+_Result = TypeVar("_Result")
+
+
+def of_known_labels(
+    score: Callable[Concatenate[np.ndarray, np.ndarray, _Settings], _Result],
+) -> Callable[Concatenate[np.ndarray, np.ndarray, _Settings], _Result]:
+    """Makes a function (labels, scores, …) leave out radiographs whose label is NaN."""
+
+    @functools.wraps(score)
+    def wrapper(
+        labels: np.ndarray, scores: np.ndarray, *args: _Settings.args, **kwargs: _Settings.kwargs
+    ) -> _Result:
+        labels = np.asarray(labels)
+        if (unknown := np.isnan(labels)).any():
+            labels, scores = labels[~unknown], np.asarray(scores)[~unknown]
+        return score(labels, scores, *args, **kwargs)
+
+    return wrapper
 
 
 class Rates(NamedTuple):
@@ -36,6 +58,7 @@ def has_both_classes(labels: np.ndarray) -> bool:
     return bool(labels.any() and not labels.all())
 
 
+@of_known_labels
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     """Area under the ROC curve, from ranks: the Mann-Whitney statistic, ties counting one half.
 
@@ -50,6 +73,7 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
 
 
+@of_known_labels
 def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
     """Mean precision over the radiographs with the finding; NaN when only one class is there.
 
@@ -60,6 +84,7 @@ def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(metrics.average_precision_score(labels, scores))
 
 
+@of_known_labels
 def roc_points(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points of the ROC curve.
 
@@ -86,6 +111,7 @@ def youden_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(thresholds[np.argmax(true_positive_rates - false_positive_rates)])
 
 
+@of_known_labels
 def threshold_at_specificity(labels: np.ndarray, scores: np.ndarray, specificity: float) -> float:
     """Returns the lowest threshold whose specificity is at least the given one.
 
@@ -113,6 +139,7 @@ def threshold_at_specificity(labels: np.ndarray, scores: np.ndarray, specificity
     return float(np.nextafter(negatives[uncalled - 1], np.float32(np.inf)))
 
 
+@of_known_labels
 def rates_at(labels: np.ndarray, scores: np.ndarray, threshold: float) -> Rates:
     """Calls every radiograph whose score is at or above the threshold, and counts.
 

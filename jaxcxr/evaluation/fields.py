@@ -6,6 +6,7 @@ where a row stands in the file: the number of its line, or of its entry in JSON.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -96,9 +97,21 @@ def read_fields(path: str | Path, what: str, dataset: str | Path | None = None) 
         UserError: The file cannot be read as a table.
     """
     remedy = f"expected a CSV file of {what}"
-    text = _read_text(path, remedy)
+    text = read_text(path, remedy)
     if text.lstrip()[:1] in ("{", "["):
         return _coco_fields(path, json_content(path), json_content(dataset) if dataset else {})
+    return parse_fields(path, text, remedy)
+
+
+def parse_fields(path: str | Path, text: str, remedy: str) -> pd.DataFrame:
+    """Returns the fields in the text of a CSV file, as `read_fields` does.
+
+    Args:
+        path: The file, for messages.
+        text: What it holds.
+        remedy: What to do, the end of messages.
+    """
+    text = re.sub("^sep=.*", "", text)  # a spreadsheet's remark
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
         lines = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
@@ -131,9 +144,16 @@ def read_fields(path: str | Path, what: str, dataset: str | Path | None = None) 
     return table
 
 
-def _read_text(path: str | Path, remedy: str) -> str:
+def read_text(path: str | Path, remedy: str) -> str:
+    """Returns the text of a file in UTF-8, or in UTF-16 with a byte order mark.
+
+    Raises:
+        UserError: It cannot be read, or is not text; the message ends with `remedy`.
+    """
     try:
-        return Path(path).read_bytes().decode("utf-8-sig")
+        content = Path(path).read_bytes()
+        is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if is_wide else "utf-8-sig")
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); {remedy}") from error
     except UnicodeDecodeError as error:
@@ -153,7 +173,7 @@ def json_content(path: str | Path) -> Any:
         UserError: The file cannot be read as JSON.
     """
     try:
-        return json.loads(_read_text(path, "expected a JSON file"))
+        return json.loads(read_text(path, "expected a JSON file"))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON ({reason_of(error):.100})") from error
 

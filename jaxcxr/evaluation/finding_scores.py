@@ -4,7 +4,8 @@
 `jaxcxr.evaluation.tables` reads and writes them, with the same radiographs in the same rows. The
 findings are those of `labels`: every column that does not describe the patient or the radiograph.
 Intervals are 95 %, by bootstrap over patients. Where a score is not defined (a finding that the
-predictions do not have, or with one class only) it is NaN, and means leave it out.
+predictions do not have, or with one class only) it is NaN, and means leave it out. Labels that are
+NaN are unknown: every score leaves them out.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from jaxcxr.evaluation import calibration, classification, statistics
-from jaxcxr.evaluation.tables import AGE, PATIENT, PEOPLE, SEX, VIEW
+from jaxcxr.evaluation.tables import AGE, PATIENT, PEOPLE, SEX, SOURCE, VIEW
 
 EVERYONE = "All"
 """The group of all radiographs in tables by group."""
@@ -28,7 +29,7 @@ AGE_BANDS = ((0, 17), (18, 39), (40, 59), (60, 79), (80, 999))
 SPECIFICITY = 0.9
 """The fixed specificity of the second operating point."""
 
-AUC_COLUMNS = ["finding", "auc", "ci_low", "ci_high", "positives", "negatives"]
+AUC_COLUMNS = ["finding", "auc", "ci_low", "ci_high", "positives", "negatives", "unknown"]
 """The columns of auc.csv."""
 
 Score = Callable[[np.ndarray, np.ndarray], float]
@@ -46,25 +47,24 @@ def score_table(
     """AUC of every finding with its interval, and three scores more.
 
     Returns:
-        finding, auc, ci_low, ci_high, positives, negatives, average_precision, brier, ece (expected
-        calibration error). The last row, "Mean", has the unweighted means over findings and the
-        numbers of positives and negatives that took part in the mean AUC.
+        finding, auc, ci_low, ci_high, positives, negatives, unknown, average_precision, brier, ece
+        (expected calibration error). The last row, "Mean", has the unweighted means over findings
+        and the numbers of labels of those that took part in the mean AUC.
     """
     findings = findings_of(labels)
-    truth = labels.loc[:, findings].to_numpy()
+    truth = labels.loc[:, findings].to_numpy(np.float64)
     aucs = per_finding(classification.auc, labels, predictions)
     scored = ~np.isnan(aucs)
     low, high = statistics.interval(auc_replicates(labels, predictions, scored, bootstraps, seed))
-    positives = truth.sum(axis=0, dtype=np.int64)
-    negatives = len(truth) - positives
+    counted = {"positives": truth == 1, "negatives": truth == 0, "unknown": np.isnan(truth)}
+    counts = {name: labeled.sum(axis=0) for name, labeled in counted.items()}
     return pd.DataFrame(
         {
             "finding": [*findings, "Mean"],
             "auc": with_mean(aucs),
             "ci_low": low,
             "ci_high": high,
-            "positives": [*positives, positives[scored].sum()],
-            "negatives": [*negatives, negatives[scored].sum()],
+            **{name: [*count, count[scored].sum()] for name, count in counts.items()},
             **{
                 name: with_mean(per_finding(score, labels, predictions))
                 for name, score in _OTHER_SCORES.items()
@@ -75,7 +75,7 @@ def score_table(
 
 def findings_of(labels: pd.DataFrame) -> list[str]:
     """Returns the names of the findings of a table of labels, in its order."""
-    return [name for name in labels if name not in PEOPLE]
+    return [name for name in labels if name not in (*PEOPLE, SOURCE)]
 
 
 def per_finding(score: Score, labels: pd.DataFrame, predictions: pd.DataFrame) -> np.ndarray:
@@ -115,14 +115,15 @@ def auc_replicates(
 def groups(labels: pd.DataFrame) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yields kind of group, its name and (N,) which radiographs belong to it.
 
-    All radiographs first, then by view, by sex and by age band, those that occur and are known.
+    All radiographs first, then by source, by view, by sex and by age band, those that occur and are
+    known.
     """
     yield EVERYONE, EVERYONE, np.ones(len(labels), bool)
-    for kind in labels.columns.intersection([VIEW, SEX], sort=False):
-        for name in sorted(labels[kind].unique()):
+    for kind in (kind for kind in (SOURCE, VIEW, SEX) if kind in labels):
+        for name in sorted({*labels[kind]} - {""}):
             yield kind, str(name), (labels[kind] == name).to_numpy()
     for first, last in AGE_BANDS if AGE in labels else ():
-        members = labels[AGE].between(first, last).to_numpy()
+        members = labels[AGE].between(first, last).fillna(False).to_numpy(bool)
         if members.any():
             yield AGE, f"{first}-{last}" if last < 999 else f"{first}+", members
 
@@ -185,7 +186,7 @@ def fit_calibration(labels: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataF
     """Fits Platt scaling to every finding; do it on validation.
 
     Returns:
-        finding, slope, intercept, positives and radiographs (of the labels it is fitted to).
+        finding, slope, intercept, positives and radiographs (of the known labels it is fitted to).
     """
     lines = {
         name: calibration.fit_platt(labels[name].to_numpy(), predictions[name].to_numpy())
@@ -195,8 +196,10 @@ def fit_calibration(labels: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataF
     names = findings_of(labels)
     table = pd.DataFrame(lines, index=["slope", "intercept"], columns=names, dtype=float)
     fitted = table.T.rename_axis("finding").reset_index()
-    positives = labels.loc[:, names].sum().to_numpy(np.int64)
-    return fitted.assign(positives=positives, radiographs=len(labels))
+    truth = labels.loc[:, names]
+    return fitted.assign(
+        positives=(truth == 1).sum().to_numpy(), radiographs=truth.notna().sum().to_numpy()
+    )
 
 
 def calibration_table(

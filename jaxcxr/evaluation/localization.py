@@ -40,7 +40,7 @@ def score_boxes(annotated: pd.DataFrame, predicted: pd.DataFrame) -> Outcome:
         annotated: Annotated boxes.
         predicted: Predicted boxes; further columns are ignored.
     """
-    case, box = _pairs(annotated, predicted)
+    case, box = same_finding(annotated, predicted)
     candidates, truth = corners(predicted)[box], corners(annotated)[case]
     overlaps = {metric: measure(candidates, truth) for metric, measure in _MEASURES.items()}
     hits = np.stack([overlaps[metric] > threshold for metric, threshold in LEVELS], axis=1)
@@ -57,7 +57,7 @@ def score_boxes(annotated: pd.DataFrame, predicted: pd.DataFrame) -> Outcome:
     )
 
 
-def _pairs(annotated: pd.DataFrame, predicted: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def same_finding(annotated: pd.DataFrame, predicted: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Returns the rows of annotated and predicted boxes of one finding in one image, all pairs."""
     keys = ["image_name", "finding"]
     pairs = pd.merge(
@@ -79,7 +79,7 @@ def best_overlaps(annotated: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFr
         M rows: IoU and IoBB, the greatest of any box, and area_ratio, the area of the largest box
         divided by that of the annotated one; 0 where no box was predicted.
     """
-    case, box = _pairs(annotated, predicted)
+    case, box = same_finding(annotated, predicted)
     candidates, truth = corners(predicted)[box], corners(annotated)[case]
     best = np.zeros((len(annotated), 3))
     ratio = geometry.area(candidates) / geometry.area(truth)

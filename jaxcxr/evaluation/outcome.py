@@ -103,10 +103,17 @@ def localization_intervals(
     Returns:
         finding, metric, threshold, ci_low, ci_high; the rows of `localization_table`.
     """
+    low, high = interval(accuracy_replicates(outcome, patients, bootstraps, seed))
+    return _by_level(outcome).assign(ci_low=low.ravel(), ci_high=high.ravel())
+
+
+def accuracy_replicates(
+    outcome: Outcome, patients: np.ndarray, bootstraps: int, seed: int
+) -> np.ndarray:
+    """Returns (B, F + 1, C) accuracies of the findings and their mean in every draw of patients."""
     distinct, patient_of = np.unique(patients, return_inverse=True)
     draws = draw_patients(len(distinct), bootstraps, seed).astype(np.float64)
-    low, high = interval(_accuracies(outcome, draws[:, patient_of]))
-    return _by_level(outcome).assign(ci_low=low.ravel(), ci_high=high.ravel())
+    return _accuracies(outcome, draws[:, patient_of])
 
 
 def _by_level(outcome: Outcome) -> pd.DataFrame:

@@ -67,10 +67,11 @@ def _report(
     seed: int,
 ) -> pd.DataFrame:
     findings = finding_scores.findings_of(labels)
-    truth = labels[findings].to_numpy(bool)
+    truth = labels[findings].to_numpy(np.float64)
     scores = predictions.reindex(columns=findings).to_numpy(np.float64)
     called = scores >= thresholds
     known = ~np.isnan(scores) & ~np.isnan(thresholds)
+    present, absent = (truth == 1) & known, (truth == 0) & known
     draw = partial(
         statistics.bootstrap_rates,
         patients=labels[PATIENT].to_numpy(),
@@ -80,10 +81,10 @@ def _report(
     table = finding_scores.score_table(labels, predictions, bootstraps=bootstraps, seed=seed)
     table = table.iloc[:-1].rename(columns={"ci_low": "auc_low", "ci_high": "auc_high"})
     table = table.loc[:, ["finding", "positives", "auc", "auc_low", "auc_high"]]
-    table.insert(2, "radiographs", len(labels))
+    table.insert(2, "radiographs", (~np.isnan(truth)).sum(0))
     for name, right, counted in (
-        ("sensitivity", called, truth & known),
-        ("specificity", ~called, ~truth & known),
+        ("sensitivity", called, present),
+        ("specificity", ~called, absent),
     ):
         count = counted.sum(0)
         rate = np.divide(

@@ -60,7 +60,7 @@ def bootstrap_aucs(
     seed draws the same patients, so the replicates of two models can be subtracted.
 
     Args:
-        labels: (N, K), zeros and ones.
+        labels: (N, K), zeros and ones; NaN, unknown, is left out.
         scores: (N, K), higher speaks for the finding.
         patients: (N,), any values; equal ones are one patient.
         bootstraps: Number of draws B.
@@ -72,8 +72,9 @@ def bootstrap_aucs(
     distinct, patient_of = np.unique(patients, return_inverse=True)
     draws = draw_patients(len(distinct), bootstraps, seed)
     replicates = [
-        _bootstrap_auc(present, score, patient_of, draws)
-        for present, score in zip(np.asarray(labels, bool).T, np.asarray(scores).T, strict=True)
+        _bootstrap_auc(truth[known] > 0, score[known], patient_of[known], draws)
+        for truth, score in zip(np.asarray(labels).T, np.asarray(scores).T, strict=True)
+        for known in [~np.isnan(truth)]
     ]
     return np.stack(replicates, axis=1)
 
@@ -146,6 +147,45 @@ def interval(replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(known, low, np.nan), np.where(known, high, np.nan)
 
 
+def bootstrap_p_values(differences: np.ndarray) -> np.ndarray:
+    """Returns two-sided p-values of differences from their bootstrap replicates.
+
+    Twice the part of the replicates on the rarer side of 0, those equal to 0 on both; a draw is
+    added to each side, so that none is 0 (Davison and Hinkley 1997, section 4.2).
+
+    Args:
+        differences: (B, K); NaN replicates are left out.
+
+    Returns:
+        (K,) p-values; NaN where no replicate is a number.
+    """
+    count = (~np.isnan(differences)).sum(axis=0)
+    rarer = np.minimum((differences <= 0).sum(axis=0), (differences >= 0).sum(axis=0))
+    return np.where(count > 0, np.minimum(2 * (rarer + 1) / (count + 1), 1), np.nan)
+
+
+def exchange_p_values(contributions: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """Returns two-sided p-values of paired differences, by exchanging the systems per patient.
+
+    If two systems are alike, either could have given each patient's results: the part of the draws
+    with random signs in which the difference is as large (Davison and Hinkley 1997, section 4.3).
+    Unlike a bootstrap's, they are valid for few patients.
+
+    Args:
+        contributions: (P, K), what each patient adds to each difference.
+        draws: Number of draws.
+        seed: Seed of the draws.
+
+    Returns:
+        (K,) p-values; NaN where the contributions are.
+    """
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(draws, len(contributions)))
+    known = ~np.isnan(contributions).any(axis=0)
+    filled = np.where(known, contributions, 0)
+    as_large = np.abs(signs @ filled) >= np.abs(filled.sum(axis=0)) - 1e-12
+    return np.where(known, (1 + as_large.sum(axis=0)) / (draws + 1), np.nan)
+
+
 def mean_of_known(values: np.ndarray) -> np.ndarray:
     """Returns the mean over the last axis of the values that are no NaN; NaN where all are."""
     known = ~np.isnan(values)
@@ -163,7 +203,7 @@ def delong_covariance(
     as clusters Obuchowski 1997, which is the same where every patient has one radiograph.
 
     Args:
-        labels: (N,), zeros and ones.
+        labels: (N,), zeros and ones; NaN, unknown, is left out.
         scores: (N, M), one column per model.
         patients: (N,), any values; None takes every radiograph as independent.
 
@@ -171,14 +211,15 @@ def delong_covariance(
         AUCs (M,) and covariance (M, M). NaN AUCs without both classes; NaN covariance with fewer
         than two patients (or radiographs) of either class.
     """
-    present = np.asarray(labels, bool)
+    known = ~np.isnan(labels)
+    present, scores = np.asarray(labels)[known] > 0, scores[known]
     models = scores.shape[1]
     unknown = np.full((models, models), np.nan)
     if not has_both_classes(present):
         return np.full(models, np.nan), unknown
     cluster = np.arange(len(present))
     if patients is not None:
-        cluster = np.unique(patients, return_inverse=True)[1]
+        cluster = np.unique(patients[known], return_inverse=True)[1]
     ranks = rankdata(scores, axis=0)
     positives, negatives = int(present.sum()), int((~present).sum())
     beaten = (ranks[present] - rankdata(scores[present], axis=0)) / negatives
@@ -217,25 +258,32 @@ def delong_test(
 ) -> DeLongTest:
     """Tests whether two models have the same AUC on the same radiographs.
 
+    A model may be several runs: then its AUC is the mean of theirs.
+
     Where the two rank the radiographs so alike that the difference has no variance, z is 0 and the
     p-value 1 for equal AUCs, z infinite and the p-value 0 for others. NaN where the covariance is.
 
     Args:
         labels: (N,), zeros and ones.
-        scores_a: (N,).
-        scores_b: (N,).
+        scores_a: (N,), or (N, S) of S runs.
+        scores_b: As `scores_a`; the number of runs may differ.
         patients: (N,), equal values are one patient; None takes every radiograph as independent.
     """
-    aucs, covariance = delong_covariance(labels, np.stack([scores_a, scores_b], axis=1), patients)
-    difference = aucs[0] - aucs[1]
-    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    runs = [np.reshape(scores, (len(labels), -1)) for scores in (scores_a, scores_b)]
+    aucs, covariance = delong_covariance(labels, np.concatenate(runs, axis=1), patients)
+    of_a, of_b = np.split(aucs, [runs[0].shape[1]])
+    weights = np.concatenate(
+        [np.full(len(of_a), 1 / len(of_a)), np.full(len(of_b), -1 / len(of_b))]
+    )
+    difference = of_a.mean() - of_b.mean()
+    variance = weights @ covariance @ weights
     if abs(difference) < 1e-12 and not np.isnan(variance):
         z = 0.0
     elif variance <= 1e-24:
         z = np.copysign(np.inf, difference)
     else:
         z = difference / np.sqrt(variance)
-    return DeLongTest(float(aucs[0]), float(aucs[1]), float(z), float(2 * norm.sf(abs(z))))
+    return DeLongTest(float(of_a.mean()), float(of_b.mean()), float(z), float(2 * norm.sf(abs(z))))
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:

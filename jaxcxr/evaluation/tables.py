@@ -32,6 +32,9 @@ LABELS = "Finding Labels"
 PEOPLE = {IMAGE: "image_name", PATIENT: "patient", AGE: "age", SEX: "sex", VIEW: "view"}
 """The first columns of labels.csv, and what tables of a release call them."""
 
+SOURCE = "Source"
+"""The next column, of radiographs of several sources."""
+
 
 class _Numbers(NamedTuple):
     """The numbers that a column of a user's file may hold, and their description."""
@@ -83,6 +86,9 @@ _FAR_CORNERS = ("xmax", "x2", "x1", "right")
 _PREFIX = "prob_"
 _YES_NO = {"YES": "1", "NO": "0"}
 """As in the expert labels of Majkowska et al. 2020 for radiographs of ChestX-ray14."""
+
+_UNKNOWN_LABELS = ("", "-1", "-1.0", "nan", "NaN")
+"""Not mentioned and uncertain, as in CheXpert."""
 
 _UNKNOWN_IMAGE = "image {} is not in the release's metadata"
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
@@ -180,7 +186,8 @@ def read_labels(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Reads labels of one's own: `Image Index`, 0 or 1 for some findings, `Patient ID` if known.
 
-    YES and NO stand for 1 and 0, and one column `Finding Labels` (findings joined by |) for all.
+    An empty field and -1 are unknown labels. YES and NO stand for 1 and 0, and one column `Finding
+    Labels` (findings joined by |) for all.
 
     Args:
         path: The CSV file.
@@ -189,12 +196,12 @@ def read_labels(
 
     Returns:
         `Image Index`, `Patient ID` (the image's name where the file has none: every radiograph then
-        counts as a patient) and the findings that the file has, int64, under the names of
-        `findings`; and the file's other columns.
+        counts as a patient) and the findings that the file has, int64 (float64 where some are NaN,
+        unknown), under the names of `findings`; and the file's other columns.
 
     Raises:
         UserError: The file cannot be read, has no image or finding, or (with the number of the
-            line) a repeated image or a label that is not 0 or 1.
+            line) a repeated image or another label.
     """
     table = read_fields(path, "labels")
     if LABELS in table:
@@ -214,9 +221,11 @@ def read_labels(
     _refuse(path, images[images.duplicated()], "image {} is also in an earlier line; keep one")
     table = table.replace(_YES_NO)
     for name in columns:
-        wrong = table[name][~table[name].isin(["0", "1", "0.0", "1.0"])]
-        _refuse(path, wrong, f"{name} is {{}}; expected 0 or 1")
-    labels = table[[*columns]].astype(np.float64).astype(np.int64).rename(columns=columns)
+        wrong = table[name][~table[name].isin(["0", "1", "0.0", "1.0", *_UNKNOWN_LABELS])]
+        _refuse(path, wrong, f"{name} is {{}}; expected 0, 1, or an empty field or -1 for unknown")
+    labels = table[[*columns]].replace(dict.fromkeys(_UNKNOWN_LABELS, "nan")).astype(np.float64)
+    labels = labels if labels.isna().any(axis=None) else labels.astype(np.int64)
+    labels = labels.rename(columns=columns)
     labels.insert(0, IMAGE, images)
     labels.insert(1, PATIENT, table.get(PATIENT, images))
     return labels.reset_index(drop=True), [*others]
@@ -236,7 +245,7 @@ def _one_column_each(
 
 def read_boxes(
     path: str | Path,
-    known_images: Collection[str],
+    known_images: Collection[str] | None,
     *,
     coco_dataset: str | Path | None = None,
 ) -> tuple[pd.DataFrame, list[str]]:
@@ -249,7 +258,7 @@ def read_boxes(
 
     Args:
         path: The CSV or JSON file.
-        known_images: Names of the release's radiographs.
+        known_images: Names of the release's radiographs; None takes names as they are.
         coco_dataset: The COCO file whose images and categories the ids of detections are of.
 
     Returns:
@@ -274,7 +283,10 @@ def read_boxes(
         )
     findings = fields[finding].map(_finding_or_empty)
     boxes = fields[findings != ""]
-    table = _known_images(path, boxes[image], known_images).to_frame("image_name")
+    images = boxes[image]
+    if known_images is not None:
+        images = _known_images(path, images, known_images)
+    table = images.rename("image_name").to_frame()
     table["finding"] = findings
     table = table.join(_sides(path, boxes[sides]))
     score = column_of(fields, _SCORE_KEYS)
@@ -329,17 +341,24 @@ def label_table(images: pd.DataFrame, names: Iterable[str] | None = None) -> pd.
 
     Args:
         images: One row per radiograph with image_name, patient, age, sex, view and the 14 findings,
-            as `Release.images` has them.
+            as `Release.images` has them; and source, where there are several.
         names: The radiographs to take, in this order; all by default.
 
     Returns:
-        `Image Index`, `Patient ID`, `Patient Age`, `Patient Gender`, `View Position`, 14 findings.
+        `Image Index`, `Patient ID`, `Patient Age`, `Patient Gender`, `View Position`, `Source` if
+        known, 14 findings. An age below 0, and the sex and view "unknown", become empty.
     """
     chosen = images.set_index("image_name", drop=False)
     if names is not None:
         chosen = chosen.loc[list(names)]
-    columns = {**PEOPLE, **{finding: finding for finding in FINDINGS}}
-    return pd.DataFrame({name: chosen[column].to_numpy() for name, column in columns.items()})
+    ages = chosen["age"].astype("Int64")
+    chosen = chosen.assign(
+        age=ages.mask(ages < 0),
+        **{name: chosen[name].replace("unknown", "") for name in ("sex", "view")},
+    )
+    source = {SOURCE: "source"} if "source" in images else {}
+    columns = {**PEOPLE, **source, **{finding: finding for finding in FINDINGS}}
+    return pd.DataFrame({name: chosen[column].array for name, column in columns.items()})
 
 
 def on_test_list(table: pd.DataFrame, images: pd.DataFrame) -> np.ndarray:

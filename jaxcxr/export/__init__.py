@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from jaxcxr.export.exporting import FORMATS, Parity, export
 
-from jaxcxr.inference.predictor import Predictor
-
-FORMATS: Mapping[str, Callable[[Predictor, Path], None]] = {"folder": Predictor.save}
-"""What writes a model to a new folder, by the name of the format."""
+__all__ = ["FORMATS", "Parity", "export"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def push(
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "model"
         predictor.save(folder)
-        if (card := _edited_card(predictor)) is not None:
+        if (card := edited_card(predictor.folder)) is not None:
             write_text(folder / "README.md", card)
         with hub_errors(f"{target} cannot be written"):
             api.create_repo(repository, private=private or None, exist_ok=True)
@@ -68,11 +69,11 @@ def push(
     return commit.commit_url
 
 
-def _edited_card(predictor: Predictor) -> str | None:
+def edited_card(folder: Path | None) -> str | None:
     """Returns the model card of a model folder if it is another than the one we write."""
-    if predictor.folder is None or not (path := predictor.folder / "README.md").exists():
+    if folder is None or not (path := folder / "README.md").is_file():
         return None
-    scores = predictor.folder / "auc.csv"
-    ours = model_card(predictor.config(), scores.read_text("utf-8") if scores.exists() else None)
-    card = path.read_text("utf-8")
+    card, scores = path.read_text("utf-8"), folder / "auc.csv"
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    ours = model_card(config, scores.read_text("utf-8") if scores.exists() else None)
     return None if card == ours else card

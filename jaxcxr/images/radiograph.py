@@ -45,6 +45,10 @@ MAX_BYTES = 512 * 1024**2
 FORMATS = "PNG, JPEG, TIFF, BMP or DICOM"
 """The formats that are read, in words."""
 
+_COLORED = "is colored; a radiograph is gray"
+_GRAYISH, _COLORED_PART = 40, 0.05
+"""How far the channels of a gray pixel lie apart; how many other pixels make a picture colored."""
+
 _GZIP = b"\x1f\x8b"
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _WHITE_IS_ZERO, _BITS_PER_SAMPLE, _PHOTOMETRIC = 0, 258, 262
@@ -230,10 +234,19 @@ def _to_gray(image: Image.Image, data: bytes) -> tuple[np.ndarray, tuple[str, ..
     else:
         deep = data.startswith(b"\x89PNG") and data[24] > 8
     image.info.pop("transparency", None)  # of palettes, Pillow's conversion warns of it
-    gray = np.array((image.convert("RGB") if image.mode == "P" else image).convert("L"))
+    image = image.convert("RGB") if image.mode == "P" else image
+    gray = np.array(image.convert("L"))
     if deep:  # Pillow keeps only the upper 8 bits of 16-bit colors
         require_upper_bits(gray)
-    return gray, ()
+    return gray, (_COLORED,) if _is_colored(image) else ()
+
+
+def _is_colored(image: Image.Image) -> bool:
+    """Returns whether at least a twentieth of the pixels are far from gray."""
+    if image.mode in ("1", "L", "LA"):
+        return False
+    colors = np.asarray(image.convert("RGB").resize((64, 64), Image.Resampling.NEAREST), np.int16)
+    return bool((np.ptp(colors, axis=2) > _GRAYISH).mean() > _COLORED_PART)
 
 
 def _stretch(image: Image.Image) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -10,7 +10,7 @@ from jaxcxr.errors import UserError
 from jaxcxr.images.dicom import HEAD, begins_as_dicom
 from jaxcxr.images.radiograph import FORMATS
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom")
 
 
 def find_radiographs(
@@ -59,7 +59,7 @@ def _search(folder: Path) -> Iterator[Path]:
 
 
 def _is_promising(path: Path) -> bool:
-    if path.name.lower().removesuffix(".gz").endswith(_SUFFIXES):
+    if path.name.lower().removesuffix(".gz").endswith(SUFFIXES):
         return True
     try:
         with path.open("rb") as file:

@@ -33,7 +33,7 @@ from jaxcxr.images.radiograph import Radiograph, read_radiograph
 from jaxcxr.images.square import Square, SquareRule, make_square
 from jaxcxr.inference.heatmaps import PredictFn
 from jaxcxr.inference.operating_points import OperatingPoints
-from jaxcxr.models.weights.model_card import RESEARCH_ONLY
+from jaxcxr.models.weights.model_card import RESEARCH_ONLY, SYNTHETIC
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -52,6 +52,7 @@ class PredictionResult:
         grid: Where rows and columns of the heat maps lie, in pixels of the square.
         findings: The F names of the network's findings.
         points: Operating points and calibration; default: none.
+        synthetic: Whether the network was trained on synthetic radiographs.
     """
 
     name: str
@@ -62,6 +63,7 @@ class PredictionResult:
     grid: Grid
     findings: tuple[str, ...] = FINDINGS
     points: OperatingPoints | None = None
+    synthetic: bool = False
 
     def table(self) -> pd.DataFrame:
         """Returns a row per finding, the most probable first.
@@ -88,13 +90,15 @@ class PredictionResult:
     def _repr_html_(self) -> str:
         """Shows the table, and the heat map of the most probable finding, in a notebook."""
         table = self.table()
+        warnings = [RESEARCH_ONLY, SYNTHETIC] if self.synthetic else [RESEARCH_ONLY]
         stream = io.BytesIO()
         self._picture(table.index[0]).save(stream, "PNG")
         uri = f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
         return (
             f"<p>{html.escape(self.name)}; heat map: {html.escape(table.index[0])}</p>"
             f"<div style='display:flex'><img src='{uri}'>"
-            f"{table.to_html(float_format='{:.3f}'.format, na_rep='–')}</div><p>{RESEARCH_ONLY}</p>"
+            f"{table.to_html(float_format='{:.3f}'.format, na_rep='–')}</div>"
+            f"<p>{' '.join(warnings)}</p>"
         )
 
     def _picture(self, finding: str) -> Image.Image:

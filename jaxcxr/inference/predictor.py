@@ -20,7 +20,7 @@ from jaxcxr.inference.operating_points import OperatingPoints, read_operating_po
 from jaxcxr.inference.prediction import PredictionResult, predict_batch, prepare
 from jaxcxr.models import Prediction
 from jaxcxr.models.ops.compilation import compiler_options
-from jaxcxr.models.weights.foreign import read_foreign
+from jaxcxr.models.weights.foreign import operating_points, read_foreign
 from jaxcxr.models.weights.model_folder import (
     TABLES,
     TrainedModel,
@@ -41,11 +41,13 @@ class Predictor(TrainedModel):
 
     Attributes:
         folder: The model folder or the run that it was loaded from, whose tables it uses.
+        thresholds: (outputs,) operating points of a PyTorch file, which has no tables.
 
     The others are those of `TrainedModel`.
     """
 
     folder: Path | None = None
+    thresholds: np.ndarray | None = None
     _mesh: Mesh = dataclasses.field(init=False)
     _apply: Callable[[Variables, jax.Array], tuple[jax.Array, jax.Array]] = dataclasses.field(
         init=False
@@ -53,18 +55,11 @@ class Predictor(TrainedModel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        trained = self.trained_outputs if None in self.findings else slice(None)
-
-        def apply(variables: Variables, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-            prediction = cast(Prediction, self.model.apply(variables, self.model.normalize(images)))
-            heatmaps = prediction.heatmaps.astype(jnp.float32)
-            return jax.nn.sigmoid(prediction.logits[:, trained]), heatmaps[..., trained]
-
         mesh = Mesh(np.asarray(jax.local_devices()), ("devices",))
         everywhere = jax.device_put(self.variables, NamedSharding(mesh, PartitionSpec()))
         object.__setattr__(self, "_mesh", mesh)
         object.__setattr__(self, "variables", everywhere)
-        jitted = jax.jit(apply, compiler_options=compiler_options(mesh))
+        jitted = jax.jit(self.apply, compiler_options=compiler_options(mesh))
         object.__setattr__(self, "_apply", jitted)
 
     def __repr__(self) -> str:
@@ -109,11 +104,34 @@ class Predictor(TrainedModel):
             folder=folder,
         )
 
+    def apply(self, variables: Variables, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Computes probabilities and heat maps of `named_findings`; can be traced.
+
+        Args:
+            variables: ``{"params": …, "batch_stats": …}``.
+            images: (B, S, S, 1) gray values of 0 to 255.
+
+        Returns:
+            Probabilities (B, F) and heat maps (B, h, w, F), float32.
+        """
+        prediction = cast(Prediction, self.model.apply(variables, self.model.normalize(images)))
+        heatmaps = prediction.heatmaps.astype(jnp.float32)
+        return jax.nn.sigmoid(self._named(prediction.logits)), self._named(heatmaps)
+
+    def _named(self, outputs: jax.Array) -> jax.Array:
+        if None not in self.findings:
+            return outputs
+        parts = [jax.lax.slice_in_dim(outputs, at, at + 1, axis=-1) for at in self.trained_outputs]
+        return jnp.concatenate(parts, -1)
+
     @functools.cached_property
     def operating_points(self) -> OperatingPoints:
         """Thresholds and calibration of `named_findings`; NaN where there are none."""
         if self.folder is None:
-            return OperatingPoints(*np.full((3, len(self.named_findings)), np.nan))
+            points = OperatingPoints(*np.full((3, len(self.named_findings)), np.nan))
+            if self.thresholds is None:
+                return points
+            return dataclasses.replace(points, thresholds=self.thresholds[self.trained_outputs])
         return read_operating_points(self.folder, self.named_findings)
 
     def predict(self, file: str | os.PathLike[str]) -> PredictionResult:
@@ -131,7 +149,9 @@ class Predictor(TrainedModel):
         prepared = prepare(Path(file).name, Path(file), self.image_size, self.square)
         (prediction,) = predict_batch(self, [prepared], 1)
         named, points = self.named_findings, self.operating_points
-        return dataclasses.replace(prediction, findings=named, points=points)
+        return dataclasses.replace(
+            prediction, findings=named, points=points, synthetic=self.synthetic
+        )
 
     def save(self, folder: str | Path) -> None:
         """Writes a model folder with the network, its tables and a model card.
@@ -144,6 +164,7 @@ class Predictor(TrainedModel):
         """
         paths = {name: table_path(self.folder, name) for name in TABLES if self.folder}
         tables = {name: path.read_text("utf-8") for name, path in paths.items() if path.exists()}
+        tables |= operating_points(self.findings, self.thresholds)
         save_model_folder(folder, self, tables)
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, HeatMaps]:
@@ -190,7 +211,9 @@ def load_model(source: str | Path) -> Predictor:
     """
     path = local_path(source)
     if path.is_file():
-        return Predictor.from_trained(read_foreign(path).described(source={"name": path.name}))
+        network = read_foreign(path)
+        trained = Predictor.from_trained(network.described(source={"name": path.name}))
+        return dataclasses.replace(trained, thresholds=network.thresholds)
     if not (path / "config.json").exists():
         raise UserError(
             f"{source} is not the folder of a run or a model: it has no config.json; name another",

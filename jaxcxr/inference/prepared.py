@@ -112,7 +112,8 @@ def predict_split(
         findings: The network's findings; those without a counterpart among the 14 are left out.
 
     Returns:
-        Labels and predictions in the forms of labels.csv and predictions.csv, in the same rows.
+        Labels and predictions in the forms of labels.csv and predictions.csv, in the same rows;
+        labels with the column Source where the radiographs are of several sources.
     """
     outputs = counterparts(findings)
     predicted = [f"predicted {finding}" for finding in outputs]
@@ -121,8 +122,8 @@ def predict_split(
     rows, places = [], []
     batches = _real_rows(split, batch_size, "predicting", jax.process_index(), processes)
     for index, (batch, real) in enumerate(batches):
-        columns = ("image_name", "patient", "age", "sex", "view")
-        people = pd.DataFrame({name: batch[name][real] for name in columns})
+        columns = ("image_name", "source", "patient", "age", "sex", "view")
+        people = pd.DataFrame({name: batch[name][real] for name in columns if name in batch})
         labels = pd.DataFrame(batch["labels"][real], columns=list(FINDINGS))
         found = predict(batch["image"])[0][real][:, list(outputs.values())]
         probabilities = pd.DataFrame(found, columns=predicted)
@@ -130,7 +131,8 @@ def predict_split(
         places.append(distributed.share_of_rows(index, batch_size)[real])
     whole = distributed.gather_rows(pd.concat(rows, ignore_index=True), np.concatenate(places))
     predictions = whole.loc[:, predicted].set_axis(list(outputs), axis=1)
-    labels = tables.label_table(whole.drop(columns=predicted))
+    several = "source" in whole and len(set(whole["source"])) > 1
+    labels = tables.label_table(whole if several else whole.drop(columns="source", errors="ignore"))
     predictions.insert(0, tables.IMAGE, labels[tables.IMAGE])
     return labels, predictions
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcxr.images.grid import Grid, interpolation_matrix
+from jaxcxr.models.ops.portable import is_portable
 
 __all__ = ["Grid", "resample"]
 
@@ -32,7 +33,7 @@ def resample(maps: jax.Array, source: Grid, target: Grid, size: tuple[int, ...])
     """
     rows, columns = (source.positions(target.centers(cells)) for cells in size)
     height, width = maps.shape[1:3]
-    if _are_cells(rows, height) and _are_cells(columns, width):
+    if not is_portable() and _are_cells(rows, height) and _are_cells(columns, width):
         return maps[:, rows.astype(int)][:, :, columns.astype(int)]
     weights = (interpolation_matrix(rows, height), interpolation_matrix(columns, width))
     down, across = (jnp.asarray(matrix, maps.dtype) for matrix in weights)

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw
 
-from jaxcxr.evaluation.boxes import PAPER_CUT, enlarge, scale_heatmap
+from jaxcxr.evaluation.boxes import PAPER_CUT, Scale, enlarge, scale_heatmap
 from jaxcxr.evaluation.calibration import Reliability
 from jaxcxr.images.grid import Grid
 
@@ -167,6 +167,9 @@ def overlay(
     grid: tuple[Grid, Grid] | None = None,
     *,
     note: str = "",
+    opacity: float = 0.55,
+    cut: float = 0,
+    scale: Scale = "range",
 ) -> np.ndarray:
     """Draws heat map and boxes over a radiograph: annotated boxes blue, predicted green and dashed.
 
@@ -180,6 +183,9 @@ def overlay(
         grid: Where the heat map's columns and rows lie, in pixels of the original image. Default:
             its cells tile the image.
         note: A line of text to print on the lower edge.
+        opacity: Of the greatest heat, 0 to 1.
+        cut: Places whose heat on `scale` is not greater stay clear, 0 to 1.
+        scale: Scale of `cut`; see `jaxcxr.evaluation.boxes.BoxRule`.
 
     Returns:
         (H', W', 3) uint8, H' and W' at least 256.
@@ -192,14 +198,15 @@ def overlay(
     heat = np.zeros((height, width))
     if heatmap is not None:
         drawn = grid and (grid[0].scaled(zooms[0]), grid[1].scaled(zooms[1]))
-        heat = 255 * scale_heatmap(enlarge(heatmap, width, height, drawn))
-    picture = Image.fromarray(_tinted(np.asarray(gray), heat))
+        enlarged = enlarge(heatmap, width, height, drawn)
+        heat = 255 * scale_heatmap(enlarged) * (scale_heatmap(enlarged, scale) > cut)
+    picture = Image.fromarray(_tinted(np.asarray(gray), heat, opacity))
     pen = ImageDraw.Draw(picture)
-    scale = np.tile(zooms, 2)
+    zoomed = np.tile(zooms, 2)
     thick = max(2, round(min(height, width) / 160))
-    for box in np.asarray(annotated, float).reshape(-1, 4) * scale:
+    for box in np.asarray(annotated, float).reshape(-1, 4) * zoomed:
         pen.rectangle(_corners(box), outline=ANNOTATED, width=thick)
-    for box in np.asarray(predicted, float).reshape(-1, 4) * scale:
+    for box in np.asarray(predicted, float).reshape(-1, 4) * zoomed:
         _dashed_rectangle(pen, _corners(box), thick)
     if note:
         _print_note(pen, note, width, height)
@@ -214,9 +221,9 @@ def _print_note(pen: ImageDraw.ImageDraw, note: str, width: int, height: int) ->
     pen.text((width / 2, height - 0.75 * size), note, (255, 255, 255), anchor="mm", font_size=size)
 
 
-def _tinted(gray: np.ndarray, heat: np.ndarray) -> np.ndarray:
+def _tinted(gray: np.ndarray, heat: np.ndarray, greatest: float) -> np.ndarray:
     """Lays heat (H, W) of 0..255 over gray (H, W) of 0..255; the hotter the less transparent."""
-    opacity = (0.55 * heat / 255)[..., None]
+    opacity = (greatest * heat / 255)[..., None]
     colors = (1 - opacity) * gray[..., None] + opacity * 255 * _HEAT(heat / 255)[..., :3]
     return np.rint(colors).astype(np.uint8)
 

@@ -68,6 +68,9 @@ def report_page(runs: Sequence[RunFiles]) -> str:
         findings=FINDINGS,
         mean=MEAN,
         synthetic=[run.name for run in runs if run.facts.get("data", {}).get("synthetic")],
+        not_comparable=[
+            run.name for run in runs if not run.facts.get("data", {}).get("nih_test_list", True)
+        ],
         outdated=[run.outdated for run in runs if run.outdated],
         overview=[_overview(run) for run in runs],
         main_settings=main_settings(runs),

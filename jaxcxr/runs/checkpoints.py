@@ -232,14 +232,13 @@ def restore_best(
     """
     folder = Path(workdir).absolute() / "checkpoints"
     if not (steps := saved_steps(folder)):
-        raise UserError(f"{workdir} has no checkpoints; train it first", argument="workdir")
+        raise UserError(f"{workdir} has no checkpoints; train it first")
     try:
         best = _best_step({step: _read_run(folder / str(step)) for step in steps})
         if best is None:
             raise UserError(
-                f"{workdir} has no finished epoch with a finite value to choose the best by; train "
-                "one first, with a lower learning rate where it is not finite",
-                argument="workdir",
+                f"{workdir} has no finished epoch with a finite value to choose the best by; "
+                "finish its training, or train again in a new folder with a lower learning rate"
             )
         run = _read_run(folder / str(best), settings)
         variables = _read_arrays(folder / str(best), run, {"evaluated": like})["evaluated"]

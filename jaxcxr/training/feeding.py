@@ -44,6 +44,7 @@ class DataSource(Protocol):
     ) -> Iterator[Mapping[str, np.ndarray]]:
         """Yields batches with `image` (B, S, S, 1) uint8, `labels` (B, K) and `mask` (B,) bool.
 
+        Labels are 0, 1 or, of a float dtype, NaN where they are unknown.
         With a seed: shuffled for (seed, epoch), an incomplete last batch dropped. Without: in
         order, the last batch padded with rows whose mask is False. The first `start_batch` batches
         are left out. `image_name` (B,), where it is there, names the images in messages.

@@ -3,14 +3,14 @@
 Every loss takes
 
     logits: (B, K) float; p = sigmoid(logits).
-    labels: (B, K), zeros and ones of any dtype.
+    labels: (B, K), zeros and ones of any dtype; NaN is unknown and takes no part.
     mask: (B,) bool, False for rows that pad the batch; None where all rows count.
     label_smoothing: ones become 1 − s/2 and zeros s/2; the weights stay those of the labels.
 
-and returns a float32 scalar, finite for every finite logit: the sum over findings of the weighted
-cross-entropies, divided by the number of images. `fit` calls it with the global batch in training
-and with the complete split in validation. A loss of one's own is any function (logits, labels,
-mask) → scalar.
+and returns a float32 scalar, finite for every finite logit: the sum over known labels of the
+weighted cross-entropies, divided by the number of images. `fit` calls it with the global batch in
+training and with the complete split in validation. A loss of one's own is any function (logits,
+labels, mask) → scalar.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def weighted_cross_entropy(
 ) -> jax.Array:
     """Weighted cross-entropy loss (WCEL), Eq. (1) of the paper, divided by the batch size.
 
-    With |P| ones and |N| zeros in the label matrix, all findings together,
+    With |P| ones and |N| zeros among the known labels, all findings together,
 
         loss = [β_P Σ_{y=1} −ln p + β_N Σ_{y=0} −ln(1 − p)] / B,
         β_P = (|P| + |N|) / |P|,  β_N = (|P| + |N|) / |N|.
@@ -42,9 +42,10 @@ def weighted_cross_entropy(
     A batch without positives (or without negatives) has no term for them.
     """
     rows = _rows(logits, mask)
-    positives, negatives = (count.sum() for count in _count_per_finding(labels, rows))
+    known = _known(labels, rows)
+    positives, negatives = (count.sum() for count in _count_per_finding(labels, known))
     weights = _balance(labels, positives, negatives)
-    return _mean_over_images(weights * _entropy(logits, labels, label_smoothing), rows)
+    return _mean_over_images(weights * _entropy(logits, labels, label_smoothing), known, rows)
 
 
 def weighted_cross_entropy_per_finding(
@@ -56,8 +57,9 @@ def weighted_cross_entropy_per_finding(
 ) -> jax.Array:
     """Eq. (1) with |P| and |N| counted for each finding separately."""
     rows = _rows(logits, mask)
-    weights = _balance(labels, *_count_per_finding(labels, rows))
-    return _mean_over_images(weights * _entropy(logits, labels, label_smoothing), rows)
+    known = _known(labels, rows)
+    weights = _balance(labels, *_count_per_finding(labels, known))
+    return _mean_over_images(weights * _entropy(logits, labels, label_smoothing), known, rows)
 
 
 def binary_cross_entropy(
@@ -68,7 +70,9 @@ def binary_cross_entropy(
     label_smoothing: float = 0.0,
 ) -> jax.Array:
     """Unweighted cross-entropy, as CheXNet's (Rajpurkar et al. 2017) 14-finding network."""
-    return _mean_over_images(_entropy(logits, labels, label_smoothing), _rows(logits, mask))
+    rows = _rows(logits, mask)
+    losses = _entropy(logits, labels, label_smoothing)
+    return _mean_over_images(losses, _known(labels, rows), rows)
 
 
 def focal_loss(
@@ -86,7 +90,8 @@ def focal_loss(
     """
     targets = _smooth(labels, label_smoothing)
     losses = optax.sigmoid_focal_loss(logits.astype(jnp.float32), targets, alpha=alpha, gamma=gamma)
-    return _mean_over_images(losses, _rows(logits, mask))
+    rows = _rows(logits, mask)
+    return _mean_over_images(losses, _known(labels, rows), rows)
 
 
 def loss_name(loss: Callable[..., Any]) -> str:
@@ -114,10 +119,16 @@ def _rows(logits: jax.Array, mask: jax.Array | None) -> jax.Array:
     return jnp.ones(logits.shape[0], bool) if mask is None else mask
 
 
-def _count_per_finding(labels: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the numbers (K,) of ones and of zeros in the rows that count."""
-    positives = jnp.where(rows[:, None], labels > 0, False).sum(0).astype(jnp.float32)
-    return positives, rows.sum().astype(jnp.float32) - positives
+def _known(labels: jax.Array, rows: jax.Array) -> jax.Array:
+    """Returns which labels count, (B, K); (B, 1) where the dtype has no unknown ones."""
+    counted = rows[:, None]
+    return counted & ~jnp.isnan(labels) if jnp.issubdtype(labels.dtype, jnp.floating) else counted
+
+
+def _count_per_finding(labels: jax.Array, known: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the numbers (K,) of ones and of zeros among the labels that count."""
+    positives = jnp.where(known, labels > 0, False).sum(0).astype(jnp.float32)
+    return positives, known.sum(0).astype(jnp.float32) - positives
 
 
 def _balance(labels: jax.Array, positives: jax.Array, negatives: jax.Array) -> jax.Array:
@@ -136,6 +147,6 @@ def _entropy(logits: jax.Array, labels: jax.Array, label_smoothing: float) -> ja
     return optax.sigmoid_binary_cross_entropy(logits.astype(jnp.float32), targets)
 
 
-def _mean_over_images(losses: jax.Array, rows: jax.Array) -> jax.Array:
+def _mean_over_images(losses: jax.Array, known: jax.Array, rows: jax.Array) -> jax.Array:
     images = rows.sum().astype(jnp.float32)
-    return jnp.where(rows[:, None], losses, 0.0).sum() / jnp.maximum(images, 1.0)
+    return jnp.where(known, losses, 0.0).sum() / jnp.maximum(images, 1.0)

@@ -18,7 +18,10 @@ from jaxcxr.training.losses import weighted_cross_entropy
 from jaxcxr.training.state import TrainState
 
 Loss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
-"""(logits (B, K) float32, labels (B, K), mask (B,) bool) → scalar, of the global batch."""
+"""(logits (B, K) float32, labels (B, K), mask (B,) bool) → scalar, of the global batch.
+
+Labels are uint8; of data with unknown labels float32, where NaN is unknown.
+"""
 
 _DROPOUT = 2**31
 """Sets the keys of dropout apart from those of the augmentation, which are made of steps."""

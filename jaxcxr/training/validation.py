@@ -26,7 +26,10 @@ from jaxcxr.training.objective import Loss, checked_logits, gather
 from jaxcxr.training.state import Variables
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
-"""(logits (N, K) float32, labels (N, K)) → a number, of the complete split."""
+"""(logits (N, K) float32, labels (N, K)) → a number, of the complete split.
+
+Labels are NaN where they are unknown.
+"""
 
 _BATCHES_AHEAD = 2
 """Batches that the host may be ahead of the devices: more would pile up in their memory."""
@@ -39,7 +42,7 @@ def mean_auc(logits: np.ndarray, labels: np.ndarray) -> float:
 
     Args:
         logits: (N, K), higher speaks for the finding.
-        labels: (N, K), zeros and ones.
+        labels: (N, K), zeros and ones, NaN where unknown: left out.
     """
     from jaxcxr.evaluation.classification import auc  # lazy: it imports scikit-learn
 

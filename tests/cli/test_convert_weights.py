@@ -46,7 +46,7 @@ def test_to_a_folder_and_back(resnet18, tmp_path):
     ("arguments", "message"),
     [
         (["--model=ResNet99"], "--model is ResNet99: name the file's network, ResNet18, "),
-        (["--model=ResNet34"], "holds a ResNet18, not a ResNet34"),
+        (["--model=ResNet34"], "holds a ResNet18 alone, not a ResNet34"),
         (["--model=baseline", "--head=pooling=sum"], "'max_average'"),
     ],
 )

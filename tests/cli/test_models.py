@@ -172,8 +172,8 @@ def test_calibration_is_fitted_on_half_of_the_patients(start, folder, scans, tmp
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("0.png,P1,2", "line 2: effusion is '2'; expected 0 or 1"),
-        ("0.png,P1,", "line 2: effusion is ''; expected 0 or 1"),
+        ("0.png,P1,2", "line 2: effusion is '2'; expected 0, 1"),
+        ("0.png,P1,no!", "line 2: effusion is 'no!'; expected 0, 1"),
         ("other.png,P1,1", "expected labeled radiographs of two patients or more"),
     ],
 )

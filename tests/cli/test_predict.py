@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import jaxcxr as cxr
+from jaxcxr.data.phantom import draw_radiograph
 from jaxcxr.findings import FINDINGS
 from jaxcxr.images.radiograph import read_radiograph
 from jaxcxr.images.square import make_square
@@ -76,6 +77,22 @@ def folder(tmp_path):
     (tmp_path / "scans/empty.dcm").write_bytes(b"")
     Image.fromarray(pixels[:1, :1]).save(tmp_path / "scans/tiny.png")
     return tmp_path
+
+
+def test_what_may_be_wrong_with_a_picture_is_listed(predict, workdir, tmp_path):
+    pixels = draw_radiograph(["Mass"], image_size=96, seed=0).image
+    for name, changed in {"a": pixels, "b": 255 - pixels, "c": np.rot90(pixels)}.items():
+        Image.fromarray(changed).save(tmp_path / f"{name}.png")
+    words = [f"--workdir={workdir}", "--out=out", "--nooverlays", "a.png", "b.png", "c.png"]
+    done = predict(*words, cwd=tmp_path)
+    notes = {row["Image Index"]: row["notes"] for row in rows(tmp_path / "out/files.csv")}
+    assert notes == {
+        "a.png": "",
+        "b.png": "seems inverted, bone dark and air bright",
+        "c.png": "seems rotated by 90° counterclockwise",
+    }
+    assert f"/b.png: {notes['b.png']}\n" in done.stderr
+    assert "check 2 of them: the notes in out/files.csv say what may be wrong" in done.stdout
 
 
 def test_mixed_files(predict, workdir, folder, write_dicom):

@@ -73,7 +73,15 @@ def test_a_file_of_probabilities_is_scored(launch, release, predictions, tmp_pat
     assert "one class only" in lines["Hernia"]
     assert "not in the file" in lines["Edema"]
     table = pd.read_csv(out / "auc.csv")
-    assert list(table) == ["finding", "auc", "ci_low", "ci_high", "positives", "negatives"]
+    assert list(table) == [
+        "finding",
+        "auc",
+        "ci_low",
+        "ci_high",
+        "positives",
+        "negatives",
+        "unknown",
+    ]
     assert list(table["finding"]) == [*FINDINGS, "Mean"]
     assert np.isnan(table["auc"][FINDINGS.index("Hernia")])
     assert (table["positives"] + table["negatives"])[:14].eq(COUNT).all()
@@ -282,3 +290,36 @@ def test_two_systems_are_compared(launch, release, predictions, tmp_path):
     assert table.loc["Edema", "difference"] == 0
     assert table.loc["Edema", "p_value"] == 1
     assert np.isnan(table.loc["Hernia", "difference"])
+
+
+def test_systems_of_several_runs_are_compared(launch, release, predictions, tmp_path, truth):
+    for run, seed in (("b1", 5), ("b2", 6)):
+        (tmp_path / run / "evaluation").mkdir(parents=True)
+        scores = np.random.default_rng(seed).random((COUNT, 14))
+        table = pd.DataFrame(scores, columns=[*FINDINGS]).assign(image=NAMES)
+        table.to_csv(tmp_path / run / "evaluation" / "predictions.csv", index=False)
+    systems = [f"--a={predictions}", f"--b={tmp_path}/b1,{tmp_path}/b2"]
+    flags = [f"--release={release}", "--bootstraps=20", f"--out={tmp_path / 'pairs.csv'}"]
+    done = launch("compare", *systems, *flags)
+    assert done.returncode == 0, done.stderr
+    assert "95 % with runs" in done.stdout
+    table = pd.read_csv(tmp_path / "pairs.csv").set_index("finding")
+    assert table.loc["Mass", "both_low"] <= table.loc["Mass", "difference"]
+    assert table.loc["Mass", "sd_b"] > 0
+
+
+def test_boxes_of_two_systems_are_compared(launch, release, tmp_path):
+    right = boxes_in(tmp_path, 1024, 1024)
+    corners = tmp_path / "corners.csv"
+    corners.write_text(
+        f"image,label,xmin,ymin,xmax,ymax\n{NAMES[20]},Mass,100.5,200.25,180.5,290\n"
+    )
+    flags = [f"--release={release}", "--bootstraps=20", f"--out={tmp_path / 'pairs.csv'}"]
+    done = launch("compare", f"--boxes={right}", f"--boxes={corners}", *flags)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "pairs.csv").set_index(["finding", "metric", "threshold"])
+    assert table.loc[("Infiltration", "IoU", 0.7), "difference"] == 1
+    assert table.loc[("Mass", "IoU", 0.7), "difference"] == 0
+    assert table.loc[("Mean", "IoU", 0.7), "difference"] == 0.5
+    refused(launch("compare", f"--boxes={right}", f"--release={release}"), "1 systems are named")
+    refused(launch("compare", right, right), "--release is required, or --labels")

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -37,7 +38,7 @@ def cut_up(data, tmp_path_factory) -> Split:
         with tf.io.TFRecordWriter(paths[-1]) as writer:
             for record in part:
                 writer.write(records[record])
-    return Split(tuple(paths), tuple(map(len, parts)), 32)
+    return dataclasses.replace(data.train, paths=tuple(paths), lengths=tuple(map(len, parts)))
 
 
 def joined(batches) -> dict[str, np.ndarray]:
@@ -64,7 +65,8 @@ def test_batches_hold_what_the_release_says(prepared, data):
             np.testing.assert_array_equal(batch["image"][row, :, :, 0], pixels)
             facts = images.loc[name]
             np.testing.assert_array_equal(batch["labels"][row], facts[list(FINDINGS)].astype(int))
-            for field in ("patient", "age", "sex", "view", "follow_up"):
+            assert batch["patient"][row] == str(facts["patient"])
+            for field in ("age", "sex", "view", "follow_up"):
                 assert batch[field][row] == facts[field]
             assert batch["png_size"][row].tolist() == [40, 40]
 

@@ -202,8 +202,13 @@ def test_the_program_prints_what_it_did(make_release, tmp_path):
     folder = make_release(patients=10)
     flags = (f"--release={folder.root}", f"--data_dir={tmp_path}/out", "--image_size=16")
     done = subprocess.run(command(*flags), capture_output=True, text=True, check=True)
-    note, last = done.stdout.splitlines()
+    note, last, check = done.stdout.splitlines()
     assert note.startswith("note: BBox_List_2017.csv: 4 boxes are scaled from 1024×1024 pixels")
     place = f"{tmp_path}/out/chest_xray14/16/1.0.0"
     assert last == f"prepared: train 14, validation 2, test 4 images in {place}"
+    listed = pd.read_csv(f"{place}/suspicious.csv")  # noise is no chest
+    assert check == (
+        f"check: {len(listed)} images may be no upright frontal chest radiographs, "
+        f"see {place}/suspicious.csv"
+    )
     assert not re.search("warning|error|tensorflow|cuda", done.stderr, re.IGNORECASE)

@@ -10,6 +10,7 @@ from jaxcxr.evaluation.calibration import with_platt
 from jaxcxr.evaluation.comparison import paired_table
 from jaxcxr.evaluation.statistics import bootstrap_aucs, delong_test
 from jaxcxr.findings import FINDINGS
+from jaxcxr.reporting.score_text import auc_text
 
 
 def study(seed=0, count=400):
@@ -61,6 +62,56 @@ def test_scores_and_their_means():
     nobody = labels.assign(**dict.fromkeys(FINDINGS, 0))
     table = finding_scores.score_table(nobody, predictions, bootstraps=10)
     assert table["auc"].isna().all()
+
+
+def test_unknown_labels_are_left_out_of_every_score_and_counted():
+    labels, predictions = study()
+    unknown = np.random.default_rng(1).random((len(labels), 14)) < 0.4
+    unknown[:, FINDINGS.index("Mass")] = True
+    truth = labels[list(FINDINGS)]
+    labels[list(FINDINGS)] = truth.where(~unknown)
+    points = finding_scores.operating_points(labels, predictions)
+    tables = {
+        "scores": finding_scores.score_table(labels, predictions, bootstraps=20),
+        "rates": finding_scores.rates_table(labels, predictions, points),
+        "fitted": finding_scores.fit_calibration(labels, predictions),
+        "pairs": paired_table(labels, [predictions], [1 - predictions[SCORED]], bootstraps=20),
+        "calibrated": finding_scores.calibration_table(
+            labels, predictions, finding_scores.fit_calibration(labels, predictions)
+        ),
+    }
+    tables = {name: table.set_index("finding") for name, table in tables.items()}
+    scores = tables["scores"]
+    assert scores["unknown"].tolist()[:14] == unknown.sum(0).tolist()
+    assert (scores[["positives", "negatives", "unknown"]].sum(axis=1)[:14] == len(labels)).all()
+    assert scores.loc["Mass", ["auc", "brier", "ece"]].isna().all()
+    for finding in (name for name in SCORED if name != "Mass"):  # the known ones alone
+        rows = labels[finding].notna()
+        alone = labels.loc[rows, [*labels.columns[:5], *FINDINGS]].copy()
+        alone[list(FINDINGS)] = alone[list(FINDINGS)].fillna(0).astype(int)
+        expected = finding_scores.score_table(alone, predictions[rows], bootstraps=2)
+        columns = ["auc", "positives", "negatives", "average_precision", "brier", "ece"]
+        given, wanted = scores.loc[finding, columns], expected.set_index("finding").loc[finding]
+        np.testing.assert_allclose(given.astype(float), wanted[columns].astype(float))
+        own = finding_scores.operating_points(alone, predictions[rows]).set_index("finding")
+        rates = finding_scores.rates_table(alone, predictions[rows], own.reset_index())
+        pd.testing.assert_frame_equal(
+            tables["rates"].loc[[finding]], rates.set_index("finding").loc[[finding]]
+        )
+        fitted = finding_scores.fit_calibration(alone, predictions[rows]).set_index("finding")
+        pd.testing.assert_series_equal(
+            tables["fitted"].loc[finding], fitted.loc[finding], check_dtype=False
+        )
+        p_value = delong_test(
+            alone[finding].to_numpy(),
+            predictions.loc[rows, finding].to_numpy(),
+            1 - predictions.loc[rows, finding].to_numpy(),
+            alone["Patient ID"].to_numpy(),
+        ).p_value
+        assert tables["pairs"].loc[finding, "p_value"] == pytest.approx(p_value)
+    text = auc_text(tables["scores"].reset_index(), predictions)
+    assert "no known label" in text
+    assert "unknown" in text.splitlines()[0]
 
 
 def test_groups_hold_everybody_once_per_kind():
@@ -132,7 +183,7 @@ def test_pairs_are_compared_finding_by_finding():
     rng = np.random.default_rng(5)
     noise = {name: (a[name] + rng.random(len(a))) / 2 for name in SCORED}
     b = a.assign(**noise)
-    table = paired_table(labels, a, b, bootstraps=30).set_index("finding")
+    table = paired_table(labels, [a], [b], bootstraps=30).set_index("finding")
     patients = labels["Patient ID"].to_numpy()
     arrays = [frame[SCORED].to_numpy() for frame in (labels, a, b)]
     replicates = bootstrap_aucs(arrays[0], arrays[1], patients, bootstraps=30)

@@ -84,8 +84,11 @@ def test_labels_are_read_under_the_networks_names(tmp_path):
     assert list(labels) == [tables.IMAGE, tables.PATIENT, "Lung Opacity", "Effusion"]
     assert labels.to_numpy().tolist() == [["a.png", "a.png", 1, 0], ["b.png", "b.png", 0, 1]]
     assert others == ["Age"]
-    path.write_text("Image Index,Effusion\na.png,-1\n")
-    with pytest.raises(UserError, match="line 2: Effusion is '-1'; expected 0 or 1"):
+    path.write_text("Image Index,Effusion\na.png,-1\nb.png,\nc.png,0\n")
+    unknown = tables.read_labels(path, FINDINGS)[0]["Effusion"]
+    np.testing.assert_array_equal(unknown, [np.nan, np.nan, 0])
+    path.write_text("Image Index,Effusion\na.png,2\n")
+    with pytest.raises(UserError, match="line 2: Effusion is '2'; expected 0, 1, or an empty"):
         tables.read_labels(path, FINDINGS)
     path.write_text("Image Index,Cough\na.png,1\n")
     with pytest.raises(UserError, match="expected columns 'Image Index' and findings: Lung Opac"):

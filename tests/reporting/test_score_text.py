@@ -19,7 +19,7 @@ def test_aucs_and_the_reasons_of_missing_ones():
         ("Mean", 0.81251, 0.75, 0.9, 12, 1234),
     ]
     columns = ["finding", "auc", "ci_low", "ci_high", "positives", "negatives"]
-    scores = pd.DataFrame(rows, columns=columns)
+    scores = pd.DataFrame(rows, columns=columns).assign(unknown=0)
     assert auc_text(scores, pd.DataFrame(columns=["Mass", "Hernia"])).splitlines() == [
         "         AUC    95 % interval  positives  negatives",
         "Mass   0.813   [0.750, 0.900]         12       1234",

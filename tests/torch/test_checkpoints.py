@@ -4,17 +4,22 @@ import os
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 torch = pytest.importorskip("torch", reason="PyTorch is an extra: make test-torch installs it")
 
+from jaxcxr.data import phantom, prepare, read_release  # noqa: E402
 from jaxcxr.errors import UserError  # noqa: E402
-from jaxcxr.models import build_classifier  # noqa: E402
+from jaxcxr.findings import FINDINGS  # noqa: E402
+from jaxcxr.models import build_classifier, normalize  # noqa: E402
 from jaxcxr.models.weights.pretrained import load_backbone, load_classifier, to_torch  # noqa: E402
 from jaxcxr.models.weights.torch_files import read_torch_file, write_torch_file  # noqa: E402
 from jaxcxr.models.weights.torch_names import to_jfhealthcare  # noqa: E402
+from tests.programs import forked  # noqa: E402
 from tests.torch import networks  # noqa: E402
-from tests.torch.cases import BACKBONES, CASES, HEADS  # noqa: E402
+from tests.torch.cases import AUTHORS, BACKBONES, CASES, HEADS  # noqa: E402
 
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
 
@@ -30,6 +35,12 @@ def assert_same(one, other):
 
 
 AUTHORS_HEADS = ("Baseline", "SpaceAttention", "AttentionGated", "SqueezeExcitation")
+AUTHORS_NETWORKS = {
+    "baseline": HEADS["baseline"],
+    "space_attention": {"name": "SpaceAttention", "window": 7},
+    "attention_gated": AUTHORS["authors_gated"]["head"],
+    "squeeze_excitation": {"name": "SqueezeExcitation", "window": 7, "shortcut": "authors"},
+}
 
 
 @pytest.mark.parametrize("head", [n for n in HEADS if HEADS[n]["name"] in AUTHORS_HEADS])
@@ -102,6 +113,44 @@ def test_pytorch_loads_what_is_written_here(suffix, tmp_path):
     assert not unexpected
     for name, tensor in networks.state_dict(fresh).items():
         torch.testing.assert_close(tensor, network.state_dict().get(f"backbone.{name}", tensor))
+
+
+@pytest.fixture(scope="module")
+def phantom_256(tmp_path_factory):
+    """A prepared phantom of 256 pixels, the study's, and programs that read it."""
+    place = tmp_path_factory.mktemp("phantom")
+    phantom.write_release(place / "release", 24, 256, seed=0, jobs=1)
+    prepare(read_release(place / "release"), place, image_size=256)
+    with forked("inference.prediction", "evaluation.finding_scores") as start:
+        yield place, start
+
+
+@pytest.mark.parametrize("name", AUTHORS_NETWORKS)
+def test_programs_take_the_authors_checkpoints_as_files(name, phantom_256, tmp_path):
+    (place, start), head = phantom_256, AUTHORS_NETWORKS[name]
+    network, _ = randomized({"backbone": BACKBONES["resnet34"], "head": head})
+    file = tmp_path / "unified_net.pth"
+    torch.save(networks.authors_network(network).state_dict(), file)
+    model, out = f"--model={file}", f"--out={tmp_path / 'out'}"
+    scored = [model, f"--data_dir={place}", out, "--bootstraps=2", "--batch_size=8"]
+    for program in ("evaluate_auc", "evaluate_boxes"):
+        done = start(program, *scored)
+        assert done.returncode == 0, done.stderr
+        assert f"is read as the authors' {name}: head " in done.stderr
+    assert (tmp_path / "out/localization.csv").exists()
+    table = pd.read_csv(tmp_path / "out/predictions.csv", index_col=0)
+    images = [next((place / "release").rglob(image)) for image in table.index]
+    done = start("predict", model, f"--out={tmp_path / 'predicted'}", "--nooverlays", *images)
+    assert done.returncode == 0, done.stderr
+    predicted = pd.read_csv(tmp_path / "predicted/predictions.csv", index_col=0)
+    gray = np.stack([np.asarray(Image.open(image)) for image in images])[..., None]
+    pixels = torch.from_numpy(np.array(normalize(gray)).transpose(0, 3, 1, 2))
+    with torch.no_grad():
+        expected = torch.sigmoid(network.eval()(pixels)[0]).numpy()
+    assert 0.02 < np.ptp(expected, axis=1).max() < 0.98
+    for ours in (table, predicted.loc[table.index]):
+        assert tuple(ours) == FINDINGS
+        np.testing.assert_allclose(ours.to_numpy(), expected, atol=1e-5)
 
 
 class Code:

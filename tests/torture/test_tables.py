@@ -1,6 +1,9 @@
 """The lists of a release, and CSV files of predictions and boxes, edited and damaged."""
 
+import contextlib
+import csv
 import functools
+import io
 import re
 
 import hypothesis.strategies as st
@@ -9,6 +12,7 @@ import pytest
 from hypothesis import given
 
 from jaxcxr.data.releases.sources import read_release
+from jaxcxr.evaluation.fields import stem
 from jaxcxr.evaluation.tables import IMAGE, read_boxes, read_predictions
 from jaxcxr.findings import FINDINGS, canonical_finding
 from tests.torture.damage import HARMLESS, damaged, edited, records
@@ -61,57 +65,112 @@ def decimal(text):
     return float(text) if plain else float("nan")
 
 
+def decoded(content):
+    return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+
+
+def rows_by_name(content):
+    """Returns the rows of a table as dictionaries, read in the plainest way."""
+    text = decoded(content)
+    head = next((line for line in text.splitlines() if line.strip()), "")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
+    header, *rows = [[field.strip() for field in row] for row in reader if any(map(str.strip, row))]
+    names = [name.removeprefix("Bbox [").rstrip("]") for name in header]
+    return [dict(zip(names, row, strict=False)) for row in rows]
+
+
+PEOPLE = {  # columns of people, what is plain in them, and how that is read
+    "Follow-up #": ("follow_up", r"\d{1,9}", int),
+    "Patient ID": ("patient", r"[1-9]\d{0,8}", str),
+    "Patient Age": ("age", r"\d{1,3}", int),
+    "Patient Gender": ("sex", "[MF]", str),
+    "View Position": ("view", "PA|AP", str),
+}
+
+
 def assert_release(files, release):
-    """Compares a release with its files, read in the plainest way."""
+    """Compares a release with its files; of people, what is plain in the files."""
     images = release.images
-    found = [
-        [row.image_name, {name for name in FINDINGS if row._asdict()[name]}, str(row.follow_up),
-         str(row.patient), str(row.age), row.sex, row.view]
-        for row in images.itertuples(index=False)
-    ]  # fmt: skip
-    assert found == [
-        [row[0], {canonical_finding(n) for n in row[1].split("|") if n.strip() != "No Finding"},
-         *(number.lstrip("0") or "0" for number in row[2:5]), *row[5:7]]
-        for row in records(files[METADATA])[1:]
-    ]  # fmt: skip
+    for row, found in zip(rows_by_name(files[METADATA]), images.to_dict("records"), strict=True):
+        assert found["image_name"] == row[IMAGE]
+        named = {n for n in row["Finding Labels"].split("|") if n.strip() != "No Finding"}
+        assert {name for name in FINDINGS if found[name]} == {*map(canonical_finding, named)}
+        for column, (name, plain, read) in PEOPLE.items():
+            if re.fullmatch(plain, row.get(column, ""), re.ASCII):
+                kind = str if name == "patient" else type(read(row[column]))
+                assert kind(found[name]) == read(row[column])
+    known = {name.removesuffix(".png"): name for name in images["image_name"]}
     for name, split in ((TRAIN_VAL, "train_val"), (TEST, "test")):
         chosen = images[images["official_split"] == split].sort_values("list_position")
-        listed = [line.strip() for line in files[name].decode("utf-8-sig").split("\n")]
-        assert chosen["image_name"].tolist() == [line for line in listed if line]
-    columns = ["image_name", "finding", "x", "y", "w", "h"]
-    assert release.boxes[columns].to_numpy().tolist() == [
-        [row[0], canonical_finding(row[1]), *map(decimal, row[2:6])]
-        for row in records(files[BOXES])[1:]
+        listed = [line.strip() for line in decoded(files[name]).split("\n")]
+        stems = [stem(line) for line in listed if line]
+        assert chosen["image_name"].tolist() == [known[each] for each in stems if each in known]
+    boxes = [
+        [
+            known[stem(row[IMAGE])],
+            canonical_finding(row["Finding Label"]),
+            *map(decimal, (row["x"], row["y"], row["w"], row["h"])),
+        ]
+        for row in rows_by_name(files[BOXES])
+        if stem(row[IMAGE]) in known
     ]
+    assert release.boxes[["image_name", "finding", "x", "y", "w", "h"]].to_numpy().tolist() == boxes
+
+
+def known_finding(name):
+    """Returns a finding's name, None for another column, which is left out with a note."""
+    with contextlib.suppress(KeyError):
+        return canonical_finding(name)
+
+
+def finding_of(name):
+    """Returns the finding that a name means, or None."""
+    try:
+        return canonical_finding(name.removeprefix("prob_"))
+    except KeyError:
+        return None
+
+
+def place_of(header, name):
+    """Returns the place of a column, whose name may have other punctuation, or be empty."""
+    plain = [re.sub("[^a-z]", "", word.lower()) for word in header]
+    wanted = re.sub("[^a-z]", "", name.lower())
+    return plain.index(wanted if wanted in plain else "")
+
+
+def assert_images(found, fields):
+    """Compares radiographs with the names of a file, which may be paths and have any suffix."""
+    assert set(found) <= set(KNOWN)
+    for name, field in zip(found, fields, strict=True):
+        assert name.removesuffix(".png") in field
 
 
 def assert_predictions(content, found):
     """Compares predictions with their file, read in the plainest way."""
     header, *rows = records(content)
-    names = [n if n == IMAGE else canonical_finding(n.removeprefix("prob_")) for n in header]
-    order = [IMAGE, *(finding for finding in FINDINGS if finding in names)]
-    assert list(found) == order
-    assert len(order) == len(header)
-    values = found[order[1:]].to_numpy(float)
-    assert set(found[IMAGE]) <= set(KNOWN)
+    places = {finding_of(name): place for place, name in enumerate(header)}
+    order = [finding for finding in FINDINGS if finding in places]
+    assert list(found) == [IMAGE, *order]
+    values = found[order].to_numpy(float)
     assert ((values >= 0) & (values <= 1)).all()
-    places = [names.index(name) for name in order]
-    expected = [[row[places[0]], *(decimal(row[p]) for p in places[1:])] for row in rows]
-    assert found.to_numpy().tolist() == expected
+    assert values.tolist() == [[decimal(row[places[name]]) for name in order] for row in rows]
+    assert_images(found[IMAGE], [row[place_of(header, IMAGE)] for row in rows])
 
 
 def assert_boxes(content, found):
     """Compares boxes with their file, read in the plainest way."""
     header, *rows = records(content)
+    label = place_of(header, "Finding Label")
+    rows = [row for row in rows if finding_of(row[label])]
     numbers = ["x", "y", "w", "h", *(["score"] if "score" in header else [])]
     sides = found[["x", "y", "w", "h"]].to_numpy(float)
     assert np.isfinite(sides).all()
     assert (sides[:, 2:] > 0).all()
-    assert found[["image_name", "finding", *numbers]].to_numpy().tolist() == [
-        [row[header.index(IMAGE)], canonical_finding(row[header.index("Finding Label")])]
-        + [decimal(row[header.index(name)]) for name in numbers]
+    assert found[["finding", *numbers]].to_numpy().tolist() == [
+        [finding_of(row[label]), *(decimal(row[place_of(header, name)]) for name in numbers)]
         for row in rows
     ]
+    assert_images(found["image_name"], [row[place_of(header, IMAGE)] for row in rows])
 
 
 @pytest.fixture

@@ -55,6 +55,42 @@ def test_all_findings_share_one_positive_count():
     np.testing.assert_allclose(weighted_cross_entropy(logits, labels), 8 * np.log(2) / 2, rtol=1e-6)
 
 
+def test_unknown_labels_take_no_part():
+    logits, labels = batch()
+    rng = np.random.default_rng(1)
+    unknown = rng.random(labels.shape) < 0.3
+    unknown[3], unknown[:, 5] = True, True  # a radiograph and a finding without any known label
+    labels = np.where(unknown, np.nan, labels).astype(np.float32)
+    other_logits = np.where(unknown, 7.0, logits)
+    mask = np.arange(32) < 30
+    for loss in (
+        weighted_cross_entropy,
+        weighted_cross_entropy_per_finding,
+        binary_cross_entropy,
+        focal_loss,
+    ):
+        value, gradient = jax.value_and_grad(loss)(logits, labels, mask)
+        assert np.isfinite(value)
+        assert value == loss(other_logits, labels, mask)
+        assert (gradient[unknown] == 0).all()
+        assert (gradient[:30][~unknown[:30]] != 0).all()
+    eq1 = equation_1(logits[:30], labels[:30])
+    np.testing.assert_allclose(weighted_cross_entropy(logits, labels, mask), eq1, rtol=2e-6)
+    per_finding = sum(equation_1(logits[:30, [k]], labels[:30, [k]]) for k in range(14))
+    np.testing.assert_allclose(
+        weighted_cross_entropy_per_finding(logits, labels, mask), per_finding, rtol=2e-6
+    )
+
+
+@pytest.mark.parametrize("loss", [weighted_cross_entropy, weighted_cross_entropy_per_finding])
+def test_float_labels_give_the_bits_of_integer_labels(loss):
+    logits, labels = batch()
+    integers = jax.jit(jax.value_and_grad(loss))(logits, labels)
+    floats = jax.jit(jax.value_and_grad(loss))(logits, labels.astype(np.float32))
+    np.testing.assert_array_equal(integers[0], floats[0])
+    np.testing.assert_array_equal(integers[1], floats[1])
+
+
 def batch(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     return (

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from jaxcxr.data.chest_xray14.records import Record, listed_records, read_record
 from jaxcxr.data.quiet_tensorflow import tfds
-from jaxcxr.data.releases.release import Release
+from jaxcxr.data.releases.release import SEXES, VIEWS, Release
 from jaxcxr.data.splits import SPLITS
 from jaxcxr.data.variant import VERSION
 from jaxcxr.errors import UserError
@@ -86,6 +86,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self._with_beam = with_beam
         self._metadata = tfds.core.MetadataDict(metadata or {})
         self._damaged: list[DamagedImageError] = []
+        self._suspicious: list[list[str]] = []
         super().__init__(**kwargs)
 
     @property
@@ -95,17 +96,25 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         size = self._config.image_size
+        images = pd.DataFrame(columns=list(FINDINGS), dtype=np.uint8)
+        if self._release is not None:
+            images = self._release.images
+        known = all(images[finding].dtype == np.uint8 for finding in FINDINGS)
+        sources = sorted({*images["source"]}) if "source" in images else []
         features = tfds.features.FeaturesDict(
             {
                 "image": tfds.features.Tensor(
                     shape=(size, size, 1), dtype=np.uint8, encoding=tfds.features.Encoding.BYTES
                 ),
-                "labels": tfds.features.Tensor(shape=(len(FINDINGS),), dtype=np.uint8),
+                "labels": tfds.features.Tensor(
+                    shape=(len(FINDINGS),), dtype=np.uint8 if known else np.float32
+                ),
                 "image_name": tfds.features.Text(),
-                "patient": np.int32,
+                "source": tfds.features.ClassLabel(names=sources),
+                "patient": tfds.features.Text(),
                 "age": np.int32,
-                "sex": tfds.features.ClassLabel(names=["F", "M"]),
-                "view": tfds.features.ClassLabel(names=["PA", "AP"]),
+                "sex": tfds.features.ClassLabel(names=list(SEXES)),
+                "view": tfds.features.ClassLabel(names=list(VIEWS)),
                 "follow_up": np.int32,
                 "png_size": tfds.features.Tensor(shape=(2,), dtype=np.int32),
                 "boxes": tfds.features.Sequence(
@@ -136,6 +145,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return {split: self._generate_examples(split, part) for split, part in parts.items()}
 
     def _generate_examples(self, split: str, images: pd.DataFrame) -> Iterator[tuple[str, Record]]:
+        assert self._release is not None
         made = 0
         with tqdm(total=len(images), desc=f"{split:>10}", unit=" images", disable=None) as bar:
             for future in self._read_in_threads(images):
@@ -145,6 +155,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 except DamagedImageError as error:
                     self._damaged.append(error)
                     continue
+                notes = record.pop("notes")
+                if record["view"] == "lateral":
+                    notes += ("its view is lateral",)
+                if notes:
+                    self._suspicious.append([record["image_name"], "; ".join(notes)])
                 yield record["image_name"], record
                 made += 1
         if not self._skip_damaged and self._damaged and (split == SPLITS[-1] or not made):
@@ -159,7 +174,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 f"no usable radiograph for the {split} split: all {len(self._damaged)} that were "
                 "tried are damaged"
             )
-        self._metadata["skipped"] = [[error.path.name, error.reason] for error in self._damaged]
+        names = {path: name for name, path in self._release.image_paths.items()}
+        self._metadata["suspicious"] = sorted(self._suspicious)
+        self._metadata["skipped"] = [
+            [names.get(error.path, error.path.name), error.reason] for error in self._damaged
+        ]
 
     def _beam_examples(self, images: pd.DataFrame) -> Any:
         """Returns Beam's transform that gives names and records; one worker reads an archive."""
@@ -171,6 +190,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         def read(rows: pd.Index) -> Iterator[tuple[str, Record]]:
             for listed in listed_records(release.images.loc[rows], release):
                 record = read_record(*listed, image_size, square)
+                del record["notes"]  # no worker sees what the others found
                 yield record["image_name"], record
 
         sources = [

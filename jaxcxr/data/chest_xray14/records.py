@@ -15,6 +15,7 @@ import pandas as pd
 from jaxcxr.data.releases.archives import read_images
 from jaxcxr.data.releases.release import Release
 from jaxcxr.findings import FINDINGS
+from jaxcxr.images.plausibility import suspicions
 from jaxcxr.images.radiograph import DamagedImageError, read_radiograph
 from jaxcxr.images.square import SquareRule, make_square
 
@@ -42,12 +43,13 @@ def listed_records(
     for box in release.boxes.itertuples():
         sides = np.array([box.x, box.y, box.w, box.h], np.float32)
         boxes_of.setdefault(box.image_name, []).append({"finding": box.finding, "box": sides})
-    labels = images[list(FINDINGS)].to_numpy(np.uint8)
-    fields = ["image_name", "patient", "age", "sex", "view", "follow_up"]
+    labels = images[list(FINDINGS)].to_numpy()
+    fields = ["image_name", "source", "patient", "age", "sex", "view", "follow_up"]
     in_archives: dict[Path, dict[str, Record]] = {}
     for row, vector in zip(images[fields].itertuples(index=False), labels, strict=True):
         name = str(row.image_name)
         record = row._asdict() | {"labels": vector, "boxes": boxes_of.get(name, [])}
+        record["patient"] = str(row.patient)
         if path := release.image_paths.get(name):
             yield path, record, None
         else:
@@ -72,7 +74,7 @@ def read_record(
         square: How the radiograph becomes square.
 
     Returns:
-        The complete record.
+        The complete record, and as `notes` what may be wrong with the picture.
 
     Raises:
         DamagedImageError: The file is damaged (see `jaxcxr.images.radiograph.read_radiograph`), or
@@ -85,4 +87,5 @@ def read_record(
         )
     image = np.rint(make_square(radiograph.pixels, image_size, square)[0]).astype(np.uint8)
     size = np.array([radiograph.width, radiograph.height], np.int32)
-    return {"image": image[:, :, None], "png_size": size, **record}
+    notes = (*radiograph.notes, *suspicions(radiograph.pixels))
+    return {"image": image[:, :, None], "png_size": size, **record, "notes": notes}

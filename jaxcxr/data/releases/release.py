@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 """The sex or view of a radiograph of which the release has none."""
 
+SEXES = ("F", "M", "other", UNKNOWN)
+VIEWS = ("PA", "AP", "lateral", "other", UNKNOWN)
+
 UNKNOWN_AGE = -1
 """The age of a patient of whom the release has none."""
 
@@ -26,16 +29,18 @@ class Release:
     Attributes:
         root: Its folder.
         images: One row per radiograph in the metadata's order: image_name (unique), patient (int64,
-            or text), age (years, int64, -1 where it is unknown), sex ("F", "M", "unknown" or
-            another word), view ("PA", "AP", "unknown" or another word), follow_up (int64), a column
-            per name in `FINDINGS` (uint8; or float32, where NaN is an unknown label),
-            official_split ("train_val", "test") and list_position, the row's place in that list.
+            or text), age (years, int64, -1 where it is unknown), sex (one of `SEXES`), view (one of
+            `VIEWS`), follow_up (int64), a column per name in `FINDINGS` (uint8; or float32, where
+            NaN is an unknown label), official_split ("train_val", "test", "validation" where the
+            release has one of its own, "unlisted" in all rows of a release without lists) and
+            list_position, the row's place in that list.
         boxes: One row per annotated box in file order: image_name, finding, x, y, w, h (float,
             origin top left), in pixels of the radiograph's file; in those of the list where there
             is no file.
         image_paths: File of each radiograph by name; empty where images were not asked for.
-        missing: Names of `images` without a file (a partial download); empty where images were not
-            asked for.
+        missing: Radiographs that are left out, each with the reason: rows of `images` without a
+            file (a partial download), and names in lists without a row. Empty where images were
+            not asked for.
         archived: Radiographs of which an archive has the file and no folder does, by name.
         notes: What was decided on the way that may surprise, one line each.
         source: Name of the reader.
@@ -45,7 +50,7 @@ class Release:
     images: pd.DataFrame
     boxes: pd.DataFrame
     image_paths: Mapping[str, Path]
-    missing: tuple[str, ...] = ()
+    missing: Mapping[str, str] = dataclasses.field(default_factory=dict)
     archived: Mapping[str, ArchivedImage] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     source: str = "nih"

@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from jaxcxr.data.releases import nih
+from jaxcxr.data.releases import chexpert, nih, rsna, vindr
 from jaxcxr.data.releases.release import Reader, Release
 from jaxcxr.errors import UserError
 
 AUTO = "auto"
 
-READERS: dict[str, Reader] = {"nih": nih}
+READERS: dict[str, Reader] = {"chexpert": chexpert, "vindr": vindr, "rsna": rsna, "nih": nih}
 """The readers in the order in which they are tried; NIH's reads what nobody recognizes."""
 
 

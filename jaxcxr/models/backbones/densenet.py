@@ -44,7 +44,7 @@ class Transition(nn.Module):
         """Maps (B, H, W, C) to (B, H/2, W/2, C/2)."""
         x = nn.relu(BatchNorm(name="norm")(x, mode))
         x = conv(x, x.shape[-1] // 2, 1, "conv")
-        return nn.avg_pool(x, (2, 2), (2, 2))
+        return nn.avg_pool(x, window_shape=(2, 2), strides=(2, 2))
 
 
 class DenseNet121(nn.Module):

@@ -19,5 +19,6 @@ class PCAM(PooledMaps):
     def pool(self, maps: jax.Array) -> jax.Array:
         """Pools maps of logits (B, h, w, classes) to logits (B, classes)."""
         # Probabilities divided by their sum, which never is zero this way.
-        weights = jax.nn.softmax(jax.nn.log_sigmoid(maps), axis=(1, 2))
-        return (weights * maps).sum((1, 2))
+        values = maps.reshape(maps.shape[0], -1, maps.shape[-1])
+        weights = jax.nn.softmax(jax.nn.log_sigmoid(values), axis=1)
+        return (weights * values).sum(1)

@@ -46,4 +46,4 @@ def _context(x: jax.Array, window: PositiveInt | None) -> jax.Array:
     if window is None:
         return x.mean((1, 2), keepdims=True)
     height, width = (min(window, size) for size in x.shape[1:3])
-    return nn.avg_pool(x, (height, width))
+    return nn.avg_pool(x, window_shape=(height, width))

@@ -10,7 +10,7 @@ benchmarks/README.md). On CPUs four cases go their own ways:
   matrices for each position in the kernel, of the values it meets;
 - bfloat16: in float32, rounded at the end. XLA's own takes half as long again, or twice as long.
 
-On other devices `convolve` is `jax.lax.conv_general_dilated` itself.
+On other devices, and for an export, `convolve` is `jax.lax.conv_general_dilated` itself.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from jax.nn.initializers import Initializer
 
 from jaxcxr.models.ops.cpu import winograd
 from jaxcxr.models.ops.initializers import he_fan_in
+from jaxcxr.models.ops.portable import is_portable
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _SMALL_MAP = 4
@@ -55,7 +56,7 @@ def convolve(
     plain = functools.partial(
         lax.conv_general_dilated, window_strides=strides, padding=padding, **options
     )
-    if set(options.get("rhs_dilation") or (1,)) != {1}:
+    if is_portable() or set(options.get("rhs_dilation") or (1,)) != {1}:
         return plain(x, kernel)
     stride, pad = strides[0], padding[0][0]
     return lax.platform_dependent(

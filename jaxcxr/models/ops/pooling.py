@@ -14,6 +14,9 @@ from itertools import product
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxcxr.models.ops.portable import is_portable
 
 
 def max_pool(x: jax.Array, size: int = 3) -> jax.Array:
@@ -29,8 +32,10 @@ def max_pool(x: jax.Array, size: int = 3) -> jax.Array:
     """
     height, width = (-(-side // 2) for side in x.shape[1:3])
     # -inf on every border that a window may reach, so that padding never wins.
-    around = (size // 3, 2)
+    around = (size // 3, 1)
     padded = jnp.pad(x, ((0, 0), around, around, (0, 0)), constant_values=-jnp.inf)
+    if is_portable():
+        return nn.max_pool(padded, window_shape=(size, size), strides=(2, 2))
     window = (
         padded[:, dy : dy + 2 * height : 2, dx : dx + 2 * width : 2]
         for dy, dx in product(range(size), repeat=2)
@@ -40,6 +45,8 @@ def max_pool(x: jax.Array, size: int = 3) -> jax.Array:
 
 def global_max(x: jax.Array) -> jax.Array:
     """Returns the largest value of every map: (B, h, w, C) → (B, C)."""
+    if is_portable():
+        return x.max((1, 2))
     values = x.reshape(x.shape[0], -1, x.shape[-1])
     positions = jnp.arange(values.shape[1])[:, None]
     return jnp.where(positions == values.argmax(1)[:, None], values, 0).sum(1)

@@ -52,8 +52,9 @@ def model_card(config: Mapping[str, Any], scores: str | None = None) -> str:
         "Training data": config["training_data"] or "not known",
         "Training split": config["training_split"] or "not known; do not score what it has seen",
         "Recipe": config["recipe"] or "not known",
+        "License": source.get("license", "not known: ask its publisher before you use it"),
         "Operating points and calibration": config["calibration"] or "none",
-        **{f"Source: {key}": value for key, value in source.items()},
+        **{f"Source: {key}": value for key, value in source.items() if key != "license"},
     }
     lines = [
         f"# {name}",
@@ -73,9 +74,10 @@ def model_card(config: Mapping[str, Any], scores: str | None = None) -> str:
 
 def _scores(text: str) -> str:
     table = pd.read_csv(io.StringIO(text)).dropna(subset=["auc"])  # one class only
+    columns = ["finding", "auc", "ci_low", "ci_high", "positives", "negatives"]
     rows = [
         f"| {finding} | {auc:.3f} | {low:.3f} to {high:.3f} | {positives} of "
         f"{positives + negatives} |"
-        for finding, auc, low, high, positives, negatives in table.to_numpy()
+        for finding, auc, low, high, positives, negatives in table[columns].to_numpy()
     ]
     return "\n".join(["| finding | AUC | 95 % interval | positives |", "|---|---|---|---|", *rows])

@@ -10,7 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
+import safetensors
 import safetensors.numpy
 
 from jaxcxr.errors import UserError
@@ -25,6 +27,20 @@ _MORE_THAN_TENSORS = """{0} is refused: it holds more than tensors (perhaps code
 run). If you trust it, make a state dict where its network's code is installed, and use that:
   checkpoint = torch.load("{0}", weights_only=False)
   torch.save(checkpoint.state_dict(), "weights.pth")  # or checkpoint["model"].state_dict()"""
+
+_DTYPES = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": jnp.bfloat16,
+    "I64": np.int64,
+    "I32": np.int32,
+    "I16": np.int16,
+    "I8": np.int8,
+    "U8": np.uint8,
+    "BOOL": np.bool_,
+}
+"""Types of numbers in safetensors files."""
 
 SUFFIXES = (".safetensors", *_PICKLED)
 
@@ -82,11 +98,19 @@ def safetensors_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
-        return safetensors.numpy.load_file(path)
-    except Exception as error:  # dtypes that NumPy does not have raise an AttributeError
+        views = dict(safetensors.deserialize(path.read_bytes()))
+    except Exception as error:
         raise UserError(
             f"{path} is not a complete safetensors file ({error}); download it again"
         ) from error
+    if unread := {view["dtype"] for view in views.values()} - _DTYPES.keys():
+        raise UserError(
+            f"{path} holds numbers of the type {', '.join(sorted(unread))}; save them as float32"
+        )
+    return {
+        name: np.frombuffer(view["data"], _DTYPES[view["dtype"]]).reshape(view["shape"])
+        for name, view in views.items()
+    }
 
 
 def _read_pickled(path: Path) -> dict[str, np.ndarray]:

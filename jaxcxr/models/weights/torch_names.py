@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from flax import linen as nn
@@ -34,8 +34,16 @@ _WRAPPERS = r"^((module|model|net|network|_orig_mod)\.)+"
 _OLD_DENSENET = (r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2")
 """Torchvision's own files of DenseNet still have the dots of its first version: ``norm.1``."""
 
-_OF_AUTHORS = re.compile(r"resnet\.\d|(ag\d|se\d|conv_att|trans_pool_prediction)\.")
-"""Names that only the authors' networks have."""
+_OF_AUTHORS = {
+    "trans_pool_prediction": "baseline",
+    "ag1": "attention_gated",
+    "conv_att": "squeeze_excitation",
+    "conv1": "space_attention",
+}
+"""The authors' networks by a module that each has beside ``resnet``."""
+
+_CHILDREN = ("conv1", "bn1", "", "", "layer1", "layer2", "layer3", "layer4")
+"""Children of torchvision's ResNet at their places in an `nn.Sequential`."""
 
 _BACKBONES = (
     ("features.", r"(.*?)conv0\.weight", r"(conv0|norm0|denseblock\d+|transition\d+|norm5)\."),
@@ -125,12 +133,19 @@ def recognize(
     """
     if any(name.startswith("head.") for name in shapes):
         return whole(backbone)
-    if any(_OF_AUTHORS.match(name) for name in shapes) and head in _AUTHORS:
+    if authors_network(shapes) and head in _AUTHORS:
         return _AUTHORS[head]
     alone = torchvision(backbone)
     if classifier and shapes.get("classifier.weight") == tuple(classifier):
         return dataclasses.replace(alone, head=_table({"classifier": "classifier"}), unused="$.")
     return alone
+
+
+def authors_network(names: Iterable[str]) -> str | None:
+    """Returns which of the authors' networks has such names, None for others."""
+    modules = {name.partition(".")[0] for name in names}
+    found = [network for module, network in _OF_AUTHORS.items() if module in modules]
+    return found[0] if found and "resnet" in modules else None
 
 
 def recognize_backbone(shapes: Mapping[str, tuple[int, ...]]) -> nn.Module | None:
@@ -139,6 +154,8 @@ def recognize_backbone(shapes: Mapping[str, tuple[int, ...]]) -> nn.Module | Non
     Args:
         shapes: The shapes of the arrays by name, as `from_foreign` names them.
     """
+    if authors_network(shapes):
+        shapes = {name.removeprefix("resnet."): s for name, s in shapes.items() if "resnet" in name}
     names = "\n".join(shapes)
     if "features.conv0.weight" in shapes:
         layers = re.findall(
@@ -156,22 +173,24 @@ def recognize_backbone(shapes: Mapping[str, tuple[int, ...]]) -> nn.Module | Non
 
 
 def _counts(stages: Sequence[str]) -> tuple[int, ...]:
-    return tuple(Counter(map(int, stages)).values())
+    return tuple(count for _, count in sorted(Counter(map(int, stages)).items()))
 
 
 def from_foreign(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Renames a state dict of others to torchvision's names and ``classifier``.
 
     Understood are any prefixes of a DenseNet's or ResNet's names, torchvision's old names of
-    DenseNet, and the one dense layer beside the backbone under any name, ``fc``, ``classifier.0``.
-    Names of jfhealthcare's networks become this package's; other state dicts keep their names.
+    DenseNet, the numbers of a ResNet's children in an `nn.Sequential`, and the one dense layer
+    beside the backbone under any name, ``fc``, ``classifier.0``. Names of jfhealthcare's networks
+    become this package's; the authors' and other state dicts keep their names.
     """
     bare = {
         re.sub(*_OLD_DENSENET, re.sub(_WRAPPERS, "", name)): array for name, array in arrays.items()
     }
     if len(bare) < len(arrays):  # several networks
         return dict(arrays)
-    if any(map(_OF_AUTHORS.match, bare)):
+    bare = _with_names_of_children(bare)
+    if authors_network(bare):
         return bare
     bare = _from_jfhealthcare(bare)
     for prefix, first, others in _BACKBONES:
@@ -196,6 +215,20 @@ def from_foreign(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             }
         return renamed | rest
     return bare
+
+
+def _with_names_of_children(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Renames ``resnet.4.0.conv1.weight`` to ``resnet.layer1.0.conv1.weight``, and so on."""
+    first = (re.fullmatch(r"((?:.*\.)?)4\.0\.conv1\.weight", name) for name in arrays)
+    prefix = next((match[1] for match in first if match), None)
+    if prefix is None:
+        return arrays
+    child = re.compile(re.escape(prefix) + r"([014-7])(?=\.)")
+
+    def named(match: re.Match[str]) -> str:
+        return prefix + _CHILDREN[int(match[1])]
+
+    return {child.sub(named, name) if child.match(name) else name: a for name, a in arrays.items()}
 
 
 def _from_jfhealthcare(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -255,13 +288,6 @@ def _densenet(module: str) -> str:
     return f"features.{module}"
 
 
-def _numbered_resnet(module: str) -> str:
-    """Children of a ResNet without pooling and classifier, put into an `nn.Sequential`."""
-    numbers = {"conv1": 0, "bn1": 1, "layer1": 4, "layer2": 5, "layer3": 6, "layer4": 7}
-    child, dot, rest = _resnet(module).partition(".")
-    return f"resnet.{numbers[child]}{dot}{rest}"
-
-
 def _named_resnet(module: str) -> str:
     return f"resnet.{_resnet(module)}"
 
@@ -272,7 +298,7 @@ def _table(names: Mapping[str, str]) -> Callable[[str], str]:
 
 _AUTHORS = {
     "Baseline": Naming(
-        _numbered_resnet,
+        _named_resnet,
         _table(
             {
                 "transition": "trans_pool_prediction.conv1",
@@ -290,7 +316,7 @@ _AUTHORS = {
             ),
         ),
     ),
-    "SpaceAttention": Naming(_numbered_resnet, _table({"conv": "conv1"})),
+    "SpaceAttention": Naming(_named_resnet, _table({"conv": "conv1"})),
     "AttentionGated": Naming(
         _named_resnet,
         _table(

@@ -39,5 +39,7 @@ LIES = {
 def test_invalid_headers_of_safetensors_are_refused(tmp_path, lie):
     path = tmp_path / "weights.safetensors"
     path.write_bytes(LIES[lie])
-    with pytest.raises(UserError, match=r"weights.safetensors is not a complete safetensors file"):
+    with pytest.raises(
+        UserError, match=r"weights.safetensors (is not a complete|holds numbers of the type F8)"
+    ):
         read_torch_file(path)

@@ -264,7 +264,6 @@ def test_messages_about_other_networks_give_ten_names_and_the_cause(tmp_path):
         load_classifier(saved(tmp_path, vit), MODEL)
     with pytest.raises(UserError, match=r"first names are vit\.") as error:
         read_foreign(saved(tmp_path, vit))
-    assert error.value.argument == "model"
 
 
 def test_names_of_jfhealthcare_are_read_and_written(tmp_path):
