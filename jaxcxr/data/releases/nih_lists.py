@@ -212,7 +212,7 @@ def read_names(path: Path, problems: Problems) -> list[str]:
     """
     names = [name for line in _read_text(path).split("\n") if (name := line.strip())]
     _require_file_names(path, pd.Series(names, dtype="str"), problems)
-    return names
+    return [name for name in names if re.fullmatch(_FILE_NAME, name)]
 
 
 def describe_boxes(boxes: pd.DataFrame) -> list[str]:
