@@ -67,7 +67,7 @@ $(DEMO)/localizer/evaluation/localization.csv: $(DEMO)/localizer/box_rule.csv
 
 $(DEMO)/localizer/box_rule.csv: $(DEMO)/localizer/history.csv
 	$(JAXCXR) tune_boxes --workdir=$(@D) --data_dir=$(DEMO)/tuning/datasets \
-	  --heatmap=layer_cam --stage=1 --stage=2 --flip
+	  --heatmap=layer_cam --stage=1 --stage=2 --flip --size_factor=1 --size_factor=1.25
 
 test-torch: $(VENV)/installed-test
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[torch]' \

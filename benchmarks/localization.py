@@ -3,11 +3,12 @@
     python -m benchmarks.localization --out DIR [--seeds 5] [--jobs 2] [--only NAME …]
 
 Every run is trained on one phantom, gets its box rule from a second one (jaxcxr tune_boxes) and is
-scored on a third one, all by the programs: with the head's own heat maps, and with LayerCAM of all
-stages averaged with that of the mirror image. What was scored is not made again: the command
-resumes. Writes DIR/runs.csv (a row per run, heat map and box rule) and DIR/findings.csv (the same
-per finding), and prints the tables of docs/localization.md: means ± standard deviations over seeds,
-and p of Welch's t-test of IoU > 0.3 against the best head (Bonferroni).
+scored on a third one, all by the programs: with the head's own heat maps, with LayerCAM of all
+stages averaged with that of the mirror image, and with the same averaged over two sizes. What was
+scored is not made again: the command resumes. Writes DIR/runs.csv (a row per run, heat map and box
+rule) and DIR/findings.csv (the same per finding), and prints the tables of docs/localization.md:
+means ± standard deviations over seeds, and p of Welch's t-test of IoU > 0.3 against the best head
+(Bonferroni).
 """
 
 from __future__ import annotations
@@ -27,16 +28,23 @@ from tqdm import tqdm
 
 from benchmarks.machine import describe
 
+_WIDER_VIEW = ["demo", "--config.model.backbone.blocks=(2,2)", "--config.epochs=16"]
+
 HEADS: dict[str, list[str]] = {
-    "Log-sum-exp": ["demo"],
+    "Log-sum-exp, smaller view": ["demo"],
+    "Log-sum-exp": _WIDER_VIEW,
     "Baseline, maximum": ["demo_baseline"],
     "Space attention": ["demo_baseline", "--config.model.head.name=SpaceAttention"],
-    "PCAM": ["demo", "--config.model.head.name=PCAM"],
-    "PYLON": ["demo", "--config.model.head.name=Pylon", "--config.model.head.decoder=attention"],
-    "Log-sum-exp, three stages": ["demo", "--config.model.backbone.blocks=(2,2,2)"],
+    "PCAM": [*_WIDER_VIEW, "--config.model.head.name=PCAM"],
+    "PYLON": [
+        *_WIDER_VIEW,
+        "--config.model.head.name=Pylon",
+        "--config.model.head.decoder=attention",
+    ],
+    "Log-sum-exp, three stages": [*_WIDER_VIEW, "--config.model.backbone.blocks=(2,2,2)"],
     "Attention gated": ["demo_baseline", "--config.model.head.name=AttentionGated"],
     "Baseline, average": ["demo_baseline", "--config.model.head.pooling=average"],
-    "Baseline, maximum, demo's recipe": [
+    "Baseline, maximum, longer recipe": [
         "demo_baseline",
         "--config.augmentation.horizontal_flip=True",
         "--config.epochs=16",
@@ -60,7 +68,11 @@ AT_256: dict[str, list[str]] = {
 PHANTOMS = {"trained": 0, "tuning": 1, "scored": 2}
 """Seeds of the phantoms."""
 
-MAPS = {"network": [], "layer_cam": ["--heatmap=layer_cam", "--flip"]}
+MAPS = {
+    "network": [],
+    "layer_cam": ["--heatmap=layer_cam", "--flip"],
+    "layer_cam_sizes": ["--heatmap=layer_cam", "--flip", "--size_factor=1", "--size_factor=1.25"],
+}
 """The heat maps that are scored, and the flags that ask for them."""
 
 NAMES = str.maketrans(" ", "_", ",'")
@@ -113,7 +125,7 @@ def make_run(out: Path, head: str, seed: int, image_size: int, wanted: list[str]
     config, *settings = HEADS[head]
     scored = {"workdir": workdir, "data_dir": out / "scored" / "datasets"}
     if not (workdir / "evaluation" / "auc.csv").exists():
-        settings = [*(AT_256[config] if image_size == 256 else []), *settings]
+        settings = [*settings, *(AT_256[config] if image_size == 256 else [])]
         settings += [f"--config.seed={seed}", f"--config.data.image_size={image_size}"]
         data_dir = out / "trained" / "datasets"
         call("train", f"--config={config}", *settings, workdir=workdir, data_dir=data_dir)
