@@ -99,7 +99,9 @@ class HeatMapChoice(NamedTuple):
         return choice
 
     def predict_fn(self, predictor: Predictor) -> PredictFn:
-        """Returns a `jaxcxr.Predictor` with these heat maps.
+        """Returns a `jaxcxr.Predictor` with these heat maps and its own probabilities.
+
+        Operating points and calibration are those of its own, not of averaged ones.
 
         Raises:
             UserError: A stage is given that these heat maps do not have.
@@ -116,14 +118,18 @@ class HeatMapChoice(NamedTuple):
             one_size = self._replace(size_factors=())
             sizes = [round(factor * predictor.image_size) for factor in self.size_factors]
             resized = {size: dataclasses.replace(predictor, image_size=size) for size in sizes}
-            return size_averaged({size: one_size.predict_fn(resized[size]) for size in sizes})
+            averaged = size_averaged({size: one_size.predict_fn(resized[size]) for size in sizes})
+            return lambda images: (predictor(images)[0], averaged(images)[1])
         predict: PredictFn = predictor
         if self.source == "layer_cam":
             predict = gradcam.layer_cam(predictor, self.stages)
         elif self.source != "network":
             explain = gradcam.grad_cam if self.source == "grad_cam" else gradcam.grad_cam_plus_plus
             predict = explain(predictor, self.stages[0] if self.stages else None)
-        return flip_averaged(predict) if self.flip else predict
+        if not self.flip:
+            return predict
+        both = flip_averaged(predict)
+        return lambda images: (predictor(images)[0], both(images)[1])
 
     def scales(self, predictor: Predictor) -> list[Scale]:
         """Returns the scales that can be chosen for these heat maps."""

@@ -159,7 +159,8 @@ def report_text(result: own_labels.OwnCalibration) -> str:
         f"{before:.3f} → {after:.3f}" if after == after else "–"
         for before, after in fitted[["brier", "brier_platt"]].to_numpy()
     ]
-    lines = [shown.rename_axis(None).to_string()]
+    has_any = (fitted["positives"] > 0) | (report["positives"] > 0)
+    lines = [shown.loc[has_any].rename_axis(None).to_string()]
     if none := [*fitted.index[fitted["slope"].isna()]]:
         lines.append(f"no calibration, one class only or no labels: {', '.join(none)}")
     if few := [*fitted.index[fitted["slope"].notna() & (fitted["positives"] < _FEW)]]:

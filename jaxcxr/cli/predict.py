@@ -156,7 +156,8 @@ def main(arguments: list[str]) -> None:
     if shown:
         print(summary_text(first, shown))
     print(f"operating points and calibration: {predictor.calibration or _UNCALIBRATED}")
-    print(f"{done} radiographs predicted, {next(skipped)} files skipped; written to {out}")
+    radiographs = "radiograph" if done == 1 else "radiographs"
+    print(f"{done} {radiographs} predicted, {next(skipped)} files skipped; written to {out}")
     if noted:
         print(f"check {noted} of them: the notes in {out}/files.csv say what may be wrong")
     if predictor.synthetic:

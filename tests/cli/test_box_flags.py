@@ -43,21 +43,27 @@ def test_size_averaging_is_the_mean_at_every_point(choice, predictor):
     images = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 1), np.uint8)
     probabilities, (values, grid) = choice.predict_fn(predictor)(images)
     points = grid.first_center + grid.stride * np.arange(values.shape[1])
-    expected, apart = [], []
+    expected = []
     for factor in choice.size_factors:
         size = int(SIZE * factor)
         seen = [Image.fromarray(image).resize((size, size), 2) for image in images[..., 0]]
         own_predictor = dataclasses.replace(predictor, image_size=size)
         predict = choice._replace(size_factors=()).predict_fn(own_predictor)
-        own, (maps, own_grid) = predict(np.stack([np.asarray(image) for image in seen])[..., None])
+        _, (maps, own_grid) = predict(np.stack([np.asarray(image) for image in seen])[..., None])
         cells = ((points + 0.5) * factor - 0.5 - own_grid.first_center) / own_grid.stride
         at = np.meshgrid(cells, cells, indexing="ij")
         planes = np.moveaxis(maps, -1, 1).reshape(-1, *maps.shape[1:3])
         drawn = [map_coordinates(plane, at, order=1, mode="nearest") for plane in planes]
         expected.append(np.moveaxis(np.reshape(drawn, (2, 14, *at[0].shape)), 1, -1))
-        apart.append(own)
     np.testing.assert_allclose(values, np.mean(expected, axis=0), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(probabilities, np.mean(apart, axis=0), rtol=1e-6)
+    np.testing.assert_array_equal(probabilities, predictor(images)[0])
+
+
+def test_averaged_heat_maps_leave_the_probabilities_that_are_calibrated(predictor):
+    images = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 1), np.uint8)
+    probabilities, (heatmaps, _) = HeatMapChoice(flip=True).predict_fn(predictor)(images)
+    np.testing.assert_array_equal(probabilities, predictor(images)[0])
+    assert not np.array_equal(heatmaps, predictor(images)[1].values)
 
 
 def test_size_averaging_keeps_the_place():

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import huggingface_hub
 import numpy as np
@@ -20,6 +22,21 @@ from tests.tiny import tiny_study
 SIZE = 64
 NAMES = ("Lung Opacity", "Pleural Effusion", None, "Mass")
 NETWORK = cxr.Classifier(cxr.ResNet18(blocks=(1, 1), width=4), cxr.Baseline(num_classes=4))
+FULL_AT_THE_LAST_FILE = """
+import errno
+from pathlib import Path
+from jaxcxr.cli import program
+
+write = Path.write_text
+
+def write_until_full(path, *words, **named):
+    if "README" in path.name:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+    return write(path, *words, **named)
+
+Path.write_text = write_until_full
+program.run_verb("calibrate")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +201,16 @@ def test_labels_that_cannot_be_used_are_refused(start, folder, scans, tmp_path, 
     done = start("calibrate", *words)
     assert done.returncode == 1
     assert message in done.stderr
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_calibration_that_cannot_be_written_leaves_the_folder(folder, scans, tmp_path):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    words = [f"--model={folder}", f"--labels={tmp_path / 'labels.csv'}", "--bootstraps=10", scans]
+    command = [sys.executable, "-c", FULL_AT_THE_LAST_FILE, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
     assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
 
 

@@ -54,7 +54,7 @@ def model_card(config: Mapping[str, Any], scores: str | None = None) -> str:
         "Recipe": config["recipe"] or "not known",
         "License": source.get("license", "not known: ask its publisher before you use it"),
         "Operating points and calibration": config["calibration"] or "none",
-        **{f"Source: {key}": value for key, value in source.items() if key != "license"},
+        **{f"Source: {key}": source[key] for key in ("url", "revision", "sha256") if key in source},
     }
     lines = [
         f"# {name}",
