@@ -172,8 +172,9 @@ def json_content(path: str | Path) -> Any:
     Raises:
         UserError: The file cannot be read as JSON.
     """
+    text = read_text(path, "expected a JSON file")
     try:
-        return json.loads(read_text(path, "expected a JSON file"))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON ({reason_of(error):.100})") from error
 
@@ -205,6 +206,8 @@ def _coco_fields(path: str | Path, content: Any, dataset: Mapping[str, Any]) -> 
             row |= {name: entry[name] for name in ("score",) if name in entry}
             row |= {name: of_image[name] for name in ("width", "height") if name in of_image}
             rows.append({name: str(value) for name, value in row.items()})
+    except UserError:
+        raise
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise UserError(
             f"{path} is not a COCO file of boxes ({reason_of(error):.100}); expected a list of "

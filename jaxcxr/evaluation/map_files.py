@@ -23,7 +23,7 @@ _SUFFIXES = (".npz", ".npy", ".png")
 
 
 def find_maps(
-    folder: str | Path, images: Iterable[str], findings: Iterable[str]
+    folder: str | Path, images: Iterable[str], findings: Iterable[str], *, others: bool = False
 ) -> dict[tuple[str, str], HeatMap]:
     """Finds the heat maps of images in a folder and the folders below it.
 
@@ -36,6 +36,7 @@ def find_maps(
         folder: The folder.
         images: Names of images; those in `folder` may have another suffix or none.
         findings: Names of findings.
+        others: Whether maps of other images are taken, too, under the names of their files.
 
     Returns:
         Heat maps by the given image and finding, read when they are called.
@@ -48,10 +49,10 @@ def find_maps(
     maps: dict[tuple[str, str], HeatMap] = {}
     for path in files:
         if path.suffix.lower() == ".npz":
-            image = _image(path.stem, images)
+            image = _image(path.stem, images) or (path.stem if others else "")
             maps |= {(image, name): heat for name, heat in _of_archive(path, findings) if image}
-        elif found := _image_and_finding(path.stem, images, findings):
-            maps[found] = partial(_enlarged, partial(_plain, path))
+        elif found := _image_and_finding(path.stem, images, findings, others):
+            maps[found] = partial(_enlarged, path, partial(_plain, path))
     if not maps:
         raise UserError(
             f"{folder}: no heat map of these images and findings among {len(files)} files; "
@@ -64,14 +65,19 @@ def _image(name: str, images: list[str]) -> str:
     return str(match_images(pd.Series([name]), images)[0])
 
 
-def _image_and_finding(name: str, images: list[str], findings: list[str]) -> tuple[str, str] | None:
+def _image_and_finding(
+    name: str, images: list[str], findings: list[str], others: bool
+) -> tuple[str, str] | None:
     """Returns what IMAGE_FINDING or IMAGE_FINDING_map means; both may contain underscores."""
     parts = name.removesuffix("_map").split("_")
+    other = None
     for cut in range(1, len(parts)):
-        finding = _finding("_".join(parts[cut:]), findings)
-        if finding and (image := _image("_".join(parts[:cut]), images)):
-            return image, finding
-    return None
+        start = "_".join(parts[:cut])
+        if finding := _finding("_".join(parts[cut:]), findings):
+            if image := _image(start, images):
+                return image, finding
+            other = other or (start, finding)
+    return other if others else None
 
 
 def _finding(name: str, findings: list[str]) -> str | None:
@@ -91,7 +97,7 @@ def _of_archive(path: Path, findings: list[str]) -> Iterable[tuple[str, HeatMap]
             if is_ours:
                 yield finding, partial(_predicted, path, place)
             else:
-                yield finding, partial(_enlarged, partial(_member, path, name))
+                yield finding, partial(_enlarged, path, partial(_member, path, name))
 
 
 def _opened(path: Path) -> np.lib.npyio.NpzFile:
@@ -126,12 +132,12 @@ def _plain(path: Path) -> np.ndarray:
         raise _damaged(path, error) from error
 
 
-def _enlarged(read: Callable[[], np.ndarray], size: tuple[int, int]) -> np.ndarray:
+def _enlarged(path: Path, read: Callable[[], np.ndarray], size: tuple[int, int]) -> np.ndarray:
     values = np.squeeze(read())
     if values.ndim != 2 or not np.isfinite(values).all():
         raise UserError(
-            f"a heat map of the shape {values.shape} or with values that are not finite; expected "
-            "one finite number per cell (h, w)"
+            f"{path}: a heat map of the shape {values.shape} or with values that are not finite; "
+            "expected one finite number per cell (h, w)"
         )
     return enlarge(values, size[1], size[0])
 

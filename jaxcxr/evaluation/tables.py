@@ -138,7 +138,11 @@ def _as_floats(fields: pd.Series) -> pd.Series:
 
 
 def read_predictions(
-    path: str | Path, known_images: Collection[str], *, leave_out_unknown: bool = False
+    path: str | Path,
+    known_images: Collection[str],
+    *,
+    leave_out_unknown: bool = False,
+    findings: Sequence[str] = FINDINGS,
 ) -> tuple[pd.DataFrame, list[str]]:
     """Reads the probabilities of any system: `Image Index` and one column per finding.
 
@@ -149,9 +153,10 @@ def read_predictions(
         path: The CSV file; its values are separated by commas, semicolons or tabs.
         known_images: Names of the radiographs that have labels.
         leave_out_unknown: Whether rows of other radiographs are left out, not refused.
+        findings: The findings whose probabilities are read.
 
     Returns:
-        `Image Index` and the findings of the file in the order of `FINDINGS`, float64; the rows as
+        `Image Index` and the findings of the file in the order of `findings`, float64; the rows as
         in the file. And notes: lines about columns and rows that were left out.
 
     Raises:
@@ -163,11 +168,12 @@ def read_predictions(
     if table.empty:
         raise UserError(f"{path} has no rows below its header; there is nothing to score")
     image = _image_column(table)
-    columns, others = _finding_columns(path, table.columns.difference([image], sort=False))
+    names = table.columns.difference([image], sort=False)
+    columns, others = _finding_columns(path, names, findings)
     if image is None or not columns:
-        raise UserError(f"{path}, line 1: expected columns {IMAGE!r} and {', '.join(FINDINGS)}")
-    found = [finding for finding in FINDINGS if finding in columns]
-    notes = _left_out(path, others, "not one of the 14 findings")
+        raise UserError(f"{path}, line 1: expected columns {IMAGE!r} and {', '.join(findings)}")
+    found = [finding for finding in findings if finding in columns]
+    notes = _left_out(path, others, f"not one of the {len(findings)} findings")
     fields = table[image]
     if leave_out_unknown and (unknown := match_images(fields, known_images) == "").any():
         names = listed(fields[unknown].tolist())
@@ -412,12 +418,14 @@ def _refuse(path: str | Path, fields: pd.Series, text: str) -> None:
         raise UserError(text)
 
 
-def _finding_columns(path: str | Path, header: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+def _finding_columns(
+    path: str | Path, header: Iterable[str], findings: Sequence[str]
+) -> tuple[dict[str, str], list[str]]:
     """Returns the column of each finding in a file of predictions, and the other columns."""
     columns: dict[str, str] = {}
     others = []
     for name in header:
-        finding = _finding_or_empty(name.removeprefix(_PREFIX))
+        finding = _match_or_empty(name.removeprefix(_PREFIX), findings)
         if finding in columns:
             raise UserError(f"{path}, line 1: column {name!r} is the second one for {finding}")
         if finding:

@@ -48,14 +48,32 @@ def test_maps_of_every_form_are_scored(launch, tmp_path):
     assert tuned.returncode == 0, tuned.stderr
     at_half = cases["iou"].mean()
     assert pd.read_csv(tmp_path / "out" / "map_scores.csv")["miou"][0] >= at_half - 1e-12
+    np.save(maps / "other_Mass.npy", small[names[0]])
+    table = tmp_path / "probabilities.csv"
+    rows = [f"{name},{p}" for name, p in zip([*names, "other"], (0.9, 0.8, 0.7, 0.05), strict=True)]
+    table.write_text("\n".join(["Image Index,prob_Mass", *rows]) + "\n")
+    done = launch(
+        "evaluate_maps", *flags, f"--tune_maps={maps}", f"--tune_masks={boxes}",
+        f"--probabilities={table}", f"--tune_probabilities={table}", "--notrue_positives",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "1 more images have heat maps and no masks" in done.stdout
+    assert "1 heat maps are empty" in done.stdout
+    scores = pd.read_csv(tmp_path / "out" / "map_scores.csv")
+    assert scores[["cut", "cutoff", "images"]].iloc[0].tolist() == ["otsu", 0.1, 3]
 
 
 def test_wrong_files_are_refused(launch, tmp_path):
     masks = tmp_path / "masks.json"
     masks.write_text(json.dumps({"a": {"img_size": [9, 9], "Mass": [[[1, 1], [5, 1], [5, 5]]]}}))
-    np.save(tmp_path / "a_Mass.npy", np.array([{}], object), allow_pickle=True)
-    flags = [f"--maps={tmp_path}", f"--masks={masks}", f"--out={tmp_path / 'out'}"]
+    pickled, shapes = tmp_path / "pickled", tmp_path / "shapes"
+    pickled.mkdir()
+    shapes.mkdir()
+    np.save(pickled / "a_Mass.npy", np.array([{}], object), allow_pickle=True)
+    np.save(shapes / "a_Mass.npy", np.ones((2, 9, 9)))
+    flags = [f"--maps={pickled}", f"--masks={masks}", f"--out={tmp_path / 'out'}"]
     for words, problem in (
+        ([f"--maps={shapes}", *flags[1:]], "a_Mass.npy: a heat map of the shape (2, 9, 9)"),
         (flags, "a_Mass.npy cannot be read as a heat map"),
         ([*flags, "--cut=0.5", "--tune_maps=x"], "give --tune_maps with --tune_masks, or --cut"),
     ):

@@ -1,7 +1,7 @@
 """Scores of heat maps against CheXlocalize's arithmetic, pixel by pixel.
 
 The reference follows github.com/rajpurkarlab/cheXlocalize (eval.py, heatmap_to_segmentation.py,
-tune_heatmap_threshold.py) in plain loops.
+tune_heatmap_threshold.py, tune_probability_threshold.py) in plain loops.
 """
 
 import json
@@ -45,13 +45,17 @@ def reference(heat, mask, cut, true_positives):
     """Returns IoU and hit of one heat map of the mask's shape."""
     low, high = heat.min(), heat.max()
     predicted = (heat - low) / (high - low) > cut
+    hit = float(mask.ravel()[heat.ravel().tolist().index(high)]) if mask.any() else np.nan
+    return reference_overlap(predicted, mask, true_positives), hit
+
+
+def reference_overlap(predicted, mask, true_positives):
     both = either = 0
     for row, column in np.ndindex(mask.shape):
         both += predicted[row, column] and mask[row, column]
         either += predicted[row, column] or mask[row, column]
     no_score = either == 0 or (true_positives and not (predicted.any() and mask.any()))
-    hit = float(mask.ravel()[heat.ravel().tolist().index(high)]) if mask.any() else np.nan
-    return (np.nan if no_score else both / either), hit
+    return np.nan if no_score else both / either
 
 
 def study(seed=0):
@@ -110,6 +114,54 @@ def test_cut_is_the_first_best_on_validation():
             for cut in scoring.CUTS
         ]
         assert chosen[name] == scoring.CUTS[means.index(max(means))]
+
+
+def test_all_images_are_scored_with_cutoffs_of_the_probability(tmp_path):
+    masks, heats = study(seed=1)
+    rng, none = np.random.default_rng(2), np.zeros((9, 12), bool)
+    heats |= {("patient8_study9_view1", name): rng.random((9, 12)) for name in FINDINGS}
+    masks["patient8_study9_view1"] = {}  # as good as not named
+    heats |= {("patient9_study9_view1", name): rng.random((9, 12)) for name in FINDINGS}
+    for (image, name), heat in heats.items():
+        np.save(tmp_path / f"{image}_{name}.npy", heat)
+    truth = {key: masks.get(key[0], {}).get(key[1], none) for key in heats}
+    probabilities = {key: rng.random() * (0.6 + 0.4 * truth[key].any()) for key in heats}
+    maps = find_maps(tmp_path, masks, FINDINGS, others=True)
+    assert maps.keys() == heats.keys()
+
+    def reference_at(key, is_empty):
+        predicted = none if is_empty else scoring.predicted_mask(heats[key], None)
+        return reference_overlap(predicted, truth[key], False)
+
+    expected = {}
+    for name in FINDINGS:
+        of_finding = [key for key in heats if key[1] == name]
+        means = [
+            round(np.nanmean([reference_at(k, probabilities[k] <= cut) for k in of_finding]), 3)
+            for cut in np.arange(0, 0.9, 0.1)
+        ]
+        expected[name] = round(0.1 * means.index(max(means)), 1)
+    cutoffs = scoring.choose_cutoffs(masks, maps, probabilities)
+    assert cutoffs == expected
+    assert min(cutoffs.values()) > 0
+    empty = scoring.improbable(probabilities, cutoffs)
+    scores = scoring.score_maps(masks, maps, {}, False, empty)
+    keys = [*zip(scores["image_name"], scores["finding"], strict=True)]
+    assert sorted(keys) == sorted(heats)
+    overlaps = [reference_at(key, probabilities[key] < cutoffs[key[1]]) for key in keys]
+    np.testing.assert_allclose(scores["iou"], overlaps, rtol=0, atol=1e-9)
+    hits = scoring.score_maps(masks, maps, {}, False)["hit"]
+    np.testing.assert_array_equal(scores["hit"], hits)
+
+
+def test_otsu_threshold_is_that_of_scikit_image():
+    filters = pytest.importorskip("skimage.filters")
+    rng = np.random.default_rng(0)
+    for power in (0.3, 1, 2, 5):
+        heat = np.sort(rng.random(900) ** power).reshape(30, 30)  # without holes, single pixels
+        levels = np.uint8(255 * (heat - heat.min()) / np.ptp(heat))
+        expected = levels > filters.threshold_otsu(levels)
+        np.testing.assert_array_equal(scoring.predicted_mask(heat, None), expected)
 
 
 def test_otsu_mask_is_filled_and_without_single_pixels():

@@ -86,9 +86,7 @@ def read_metadata(path: Path, problems: Problems) -> tuple[pd.DataFrame, list[st
         )
     rows = pick(table, _METADATA)
     names = rows["image_name"]
-    bad = ~names.str.fullmatch(_FILE_NAME)
-    problems.add(f"{path.name} has names that no image file can have", [*map(repr, names[bad])])
-    _require_unique(path, names, problems)
+    _require_file_names(path, names, problems)
     labels = _read_labels(path, rows, table, problems)
     rows, notes = rows.reindex(columns=[*_METADATA], fill_value=""), []
     rows["patient"] = rows["patient"].str.replace(r"^0*([0-9]+)(\.0+)?$", r"\1", regex=True)
@@ -96,7 +94,7 @@ def read_metadata(path: Path, problems: Problems) -> tuple[pd.DataFrame, list[st
     notes += more
     if rows["patient"].str.fullmatch("[0-9]{1,9}").all():
         rows["patient"] = rows["patient"].astype(np.int64)
-    for column, (parse, expected) in _PARSERS.items():
+    for column, (parse, expected) in PARSERS.items():
         values = {text: parse(text) for text in rows[column].unique()}
         wrong = rows[column].map(values).isna()
         _add_wrong_values(path, rows, column, wrong, expected, problems)
@@ -105,7 +103,7 @@ def read_metadata(path: Path, problems: Problems) -> tuple[pd.DataFrame, list[st
         if column == "view" and read_as:
             shown = ", ".join(f"{text!r} as {values[text]}" for text in read_as[:5])
             notes.append(f"{path.name}: views are read as PA, AP, lateral or other: {shown}")
-    order = ["image_name", "patient", *_PARSERS]
+    order = ["image_name", "patient", *PARSERS]
     return pd.concat([rows[order], labels], axis="columns"), notes
 
 
@@ -167,12 +165,13 @@ def _view(text: str) -> str:
     return UNKNOWN if text.lower() in _BLANK else "other"
 
 
-_PARSERS: Mapping[str, tuple[Callable[[str], int | str | None], str]] = {
+PARSERS: Mapping[str, tuple[Callable[[str], int | str | None], str]] = {
     "age": (_age, "a number of years such as 60 or 060Y"),
     "sex": (_sex, ""),
     "view": (_view, ""),
     "follow_up": (_whole, "a whole number"),
 }
+"""How columns about people are read, giving None for what is wrong, and what is expected."""
 
 
 def read_boxes(path: Path, problems: Problems) -> pd.DataFrame:
@@ -213,8 +212,8 @@ def read_names(path: Path, problems: Problems) -> list[str]:
         UserError: The file cannot be read as text.
     """
     names = [name for line in _read_text(path).split("\n") if (name := line.strip())]
-    _require_unique(path, pd.Series(names, dtype="str"), problems)
-    return names
+    _require_file_names(path, pd.Series(names, dtype="str"), problems)
+    return [name for name in names if re.fullmatch(_FILE_NAME, name)]
 
 
 def describe_boxes(boxes: pd.DataFrame) -> list[str]:
@@ -298,7 +297,9 @@ def _known(finding: str) -> str | None:
         return canonical_finding(finding)
 
 
-def _require_unique(path: Path, names: pd.Series, problems: Problems) -> None:
+def _require_file_names(path: Path, names: pd.Series, problems: Problems) -> None:
+    bad = ~names.str.fullmatch(_FILE_NAME)
+    problems.add(f"{path.name} has names that no image file can have", [*map(repr, names[bad])])
     twice = list(names[names.duplicated()].unique())
     problems.add(f"{path.name} lists images more than once", twice)
 

@@ -293,7 +293,7 @@ def test_a_box_list_of_a_header_alone_has_no_boxes(make_release):
 def test_names_are_shown_without_control_characters_and_cut(make_release):
     release = make_release()
     release.test.write_text(release.test.read_text() + "\n\x1b[2J.png\n" + 9000 * "a")
-    with pytest.raises(UserError, match="names images without metadata") as caught:
+    with pytest.raises(UserError, match="has names that no image file can have") as caught:
         read_release(release.root)
     assert r"\x1b[2J.png" in str(caught.value)
     assert "\x1b" not in str(caught.value)
