@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from jaxcxr.data.releases.nih_lists import PARSERS
 from jaxcxr.data.releases.problems import Problems
 from jaxcxr.data.releases.release import UNKNOWN, UNKNOWN_AGE, Release
 from jaxcxr.data.splits import UNLISTED
@@ -20,6 +22,7 @@ from jaxcxr.files import reason_of
 from jaxcxr.findings import FINDINGS
 
 _BOX_COLUMNS = {"image_name": "str", "finding": "str"} | dict.fromkeys("xywh", np.float64)
+_TAGS = {"age": "PatientAge", "sex": "PatientSex", "view": "ViewPosition"}
 _NOT_KNOWN = {"age": UNKNOWN_AGE, "sex": UNKNOWN, "view": UNKNOWN, "follow_up": 0}
 
 
@@ -47,6 +50,25 @@ def known_labels(table: pd.DataFrame, mapping: Mapping[str, str]) -> pd.DataFram
     labels = table[list(mapping)].rename(columns=dict(mapping))
     labels = labels.apply(pd.to_numeric, errors="coerce")
     return labels.where(labels.isin([0, 1])).astype(np.float32)
+
+
+def people_of_headers(files: Mapping[str, Path]) -> pd.DataFrame:
+    """Returns age, sex and view by name, as `Release.images` has them, from DICOM headers."""
+    rows = {name: _header(path) for name, path in files.items()}
+    return pd.DataFrame.from_dict(rows, orient="index").fillna({"age": UNKNOWN_AGE})
+
+
+def _header(path: Path) -> dict[str, int | str | None]:
+    found = dict.fromkeys(_TAGS, "")
+    with suppress(Exception):  # files that cannot be read are named where their pixels are
+        from pydicom import dcmread
+
+        tags = [*_TAGS.values()]
+        header = dcmread(path, force=True, stop_before_pixels=True, specific_tags=tags)
+        for field, tag in _TAGS.items():
+            if tag in header:  # the bytes, as pydicom warns of RSNA's ages, which have no unit
+                found[field] = header.get_item(tag).value.decode("ascii").strip(" \0")
+    return {field: PARSERS[field][0](text) for field, text in found.items()}
 
 
 def build_release(

@@ -94,7 +94,7 @@ def read_metadata(path: Path, problems: Problems) -> tuple[pd.DataFrame, list[st
     notes += more
     if rows["patient"].str.fullmatch("[0-9]{1,9}").all():
         rows["patient"] = rows["patient"].astype(np.int64)
-    for column, (parse, expected) in _PARSERS.items():
+    for column, (parse, expected) in PARSERS.items():
         values = {text: parse(text) for text in rows[column].unique()}
         wrong = rows[column].map(values).isna()
         _add_wrong_values(path, rows, column, wrong, expected, problems)
@@ -103,7 +103,7 @@ def read_metadata(path: Path, problems: Problems) -> tuple[pd.DataFrame, list[st
         if column == "view" and read_as:
             shown = ", ".join(f"{text!r} as {values[text]}" for text in read_as[:5])
             notes.append(f"{path.name}: views are read as PA, AP, lateral or other: {shown}")
-    order = ["image_name", "patient", *_PARSERS]
+    order = ["image_name", "patient", *PARSERS]
     return pd.concat([rows[order], labels], axis="columns"), notes
 
 
@@ -165,12 +165,13 @@ def _view(text: str) -> str:
     return UNKNOWN if text.lower() in _BLANK else "other"
 
 
-_PARSERS: Mapping[str, tuple[Callable[[str], int | str | None], str]] = {
+PARSERS: Mapping[str, tuple[Callable[[str], int | str | None], str]] = {
     "age": (_age, "a number of years such as 60 or 060Y"),
     "sex": (_sex, ""),
     "view": (_view, ""),
     "follow_up": (_whole, "a whole number"),
 }
+"""How columns about people are read, giving None for what is wrong, and what is expected."""
 
 
 def read_boxes(path: Path, problems: Problems) -> pd.DataFrame:

@@ -17,7 +17,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jaxcxr.data.releases.building import build_release, known_labels, read_csv
+from jaxcxr.data.releases.building import (
+    build_release,
+    known_labels,
+    people_of_headers,
+    read_csv,
+)
 from jaxcxr.data.releases.release import Release
 
 FINDINGS_OF = {"Target": "Pneumonia"}
@@ -48,12 +53,14 @@ def read(root: Path, *, require_images: bool = True, allow_missing: bool = False
     labels = known_labels(table, FINDINGS_OF).groupby(names, sort=False).max()
     images = labels.rename_axis("image_name").reset_index()
     images["patient"] = images["image_name"].str.removesuffix(".dcm")
+    files = {name: root / "stage_2_train_images" / name for name in images["image_name"]}
+    if require_images:
+        images = images.join(people_of_headers(files), on="image_name")
     drawn = table.rename(columns={"width": "w", "height": "h"}).assign(
         image_name=names, finding=FINDINGS_OF["Target"]
     )
     return build_release(
-        root, "rsna", images,
-        {name: root / "stage_2_train_images" / name for name in images["image_name"]},
+        root, "rsna", images, files,
         boxes=drawn[known_labels(table, FINDINGS_OF)["Pneumonia"] == 1],
         require_images=require_images, allow_missing=allow_missing,
         notes=[

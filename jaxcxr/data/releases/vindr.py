@@ -20,7 +20,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from jaxcxr.data.releases.building import build_release, known_labels, read_csv
+from jaxcxr.data.releases.building import (
+    build_release,
+    known_labels,
+    people_of_headers,
+    read_csv,
+)
 from jaxcxr.data.releases.release import Release
 from jaxcxr.errors import UserError
 
@@ -79,6 +84,8 @@ def read(root: Path, *, require_images: bool = True, allow_missing: bool = False
     if not parts:
         raise UserError(f"{root}: no annotations/image_labels_train.csv; name the folder above it")
     images = pd.concat(parts, ignore_index=True).assign(view="PA")  # all are, by the article
+    if require_images:
+        images = images.join(people_of_headers(files)[["age", "sex"]], on="image_name")
     return build_release(
         root, "vindr", images, files, boxes=pd.concat(boxes),
         require_images=require_images, allow_missing=allow_missing,

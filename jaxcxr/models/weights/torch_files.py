@@ -20,13 +20,17 @@ from jaxcxr.files import atomic_write
 from jaxcxr.models.weights.torch_pickle import read_zip
 
 _PICKLED = (".pth", ".pt", ".bin", ".tar", ".ckpt")
-_NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net")
+_NESTED = (
+    *("state_dict", "model_state_dict", "model_state", "model", "net"),
+    *("network", "params", "weights"),
+)
 """Where checkpoints that hold more than parameters keep them."""
 
 _MORE_THAN_TENSORS = """{0} is refused: it holds more than tensors (perhaps code, which is never \
 run). If you trust it, make a state dict where its network's code is installed, and use that:
   checkpoint = torch.load("{0}", weights_only=False)
-  torch.save(checkpoint.state_dict(), "weights.pth")  # or checkpoint["model"].state_dict()"""
+  torch.save(checkpoint.state_dict(), "weights.pth")  # or checkpoint["model"].state_dict(), \
+checkpoint["state_dict"]"""
 
 _DTYPES = {
     "F64": np.float64,

@@ -51,7 +51,7 @@ _BACKBONES = (
 )
 """Of DenseNet and ResNet: torchvision's prefix, the first layer's name, beginnings of all names."""
 
-_NOT_OF_NETWORK = r".*\.num_batches_tracked|op_threshs|(.*\.)?pos_weight|(criterion|loss)\..*"
+_NOT_OF_NETWORK = r".*\.num_batches_tracked|op_threshs|(.*\.)?pos_weight|(criterion|loss(_fn)?)\..*"
 """What files hold beside the parameters: TorchXRayVision's thresholds, weights of losses."""
 
 _NOTHING = "$."

@@ -30,7 +30,12 @@ def write_picture(path: Path, number: int, size: int = 40) -> None:
         Image.fromarray(noise).save(path)
     else:
         elements = {"Modality": "DX", "BodyPartExamined": "CHEST", "ViewPosition": "PA"}
-        path.write_bytes(dicom_bytes(noise, 8, **elements))
+        elements |= {
+            "PatientSex": ("F", "M", "O", "")[number % 4],
+            "PatientAge": (age := f"{number % 50 + 40:03}Y"),
+        }
+        content = dicom_bytes(noise, 8, **elements)
+        path.write_bytes(content.replace(age.encode(), age[1:3].encode() + b"  "))  # as RSNA
 
 
 def chexpert_line(patient: int, split: str, labels: str, view: str = "Frontal,AP") -> str:

@@ -55,6 +55,8 @@ def test_vindr_labels_are_of_the_majority(tmp_path):
     images = release.images
     assert images["official_split"].value_counts().to_dict() == {"train_val": 10, "test": 4}
     assert images[["Mass", "Nodule", "Hernia"]].isna().all(axis=None)
+    assert set(images["view"]) == {"PA"}
+    assert images["age"].between(40, 89).all()
     assert labels_of(release, 0)["Effusion"] == 1
     assert labels_of(release, 0)["Cardiomegaly"] == 0
     assert images["Cardiomegaly"].sum() == 5
@@ -78,6 +80,10 @@ def test_rsna_annotates_pneumonia_alone(tmp_path):
     assert len(release.boxes) == 5
     assert set(release.boxes["finding"]) == {"Pneumonia"}
     assert "also in NIH" in release.notes[0]
+    people = release.images[["age", "sex", "view"]]
+    assert people[:3].to_numpy().tolist() == [[40, "F", "PA"], [41, "M", "PA"], [42, "other", "PA"]]
+    unknown = read_release(tmp_path, require_images=False).images
+    assert unknown[["age", "sex"]].to_numpy().tolist() == [[-1, "unknown"]] * 12
 
 
 def test_wrong_and_missing_files_are_named(tmp_path):
@@ -122,7 +128,9 @@ def test_several_releases_are_prepared_as_one_dataset(tmp_path):
     np.testing.assert_array_equal(labels, wanted.loc[names, list(FINDINGS)])
     patients = np.concatenate([fields["patient"] for fields in held])
     assert {"nih 1", "chexpert 1"} <= set(patients)
-    assert set(np.concatenate([fields["sex"] for fields in held])) == {"F", "M", "unknown"}
+    sexes = np.concatenate([fields["sex"] for fields in held])
+    assert sexes.tolist() == wanted.loc[names, "sex"].tolist()
+    assert set(sexes) == {"F", "M", "other", "unknown"}
     boxes = data.test.boxes()
     assert set(boxes["finding"]) == {"Mass", "Infiltration", "Atelectasis"}
     with pytest.raises(UserError, match="20 radiographs are in two of the releases"):

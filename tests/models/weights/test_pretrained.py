@@ -209,6 +209,7 @@ def test_network_is_recognized_whatever_is_put_around_its_names(
     named |= {
         "optimizer_step.num_batches_tracked": np.zeros(()),
         "criterion.pos_weight": np.ones(5),
+        "loss_fn.weight": np.ones(5),
     }
     half = {name: array.astype(np.float16) for name, array in named.items()}
     found = read_foreign(saved(tmp_path, half))
