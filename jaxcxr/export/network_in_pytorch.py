@@ -14,6 +14,9 @@ from typing import Any
 
 import torch  # pyright: ignore[reportMissingImports]
 import torch.nn.functional as F  # noqa: N812  # pyright: ignore[reportMissingImports]
+
+# Where PyTorch is not installed, torch has no attributes:
+# pyright: reportAttributeAccessIssue=false
 from safetensors.torch import load_file
 
 Tensor = Any
