@@ -102,7 +102,8 @@ def test_commands_of_the_pages_exist():
     for verb, words in commands:
         flags = re.findall(r"--(\w+)", words)
         if verb in VERBS and flags:
-            assert set(flags) <= flags_of(verb) | {"config", "help"}, (verb, words)
+            known = flags_of(verb) | {"config", "help"}
+            assert set(flags) <= known | {f"no{flag}" for flag in known}, (verb, words)
             checked += 1
     assert checked > 15
 
