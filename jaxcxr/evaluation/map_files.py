@@ -42,7 +42,7 @@ def find_maps(
         Heat maps by the given image and finding, read when they are called.
 
     Raises:
-        UserError: There is no such folder, or no map of these images and findings in it.
+        UserError: The folder does not exist, or holds no map of these images and findings.
     """
     images, findings = list(images), list(findings)
     files = [path for path in sorted(Path(folder).rglob("*")) if path.suffix.lower() in _SUFFIXES]

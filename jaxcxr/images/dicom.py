@@ -132,7 +132,7 @@ def _require_decoder(dataset: Dataset) -> None:
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
         is_available = get_decoder(syntax).is_available
-    except NotImplementedError:
+    except NotImplementedError:  # pydicom's, of a compression that it does not know
         is_available = False
     if not is_available:
         raise UserError(

@@ -54,7 +54,7 @@ def list_files(root: Path) -> list[Path]:
     """Returns the files in a folder and below it, the nearest first; hidden ones are left out.
 
     Raises:
-        UserError: There is no such folder.
+        UserError: The folder does not exist.
     """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; name the folder of a release")
@@ -192,7 +192,7 @@ def read_images(path: Path) -> Iterator[tuple[str, bytes]]:
 
 _DAMAGES = (
     *(OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile),
-    *(RuntimeError, NotImplementedError),  # zipfile's, of encryption and compression
+    *(RuntimeError, NotImplementedError),  # zipfile raises them for encryption
     ValueError,  # pyarrow's
 )
 

@@ -72,7 +72,7 @@ def read(
         labels: A table of labels to read in place of the release's.
 
     Raises:
-        UserError: There is no folder, or no table of labels; or the content contradicts itself:
+        UserError: The folder or its table of labels is missing; or the content contradicts itself:
             names in the split lists without metadata or file, metadata in no list, unknown
             findings, boxes outside their image or without area, duplicate names, patients in both
             lists; an archive is damaged. All problems of lists that can be read are reported at

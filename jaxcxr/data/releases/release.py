@@ -35,8 +35,8 @@ class Release:
             release has one of its own, "unlisted" in all rows of a release without lists) and
             list_position, the row's place in that list.
         boxes: One row per annotated box in file order: image_name, finding, x, y, w, h (float,
-            origin top left), in pixels of the radiograph's file; in those of the list where there
-            is no file.
+            origin top left), in pixels of the radiograph's file; without a file, in those of the
+            list.
         image_paths: File of each radiograph by name; empty where images were not asked for.
         missing: Radiographs that are left out, each with the reason: rows of `images` without a
             file (a partial download), and names in lists without a row. Empty where images were
