@@ -192,7 +192,7 @@ def read_images(path: Path) -> Iterator[tuple[str, bytes]]:
 
 _DAMAGES = (
     *(OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile),
-    *(RuntimeError, NotImplementedError),  # zipfile raises them for encryption
+    *(RuntimeError, NotImplementedError),  # zipfile's: encrypted, unknown compression
     ValueError,  # pyarrow's
 )
 
