@@ -115,7 +115,7 @@ def test_commands_of_the_pages_exist():
         commands += re.findall(r"(?:jaxcxr|launch/)\s?(\w+)(?:\.py)?((?: +[^\s`]+)+)", text)
     checked = 0
     for verb, words in commands:
-        flags = re.findall(r"--(\w+)", words)
+        flags = re.findall(r"(?<!=)--(\w+)", words)
         if verb in VERBS and flags:
             assert set(flags) <= flags_of(verb) | {"config", "help"}, (verb, words)
             checked += 1
@@ -189,7 +189,8 @@ NOT_WALKED = ("view", "push", "--model=hf:")
 def follow(page: str, launch: Launch, place: Path) -> None:
     """Runs the commands of `jaxcxr` in the code blocks of a page, smaller where WALK has it."""
     text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8").replace("\\\n", " ")
-    blocks = re.findall(r"^```\n(.*?)^```", text, re.S | re.M)
+    fences = re.findall(r"^```(.*?)\n(.*?)^```$", text, re.S | re.M)
+    blocks = [block for language, block in fences if language == ""]
     commands = re.findall(r"^(?:\$ )?jaxcxr ([^#\n]+)", "\n".join(blocks), re.M)
     assert len(commands) > 5
     for command in commands:
@@ -234,7 +235,7 @@ def test_page_on_a_first_prediction(walk, monkeypatch):
     scans = place / "scans"
     scans.mkdir()
     lines = ["Image Index,Patient ID,Effusion"]
-    for number, path in enumerate(sorted((place / "demo/release/images").glob("*.png"))[:40]):
+    for number, path in enumerate(sorted(place.glob("demo/release/images/*.png"))[:40]):
         shutil.copy(path, scans)
         lines.append(f"{path.name},{number},{number // 2 % 2}")
     (place / "own.csv").write_text("\n".join(lines) + "\n")
