@@ -51,6 +51,7 @@ _MOST = {
 
 _VARIANTS: dict[str, tuple[str, str]] = {
     "steps_in_a_scan": ("steps_in_a_scan", ""),
+    "no_collectives": ("no_collectives", ""),
     "variance_in_one_pass": ("variance_in_one_pass", ""),
     "stem_of_4_channels": ("stem_of_4_channels", ""),
     "no_command_buffers": ("", "--xla_gpu_enable_command_buffer="),
