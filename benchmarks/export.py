@@ -1,6 +1,6 @@
 """Exports of full-size networks: difference from JAX, size of the files, images/s beside JAX.
 
-python -m benchmarks.export --networks resnet34_space_attention --formats onnx,tflite
+python -m benchmarks.export --networks space_attention,pylon --formats onnx,tflite
 
 Weights are drawn at random, statistics of batch norm are those of the test images, so that values
 are as large as in trained networks. Prints one JSON line for each network and format. What is
@@ -19,20 +19,13 @@ from typing import Any
 
 from absl import app, flags
 
+from benchmarks import networks
 from benchmarks.machine import describe
 from benchmarks.paired import Work, seconds_in_turns
 
-BACKBONES = {"resnet34": "ResNet34", "resnet50": "ResNet50", "densenet121": "DenseNet121"}
-HEADS = {
-    "baseline": "Baseline",
-    "space_attention": "SpaceAttention",
-    "attention_gated": "AttentionGated",
-    "pcam": "PCAM",
-    "log_sum_exp": "LogSumExp",
-    "pylon": "Pylon",
-}
+NETWORKS = networks.NETWORKS | {"resnet50": ("ResNet50", {"name": "Baseline"})}
 _FORMATS = ("onnx", "savedmodel", "tflite", "stablehlo", "torch")
-_NETWORKS = flags.DEFINE_list("networks", ["resnet34_space_attention"], "Backbone_head, several.")
+_NETWORKS = flags.DEFINE_list("networks", ["baseline"], f"Some of {', '.join(NETWORKS)}.")
 _TO = flags.DEFINE_list("formats", [*_FORMATS], "What is written.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 256, "Pixels.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "Images per batch.")
@@ -50,9 +43,8 @@ def drawn(name: str, image_size: int) -> Any:
     from jaxcxr.models.ops.normalization import Mode
     from jaxcxr.training.state import initial_variables
 
-    backbone, _, head = name.partition("_")
-    config = {"backbone": {"name": BACKBONES[backbone]}, "head": {"name": HEADS[head]}}
-    model = build_classifier(config)
+    backbone, head = NETWORKS[name]
+    model = build_classifier({"backbone": {"name": backbone}, "head": head})
     variables = dict(initial_variables(model, image_size, 0))
     images = model.normalize(draw_test_images(image_size))
 
@@ -69,7 +61,7 @@ def run_jax(model: Path, image_size: int, batch_size: int) -> Work:
     """Returns a batch through `Predictor`."""
     from jaxcxr.inference.predictor import load_model
 
-    predictor, images = load_model(model), _batch(image_size, batch_size)
+    predictor, images = load_model(model), networks.batch(image_size, batch_size)["image"]
 
     def work() -> None:
         predictor(images)
@@ -80,18 +72,12 @@ def run_jax(model: Path, image_size: int, batch_size: int) -> Work:
 def run_export(to: str, folder: Path, image_size: int, batch_size: int) -> Work:
     """Returns a batch through the runtime of a written folder."""
     run = importlib.import_module(f"jaxcxr.export.{to}").load(folder)[1]
-    images = _batch(image_size, batch_size)
+    images = networks.batch(image_size, batch_size)["image"]
 
     def work() -> None:
         run(images)
 
     return work
-
-
-def _batch(image_size: int, batch_size: int) -> Any:
-    from benchmarks.networks import batch
-
-    return batch(image_size, batch_size)["image"]
 
 
 def main(_: list[str]) -> None:
