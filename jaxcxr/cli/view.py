@@ -33,6 +33,7 @@ from jaxcxr.errors import UserError
 from jaxcxr.inference.heatmaps import PredictFn
 from jaxcxr.inference.predictor import Predictor, load_model
 from jaxcxr.models.weights import catalog
+from jaxcxr.reporting.gallery import VIEWER_PORT
 from jaxcxr.viewer.cases import Maps, ViewedModel
 from jaxcxr.viewer.scored_split import ScoredSplit
 from jaxcxr.viewer.server import private_folder, serve
@@ -41,7 +42,9 @@ _MODELS = flags.DEFINE_multi_string(
     "model", None, "Trained model; name two to compare them side by side."
 )
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where jaxcxr prepare wrote.")
-_PORT = flags.DEFINE_integer("port", 7860, "Port on 127.0.0.1; 0 takes a free one.", 0, 65535)
+_PORT = flags.DEFINE_integer(
+    "port", VIEWER_PORT, "Port on 127.0.0.1; 0 takes a free one.", 0, 65535
+)
 _BROWSER = flags.DEFINE_bool("browser", True, "Open the page in the browser.")
 flags.adopt_module_key_flags(box_flags)
 define_import_flag()
@@ -77,6 +80,8 @@ def main() -> None:
             from jaxcxr.viewer import page  # imports Gradio
 
             built = page.build(viewed, splits)
+            for model in viewed:
+                model.warm_up()
             serve(built, _PORT.value, _BROWSER.value, theme=page.theme(), css=page.CSS)
     except SystemExit as stop:
         os._exit(int(stop.code or 0))  # an orderly end aborts where a prediction is under way
