@@ -28,9 +28,9 @@ def reproduction_table(runs: Mapping[str, Sequence[RunFiles]]) -> pd.DataFrame:
         runs: Scored runs by the name of their network: "baseline", "space_attention" …
 
     Returns:
-        network; score ("AUC", "IoU > 0.3" …); scoring ("correct", or "published": localization by
-        the arithmetic of the published tables); finding ("Mean" is the last of each); mean, sd (NaN
-        for one run) and seeds (the number of runs with this score); and published, the paper's
+        network; score ("AUC", "IoU > 0.3" …); scoring ("correct", or "as published": localization
+        by the arithmetic of the published tables); finding ("Mean" is the last of each); mean, sd
+        (NaN for one run) and seeds (the number of runs with this score); and published, the paper's
         value, NaN where there is none.
     """
     parts = [_scores(run).assign(network=name) for name, group in runs.items() for run in group]
@@ -49,7 +49,7 @@ def _scores(run: RunFiles) -> pd.DataFrame:
     parts = [
         auc.assign(score="AUC", scoring="correct"),
         _by_level(correct).assign(scoring="correct"),
-        _by_level(published).assign(scoring="published"),
+        _by_level(published).assign(scoring="as published"),
     ]
     return pd.concat(parts)[[*_KEYS[1:], "value"]]
 
@@ -70,7 +70,7 @@ def _published() -> pd.DataFrame:
     boxes = boxes.drop_duplicates(["model", "metric", "threshold", "finding"])
     parts = [
         auc.assign(score="AUC", scoring="correct"),
-        _by_level(boxes).assign(scoring="published"),
+        _by_level(boxes).assign(scoring="as published"),
     ]
     figures = pd.concat(parts)
     figures["network"] = figures["model"].replace(_PUBLISHED_NAMES)
@@ -98,7 +98,7 @@ def reproduction_page(table: pd.DataFrame, comparable: bool) -> str:
         "# The study on this release",
         f"{note}Mean ± standard deviation over the seeds of each network; beside it the paper's "
         "figure. The paper's localization was scored with faults: it stands beside the scores by "
-        "the same arithmetic (published), not beside the correct ones.",
+        "the same arithmetic (as published), not beside the correct ones.",
     ]
     for number, score in enumerate(PAPERS_TABLES, 1):
         columns, rows = {}, table.loc[table["score"] == score].set_index("finding")
