@@ -22,6 +22,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
+from jaxcxr.cli.compilation_cache import keep_compiled_networks
 from jaxcxr.cli.configs import find_config, require_config
 from jaxcxr.cli.own_modules import import_own_modules
 from jaxcxr.errors import UserError
@@ -43,6 +44,7 @@ def run_verb(verb: str) -> None:
             ``POSITIONAL``, `main` receives the words that are not flags; otherwise they are
             refused.
     """
+    keep_compiled_networks()
     module = importlib.import_module(f"jaxcxr.cli.{verb}")
     positional = getattr(module, "POSITIONAL", None)
     usage = f"usage: {command(verb)} [--flag=value …] {(positional or '').upper()}".rstrip()
