@@ -82,7 +82,7 @@ def run_export(to: str, folder: Path, image_size: int, batch_size: int) -> Work:
 
 def main(_: list[str]) -> None:
     """Exports, measures and prints."""
-    from jaxcxr.export import export
+    from jaxcxr.export.exporting import export
     from jaxcxr.inference.predictor import load_model
 
     size, units, rounds = _IMAGE_SIZE.value, _BATCH_SIZE.value, _ROUNDS.value
