@@ -98,7 +98,7 @@ def _batch(image_size: int, batch_size: int) -> Any:
 
 def main(_: list[str]) -> None:
     """Exports, measures and prints."""
-    from jaxcxr.export import export
+    from jaxcxr.export.exporting import export
 
     for name in _NETWORKS.value:
         predictor = trained(name, _IMAGE_SIZE.value)

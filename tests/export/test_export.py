@@ -12,7 +12,8 @@ import pytest
 import jaxcxr as cxr
 from jaxcxr.data.phantom import draw_radiograph
 from jaxcxr.errors import UserError
-from jaxcxr.export import FORMATS, export
+from jaxcxr.export import FORMATS
+from jaxcxr.export.exporting import export
 from jaxcxr.models import Pixels, build_classifier
 from jaxcxr.models.ops.portable import is_portable
 from tests.programs import launch
