@@ -25,7 +25,7 @@ from tests.programs import Launch, forked
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/*.md"), *REPOSITORY.glob("docs/*/*.md")]
 TUTORIALS = [*REPOSITORY.glob("docs/tutorials/*.ipynb")]
-ROOMS = ("data", "data.phantom", "export", "images", "models", "training.losses")
+ROOMS = ("data", "data.phantom", "images", "models", "training.losses")
 SMALLER = {
     "IMAGES = 1600": "IMAGES = 160",
     "EPOCHS = 8": "EPOCHS = 1",
