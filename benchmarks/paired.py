@@ -8,6 +8,7 @@ work.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import multiprocessing
 import os
@@ -121,19 +122,36 @@ def measure(
     Returns:
         Medians and extremes of both in units per second, and the ratio of the medians.
     """
+    ways = {
+        name: functools.partial(way, **arguments) for name, way in (("ours", ours), ("peer", peer))
+    }
+    done = {"ours": units, "peer": peer_units or units}
+    seconds = seconds_in_turns(ways, rounds)
+    rates = {name: [done[name] / each for each in times] for name, times in seconds.items()}
+    return {**summary(rates), "rounds": rounds}
+
+
+def seconds_in_turns(ways: Mapping[str, Callable[[], Work]], rounds: int) -> dict[str, list[float]]:
+    """Runs several ways in turns.
+
+    Args:
+        ways: Functions of the top level, or partial ones, that get ready and return the work.
+        rounds: How often each is measured, after a warm-up.
+
+    Returns:
+        Seconds of every round, by the names of `ways`.
+    """
     children = {}
-    for name, prepare in (("ours", ours), ("peer", peer)):
-        children[name] = Child(prepare, arguments)
+    for name, prepare in ways.items():
+        children[name] = Child(prepare, {})
         children[name].preparation()
-    seconds = {name: [] for name in children}
+    seconds: dict[str, list[float]] = {name: [] for name in children}
     for _ in range(rounds):
         for name, child in children.items():
             seconds[name].append(child.turn())
     for child in children.values():
         child.end()
-    done = {"ours": units, "peer": peer_units or units}
-    rates = {name: [done[name] / value for value in values] for name, values in seconds.items()}
-    return {**summary(rates), "rounds": rounds}
+    return seconds
 
 
 def summary(rates: Mapping[str, list[float]]) -> dict[str, Any]:
