@@ -128,6 +128,24 @@ def test_citation_is_of_this_version():
     assert f"\nversion: {project['version']}\n" in (REPOSITORY / "CITATION.cff").read_text()
 
 
+def test_workflows_run_targets_of_the_makefile_on_the_supported_pythons():
+    workflows = {path.stem: path.read_text() for path in REPOSITORY.glob(".github/workflows/*")}
+    makefile = (REPOSITORY / "Makefile").read_text()
+    targets = re.findall(r"run: make ([\w-]+)", "\n".join(workflows.values()))
+    assert {"lint", "test", "test-torch", "docs", "wheel"} <= set(targets)
+    assert [name for name in targets if not re.search(rf"^{name}:", makefile, re.M)] == []
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    pythons = [line[-4:] for line in project["classifiers"] if re.search(r":: 3\.\d+$", line)]
+    (matrix,) = re.findall(r"python: \[(.*)\]", workflows["checks"])
+    assert re.findall(r"[\d.]+", matrix) == pythons
+
+
+def test_changelog_has_a_dated_entry_of_this_version():
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text()
+    assert re.search(rf"^## {re.escape(version)} – \d{{4}}-\d\d-\d\d$", changelog, re.M)
+
+
 def test_page_on_own_heads_losses_callbacks_and_data(monkeypatch, tmp_path, capsys):
     blocks = re.findall(
         r"```python\n(.*?)```", (REPOSITORY / "docs/extending.md").read_text(), re.S
