@@ -140,6 +140,15 @@ def test_workflows_run_targets_of_the_makefile_on_the_supported_pythons():
     assert re.findall(r"[\d.]+", matrix) == pythons
 
 
+def test_what_holds_the_claims_is_there():
+    text = (REPOSITORY / "docs/claims.md").read_text()
+    named = re.findall(r"`((?:tests|benchmarks|docs)/[\w/]+\.py)(?:::(\w+))?`", text)
+    assert len(named) > 50
+    for path, test in named:
+        assert (REPOSITORY / path).is_file(), path
+        assert not test or f"def {test}(" in (REPOSITORY / path).read_text(), (path, test)
+
+
 def test_changelog_has_a_dated_entry_of_this_version():
     version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
     changelog = (REPOSITORY / "CHANGELOG.md").read_text()
