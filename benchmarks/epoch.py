@@ -15,7 +15,7 @@ from benchmarks import networks
 from benchmarks.machine import describe
 from benchmarks.paired import Work, measure
 
-_NETWORK = flags.DEFINE_enum("network", "baseline", list(networks.HEADS), "Head on ResNet-34.")
+_NETWORK = flags.DEFINE_enum("network", "baseline", list(networks.NETWORKS), "Network.")
 _PLACEMENT = flags.DEFINE_enum("placement", "device", ["host", "device"], "Of the radiographs.")
 _IMAGES = flags.DEFINE_integer("images", 256, "Radiographs per epoch.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 64, "Pixels.")

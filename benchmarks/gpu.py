@@ -30,9 +30,11 @@ def commands(gpu_count: int) -> list[list[str]]:
     """Returns the benchmarks and their flags."""
     found = [
         ["train_step", f"--network={name}", *_WORK, _BFLOAT16, "--steps=10"]
-        for name in networks.HEADS
+        for name in networks.NETWORKS
     ]
-    found += [["inference", f"--network={name}", *_WORK, "--steps=10"] for name in networks.HEADS]
+    found += [
+        ["inference", f"--network={name}", *_WORK, "--steps=10"] for name in networks.NETWORKS
+    ]
     found += [
         ["epoch", f"--placement={placement}", "--images=5120", *_WORK, _BFLOAT16]
         for placement in ("device", "host")

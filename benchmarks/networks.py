@@ -1,4 +1,4 @@
-"""The study's networks at work, here and in PyTorch: one training step, one batch of inference."""
+"""Networks at work, here and in PyTorch: one training step, one batch of inference."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ import numpy as np
 
 from benchmarks.paired import Work
 
-HEADS = {
-    "baseline": "Baseline",
-    "space_attention": "SpaceAttention",
-    "attention_gated": "AttentionGated",
+NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "baseline": ("ResNet34", {"name": "Baseline"}),
+    "space_attention": ("ResNet34", {"name": "SpaceAttention"}),
+    "attention_gated": ("ResNet34", {"name": "AttentionGated"}),
+    "pcam": ("ResNet34", {"name": "PCAM"}),
+    "log_sum_exp": ("ResNet34", {"name": "LogSumExp", "stride": 8, "learned": "shared"}),
+    "pylon": ("ResNet50", {"name": "Pylon"}),
+    "densenet121": ("DenseNet121", {"name": "Baseline"}),
 }
+"""Backbone and head of each; those of `configs/`, and DenseNet-121."""
 
 
 def require_torch() -> None:
@@ -34,8 +39,9 @@ def batch(image_size: int, batch_size: int) -> dict[str, np.ndarray]:
 
 
 def network(name: str) -> dict[str, Any]:
-    """Returns the config of one of `HEADS` on ResNet-34."""
-    return {"backbone": {"name": "ResNet34"}, "head": {"name": HEADS[name]}}
+    """Returns the config of one of `NETWORKS`."""
+    backbone, head = NETWORKS[name]
+    return {"backbone": {"name": backbone}, "head": head}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +65,7 @@ class Training:
 def training(
     name: str, image_size: int, compute_dtype: str, devices: int | None = None
 ) -> Training:
-    """Returns the training of one of `HEADS` on all devices, or on the first few."""
+    """Returns the training of one of `NETWORKS` on all devices, or on the first few."""
     import jax
     from jax.sharding import NamedSharding, PartitionSpec
 

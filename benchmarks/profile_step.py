@@ -20,7 +20,7 @@ from absl import app, flags
 from benchmarks import networks
 from benchmarks.machine import describe
 
-_NETWORK = flags.DEFINE_enum("network", "baseline", list(networks.HEADS), "Head on ResNet-34.")
+_NETWORK = flags.DEFINE_enum("network", "baseline", list(networks.NETWORKS), "Network.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 256, "Pixels.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images per step.")
 _PLAIN = flags.DEFINE_bool("plain", False, "With XLA's convolutions, as on other devices.")

@@ -15,7 +15,7 @@ from benchmarks import networks
 from benchmarks.machine import describe
 from benchmarks.paired import Work, measure
 
-_NETWORK = flags.DEFINE_enum("network", "baseline", list(networks.HEADS), "Head on ResNet-34.")
+_NETWORK = flags.DEFINE_enum("network", "baseline", list(networks.NETWORKS), "Network.")
 _DEVICES = flags.DEFINE_integer("devices", 2, "How many.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 64, "Pixels.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Images per step and device.")

@@ -1,4 +1,4 @@
-"""Training images/s here and in PyTorch: ResNet-34, weighted cross-entropy, Adam.
+"""Training images/s here and in PyTorch: weighted cross-entropy, Adam.
 
 python -m benchmarks.train_step --image_size 64 --batch_size 32
 """
@@ -11,7 +11,7 @@ from benchmarks import networks
 from benchmarks.machine import describe
 from benchmarks.paired import measure
 
-_NETWORK = flags.DEFINE_enum("network", "baseline", list(networks.HEADS), "Head on ResNet-34.")
+_NETWORK = flags.DEFINE_enum("network", "baseline", list(networks.NETWORKS), "Network.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 64, "Pixels.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Images per step.")
 _STEPS = flags.DEFINE_integer("steps", 1, "Steps between two looks at the clock.")

@@ -17,6 +17,8 @@ box_rule.csv has it. The page is served on 127.0.0.1 alone and asks no other mac
 what is uploaded is removed when the program ends. Needs Gradio: pip install 'jaxcxr[viewer]'.
 """
 
+from __future__ import annotations
+
 # isort: split
 import functools
 import logging
@@ -24,24 +26,27 @@ import os
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from jaxcxr.cli import box_flags, models
 from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.errors import UserError
-from jaxcxr.inference.heatmaps import PredictFn
-from jaxcxr.inference.predictor import Predictor, load_model
-from jaxcxr.models.weights import catalog
-from jaxcxr.viewer.cases import Maps, ViewedModel
-from jaxcxr.viewer.scored_split import ScoredSplit
-from jaxcxr.viewer.server import private_folder, serve
+from jaxcxr.reporting.gallery import VIEWER_PORT
+
+if TYPE_CHECKING:
+    from jaxcxr.inference.heatmaps import PredictFn
+    from jaxcxr.inference.predictor import Predictor
+    from jaxcxr.viewer.cases import Maps, ViewedModel
 
 _MODELS = flags.DEFINE_multi_string(
     "model", None, "Trained model; name two to compare them side by side."
 )
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where jaxcxr prepare wrote.")
-_PORT = flags.DEFINE_integer("port", 7860, "Port on 127.0.0.1; 0 takes a free one.", 0, 65535)
+_PORT = flags.DEFINE_integer(
+    "port", VIEWER_PORT, "Port on 127.0.0.1; 0 takes a free one.", 0, 65535
+)
 _BROWSER = flags.DEFINE_bool("browser", True, "Open the page in the browser.")
 flags.adopt_module_key_flags(box_flags)
 define_import_flag()
@@ -62,6 +67,11 @@ def main() -> None:
     """Serves the page until the process is stopped."""
     if find_spec("gradio") is None:
         raise UserError("the viewer needs Gradio; pip install 'jaxcxr[viewer]'")
+    from jaxcxr.inference.predictor import load_model
+    from jaxcxr.models.weights import catalog
+    from jaxcxr.viewer.scored_split import ScoredSplit
+    from jaxcxr.viewer.server import private_folder, serve
+
     logging.getLogger("pydicom").setLevel(logging.ERROR)  # its remarks on files that it reads
     named = _MODELS.value or [catalog.default()]
     predictors, splits = [], []
@@ -77,6 +87,8 @@ def main() -> None:
             from jaxcxr.viewer import page  # imports Gradio
 
             built = page.build(viewed, splits)
+            for model in viewed:
+                model.warm_up()
             serve(built, _PORT.value, _BROWSER.value, theme=page.theme(), css=page.CSS)
     except SystemExit as stop:
         os._exit(int(stop.code or 0))  # an orderly end aborts where a prediction is under way
@@ -92,6 +104,8 @@ def short_names(named: list[str]) -> list[str]:
 
 def viewed_model(name: str, predictor: Predictor) -> ViewedModel:
     """Returns a model with the heat maps that the page offers and the rule for boxes."""
+    from jaxcxr.viewer.cases import Maps, ViewedModel
+
     asked, (rule, *_) = box_flags.maps_and_rule(predictor)
     choices = {
         _SOURCES[source]: box_flags.HeatMapChoice(source)

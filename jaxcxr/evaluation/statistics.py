@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm, rankdata
+from scipy.special import ndtr
 
 from jaxcxr.evaluation.classification import has_both_classes
 
@@ -211,6 +211,8 @@ def delong_covariance(
         AUCs (M,) and covariance (M, M). NaN AUCs without both classes; NaN covariance with fewer
         than two patients (or radiographs) of either class.
     """
+    from scipy.stats import rankdata  # takes long to import
+
     known = ~np.isnan(labels)
     present, scores = np.asarray(labels)[known] > 0, scores[known]
     models = scores.shape[1]
@@ -283,7 +285,7 @@ def delong_test(
         z = np.copysign(np.inf, difference)
     else:
         z = difference / np.sqrt(variance)
-    return DeLongTest(float(of_a.mean()), float(of_b.mean()), float(z), float(2 * norm.sf(abs(z))))
+    return DeLongTest(float(of_a.mean()), float(of_b.mean()), float(z), float(2 * ndtr(-abs(z))))
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:

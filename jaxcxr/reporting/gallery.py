@@ -12,10 +12,13 @@ from PIL import Image
 
 from jaxcxr.evaluation.localization import best_overlaps
 from jaxcxr.evaluation.outcome import corners
-from jaxcxr.reporting.figures import overlay
+from jaxcxr.reporting.overlays import overlay
 from jaxcxr.reporting.runs import Cases
 
 _BOX = ["image_name", "finding", "x", "y", "w", "h"]
+VIEWER_PORT = 7860
+"""Of jaxcxr view on 127.0.0.1, where the pictures lead."""
+
 _LONGEST_SIDE = 256
 """Of a drawn radiograph, in pixels."""
 

@@ -20,7 +20,7 @@ from jaxcxr.files import write_text
 from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
 from jaxcxr.reporting import figures
 from jaxcxr.reporting.figures import figure_uri, photograph_uri
-from jaxcxr.reporting.gallery import galleries
+from jaxcxr.reporting.gallery import VIEWER_PORT, galleries
 from jaxcxr.reporting.runs import RunFiles
 from jaxcxr.reporting.score_tables import MEAN, auc_table, localization_table
 from jaxcxr.reporting.settings import all_settings, main_settings
@@ -199,6 +199,7 @@ def _galleries(runs: Sequence[RunFiles]) -> dict[str, Any]:
         "galleries": drawn,
         "without_gallery": [finding for finding in BOXED_FINDINGS if finding not in shown],
         "photograph": photograph_uri,
+        "viewer_port": VIEWER_PORT,
     }
 
 

@@ -15,12 +15,13 @@ from jaxcxr.errors import UserError
 from jaxcxr.evaluation.boxes import BoxRule, enlarge, otsu_threshold, scale_heatmap
 from jaxcxr.evaluation.outcome import corners
 from jaxcxr.findings import match_finding
-from jaxcxr.images.radiograph import DamagedImageError
+from jaxcxr.images.radiograph import DamagedImageError, Radiograph
+from jaxcxr.images.square import make_square
 from jaxcxr.inference.heatmaps import PredictFn
 from jaxcxr.inference.prediction import PredictionResult, Prepared, predict_batch, prepare
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.models.weights.model_card import SYNTHETIC
-from jaxcxr.reporting.figures import overlay
+from jaxcxr.reporting.overlays import overlay
 
 REACHED = "▲"
 """Marks a probability at or above its operating point."""
@@ -70,6 +71,13 @@ class ViewedModel:
         (result,) = predict_batch(self.predict_fn(maps), [prepared], 1)
         findings, points = self.predictor.named_findings, self.predictor.operating_points
         return dataclasses.replace(result, findings=findings, points=points)
+
+    def warm_up(self) -> None:
+        """Compiles the network, so that the first radiograph takes no longer than others."""
+        size = self.predictor.image_size
+        black = np.zeros((size, size), np.uint8)
+        square = make_square(black, size, self.predictor.square)
+        self.predict(Prepared("", Radiograph(Path(), "PNG", black), *square), self.maps)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

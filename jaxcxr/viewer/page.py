@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -129,7 +129,7 @@ class _Page:
             self.session = gr.State(_Session())
             with gr.Row(equal_height=False):
                 with gr.Column(scale=2, min_width=260):
-                    with gr.Tabs() as self.tabs:
+                    with gr.Tabs():
                         if splits:
                             with gr.Tab("Test radiographs", id="browse"):
                                 self._add_browser()
@@ -293,11 +293,11 @@ class _Page:
             event.then(self.open, opened, self.shown, show_progress_on=self.caption).then(
                 **{**listed, "outputs": [self.query], "fn": self.link}
             ).then(**link)
-        restored = [self.image, self.tabs, *filters]
-        self.blocks.load(self.restore, None, restored).then(**listed).then(
-            self.first, [self.session, self.image], self.image
-        ).then(self.open, opened, self.shown, show_progress_on=self.caption).then(
-            **{**listed, "outputs": [self.query], "fn": self.link}
+        self.blocks.load(
+            self.begin,
+            [self.session, self.source, self.flip, *self.display],
+            [*self.shown, self.listing, self.count, self.image, self.query, *filters],
+            show_progress_on=self.caption,
         ).then(**link)
 
     def read(
@@ -413,19 +413,30 @@ class _Page:
             }
         return updates
 
-    def restore(self, request: gr.Request) -> dict[Any, Any]:
-        """Sets the filters as the page's address has them; what it spells wrong stays as it is."""
+    def begin(
+        self, request: gr.Request, session: _Session, source: str, flip: bool, *display: Any
+    ) -> Iterator[dict[Any, Any]]:
+        """Shows what the page's address names: the list, then a radiograph."""
         given = dict(request.query_params)
-        updates: dict[Any, Any] = {self.image: given.get("image", "")}
-        if given.get("finding") in self.splits[0].findings():
-            updates[self.finding] = given["finding"]
-        for name, component in self.filters.items():
-            value = given.get(name)
-            if name.endswith("age") and value and value.isdigit():
-                updates[component] = int(value)
-            elif value in [choice for _, choice in getattr(component, "choices", [])]:
-                updates[component] = value
-        return updates
+        chosen = self._chosen(given)
+        filters = dict(zip((self.finding, *self.filters.values()), chosen, strict=True))
+        yield filters | self.list_cases(session, "", *chosen)
+        if session.shown:  # a file was quicker
+            return
+        image = given.get("image") or next(iter(session.listed), "")
+        opened = self.open(image, source, flip, session, chosen.finding, *display)
+        yield opened | {self.image: image, self.query: self.link(session, image, *chosen)}
+
+    def _chosen(self, given: Mapping[str, str]) -> Filter:
+        """Returns the filters of an address; misspelled ones are as on a new page."""
+        findings = self.splits[0].findings()
+        choices = {"finding": findings} | {
+            name: [choice for _, choice in getattr(component, "choices", [])]
+            for name, component in self.filters.items()
+        }
+        ages = {k: int(v) for k, v in given.items() if k.endswith("_age") and v.isdigit()}
+        words = {k: v for k, v in given.items() if v in choices.get(k, [])}
+        return Filter(**{"finding": findings[0], **words, **ages})
 
     def list_cases(
         self, session: _Session, image: str, finding: str, *filters: Any
@@ -459,10 +470,6 @@ class _Page:
         chosen = Filter(*filters)._asdict()
         given = {k: v for k, v in chosen.items() if k == "finding" or v != getattr(default, k)}
         return urlencode(given | ({"image": image} if image else {}))
-
-    def first(self, session: _Session, image: str) -> str:
-        """Returns the radiograph of the page's address, or the first of the table."""
-        return image or next(iter(session.listed), "")
 
     def pick_row(self, event: gr.SelectData) -> str:
         """Returns the radiograph whose row is clicked."""

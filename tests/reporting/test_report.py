@@ -5,6 +5,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pandas as pd
@@ -107,10 +108,20 @@ def test_page_is_self_contained(page):
     assert len(page.source) < 15e6
 
 
-def test_links_lead_to_sections(page):
+def test_links_lead_to_sections_and_pictures_to_the_viewer(page, odd_page):
     places = page.attributes("id")
     assert len(places) == len(set(places))
-    assert {*page.attributes("href")} <= {f"#{place}" for place in places}
+    hrefs = page.attributes("href")
+    pictures = [href for href in hrefs if not href.startswith("#")]
+    assert {*hrefs} - {*pictures} <= {f"#{place}" for place in places}
+    assert len(pictures) == len(BOXED_FINDINGS) * 3 * 4
+    assert "jaxcxr view --model=" in page.text
+    for href in pictures + [one for one in odd_page.attributes("href") if one[0] != "#"]:
+        address, _, query = href.partition("?")
+        assert address == "http://127.0.0.1:7860/"
+        values = dict(parse_qsl(query, strict_parsing=True))
+        assert values["finding"] in BOXED_FINDINGS
+        assert values["image"] in page.text + odd_page.text
 
 
 def test_every_image_has_alternative_text(page):
