@@ -1,11 +1,13 @@
 """The code, commands and links that people follow from README and docs/ are right."""
 
+import functools
 import importlib
 import json
 import pkgutil
 import re
 import shlex
 import shutil
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +27,7 @@ from tests.programs import Launch, forked
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("*/*.md"), *REPOSITORY.glob("docs/*/*.md")]
 TUTORIALS = [*REPOSITORY.glob("docs/tutorials/*.ipynb")]
-ROOMS = ("data", "data.phantom", "export", "images", "models", "training.losses")
+ROOMS = ("data", "data.phantom", "images", "models", "training.losses")
 SMALLER = {
     "IMAGES = 1600": "IMAGES = 160",
     "EPOCHS = 8": "EPOCHS = 1",
@@ -120,6 +122,18 @@ def test_commands_of_the_pages_exist():
             assert set(flags) <= flags_of(verb) | {"config", "help"}, (verb, words)
             checked += 1
     assert checked > 15
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_python_and_shell_of_the_pages_have_no_wrong_names(page):
+    fences = re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.S | re.M)
+    for language, code in fences:
+        if language == "sh":
+            subprocess.run(["sh", "-n"], input=code, text=True, check=True)
+        if language == "python":
+            compile(code, page.name, "exec")
+            for chain in re.findall(r"\b(?:cxr|jaxcxr)((?:\.\w+)+)\b(?! import)", code):
+                functools.reduce(getattr, chain[1:].split("."), jaxcxr)
 
 
 def test_pages_and_messages_install_extras_in_one_way():
@@ -217,7 +231,9 @@ def walk(tmp_path_factory) -> Iterator[tuple[Path, Launch]]:
         yield place, launch
 
 
+@pytest.mark.slow
 def test_page_on_a_first_training(walk, monkeypatch):
+    """Quicker: test_commands_of_the_pages_exist; tests/test_end_to_end.py runs these programs."""
     place, _ = walk
     assert (place / "demo/report.html").stat().st_size > 10_000
     asked = [*place.glob("demo/release/images/0000000*.png")]
@@ -230,7 +246,9 @@ def test_page_on_a_first_training(walk, monkeypatch):
     assert len(run(code, changes, {})["run"].history) == 1
 
 
+@pytest.mark.slow
 def test_page_on_a_first_prediction(walk, monkeypatch):
+    """Quicker: test_commands_of_the_pages_exist; tests/cli/test_predict.py runs these programs."""
     place, launch = walk
     scans = place / "scans"
     scans.mkdir()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import signal
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -110,6 +112,7 @@ def _measured_epoch(config: str, settings: Sequence[str]) -> Mapping[str, float]
 
 
 def _train_shortly(config: str, settings: Sequence[str], sender: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the program, and that ends this
     experiment = read_experiment(config, settings)
     batch, size = experiment.config.batch_size, experiment.config.data.image_size
     rng = np.random.default_rng(0)
@@ -128,4 +131,5 @@ def _train_shortly(config: str, settings: Sequence[str], sender: Connection) -> 
         compute_dtype=experiment.config.compute_dtype,
         verbose=False,
     )
-    sender.send(run.history.epochs[-1])
+    with contextlib.suppress(BrokenPipeError):  # the program was ended
+        sender.send(run.history.epochs[-1])

@@ -25,8 +25,9 @@ def words(place, *more):
     ]  # fmt: skip
 
 
-@pytest.mark.slow  # a run of two seeds; sweeps are trained by the same code in test_signals.py
+@pytest.mark.slow
 def test_study_is_stopped_and_resumed(place):
+    """A sweep, whose code trains the runs, is stopped in tests/runs/test_signals.py."""
     long = command("reproduce", *words(place, "--epochs=9999", "--stopped_status=143"))
     first = place / "study/runs/tiny/as_configured/seed_0"
     process = subprocess.Popen(long, stdout=subprocess.PIPE, text=True)
