@@ -8,7 +8,6 @@ work.
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import multiprocessing
 import os
@@ -122,35 +121,28 @@ def measure(
     Returns:
         Medians and extremes of both in units per second, and the ratio of the medians.
     """
-    ways = {
-        name: functools.partial(way, **arguments) for name, way in (("ours", ours), ("peer", peer))
-    }
+    children = {"ours": start(ours, **arguments), "peer": start(peer, **arguments)}
     done = {"ours": units, "peer": peer_units or units}
-    seconds = seconds_in_turns(ways, rounds)
+    seconds = seconds_in_turns(children, rounds)
     rates = {name: [done[name] / each for each in times] for name, times in seconds.items()}
+    for child in children.values():
+        child.end()
     return {**summary(rates), "rounds": rounds}
 
 
-def seconds_in_turns(ways: Mapping[str, Callable[[], Work]], rounds: int) -> dict[str, list[float]]:
-    """Runs several ways in turns.
+def start(prepare: Callable[..., Work], **arguments: Any) -> Child:
+    """Starts a process and waits until its work was done for the first time."""
+    child = Child(prepare, arguments)
+    child.preparation()
+    return child
 
-    Args:
-        ways: Functions of the top level, or partial ones, that get ready and return the work.
-        rounds: How often each is measured, after a warm-up.
 
-    Returns:
-        Seconds of every round, by the names of `ways`.
-    """
-    children = {}
-    for name, prepare in ways.items():
-        children[name] = Child(prepare, {})
-        children[name].preparation()
+def seconds_in_turns(children: Mapping[str, Child], rounds: int) -> dict[str, list[float]]:
+    """Runs the work of processes in turns, and returns each one's times."""
     seconds: dict[str, list[float]] = {name: [] for name in children}
     for _ in range(rounds):
         for name, child in children.items():
             seconds[name].append(child.turn())
-    for child in children.values():
-        child.end()
     return seconds
 
 
