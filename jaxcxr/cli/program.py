@@ -199,7 +199,7 @@ def _parse(verb: str, argv: Sequence[str]) -> list[str]:
         if problem is None:  # absl's, after --help; with status 1
             sys.exit(0)
     except Exception as error:
-        problem = _fault_of_file(error, words) or _fault_of_word(error)
+        problem = _fault_of_file(error, words) or fault_of_word(error)
         if problem is None:
             raise
     print(f"error: {problem}\n{command(verb)} --help lists the flags", file=sys.stderr)
@@ -220,7 +220,7 @@ def _fault_of_file(error: BaseException, words: Sequence[str]) -> str | None:
     return None if reason is None else _fault_of_file(reason, words)
 
 
-def _fault_of_word(error: Exception) -> str | None:
+def fault_of_word(error: Exception) -> str | None:
     """Describes what is wrong with the words of the command line."""
     if isinstance(error, flags.Error) and "Traceback" not in str(error):
         return _MISSING.sub(r"\1 is required", str(error)).replace("\n", "; ")

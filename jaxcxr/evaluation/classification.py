@@ -51,7 +51,7 @@ class Rates(NamedTuple):
 
 
 def has_both_classes(labels: np.ndarray) -> bool:
-    """Says whether there are radiographs with and without the finding."""
+    """Returns whether there are radiographs with and without the finding."""
     labels = np.asarray(labels, bool)
     return bool(labels.any() and not labels.all())
 
