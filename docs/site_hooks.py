@@ -41,7 +41,12 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Fills in flags and equations; notebooks are linked as the pages that they become."""
+    """Fills in flags and equations; links to notebooks become links to their pages.
+
+    Files of the repository beside docs/ are not part of the site: their names replace the links.
+    """
+    beside = re.escape("../" * (page.file.src_uri.count("/") + 1))
+    markdown = re.sub(rf"\[([^\]]+)\]\({beside}([^.)#][^)#]*)[^)]*\)", r"\1 (`\2`)", markdown)
     markdown = re.sub(r"(\]\((?!https?:)[^)\s]+)\.ipynb(#[^)]*)?\)", r"\1.md\2)", markdown)
     if page.file.src_uri == "reference/programs.md":
         markdown += flags_of_all_programs()

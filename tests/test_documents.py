@@ -1,11 +1,13 @@
 """The code, commands and links that people follow from README and docs/ are right."""
 
+import functools
 import importlib
 import json
 import pkgutil
 import re
 import shlex
 import shutil
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +60,29 @@ def notebook(tmp_path_factory) -> dict:
         return run(code, SMALLER, {"place": place})
 
 
+TINY_NETWORK = {"width=16, blocks=(1, 1, 1)": "width=4, blocks=(1, 1, 1)"}
+SMALLER_TUTORIALS = {
+    "scoring_another_system": {"IMAGES = 1600": "IMAGES = 300"},
+    "heat_maps_and_boxes": {"IMAGES = 1600": "IMAGES = 160"},
+    "external_evaluation": {"IMAGES = 1600": "IMAGES = 300"},
+    "paper_study": {"IMAGES = 1600": "IMAGES = 160", "EPOCHS = 8": "EPOCHS = 1", **TINY_NETWORK},
+    "your_own_head": {"IMAGES = 1600": "IMAGES = 160", "EPOCHS = 6": "EPOCHS = 1", **TINY_NETWORK},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALLER_TUTORIALS)
+def test_tutorials(name, notebook, monkeypatch):
+    """Slow: trainings and many maps; `test_notebook` runs the first tutorial."""
+    monkeypatch.chdir(notebook["place"])  # two of them continue with its network
+    code = code_cells(REPOSITORY / f"docs/tutorials/{name}.ipynb")
+    run("\n".join("".join(cell["source"]) for cell in code), SMALLER_TUTORIALS[name], {})
+
+
+def test_every_tutorial_is_run():
+    assert {path.stem for path in TUTORIALS} == {"first_steps", *SMALLER_TUTORIALS}
+
+
 def test_notebook(notebook):
     assert notebook["probabilities"].shape == (notebook["data"].test.num_images, 14)
     assert len(notebook["run"].history) == 1
@@ -69,7 +94,8 @@ def test_notebooks_are_kept_with_outputs_and_without_paths_of_a_machine(path):
     code = code_cells(path)
     outputs = json.dumps([cell["outputs"] for cell in code])
     assert sum(bool(cell["outputs"]) for cell in code) >= len(code) / 2
-    assert "image/png" in outputs
+    drawn = sum("plt.subplots(" in "".join(cell["source"]) for cell in code)
+    assert outputs.count("image/png") == drawn
     assert not re.search(r"(/home|/root|/tmp|/work|/Users)/|Traceback", outputs)
 
 
@@ -122,6 +148,18 @@ def test_commands_of_the_pages_exist():
     assert checked > 15
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_python_and_shell_of_the_pages_have_no_wrong_names(page):
+    fences = re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.S | re.M)
+    for language, code in fences:
+        if language == "sh":
+            subprocess.run(["sh", "-n"], input=code, text=True, check=True)
+        if language == "python":
+            compile(code, page.name, "exec")
+            for chain in re.findall(r"\b(?:cxr|jaxcxr)((?:\.\w+)+)\b(?! import)", code):
+                functools.reduce(getattr, chain[1:].split("."), jaxcxr)
+
+
 def test_pages_and_messages_install_extras_in_one_way():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     sources = [*PAGES, *(REPOSITORY / "jaxcxr").rglob("*.py"), *REPOSITORY.glob("benchmarks/*.py")]
@@ -140,6 +178,33 @@ def test_pages_and_messages_install_extras_in_one_way():
 def test_citation_is_of_this_version():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     assert f"\nversion: {project['version']}\n" in (REPOSITORY / "CITATION.cff").read_text()
+
+
+def test_workflows_run_targets_of_the_makefile_on_the_supported_pythons():
+    workflows = {path.stem: path.read_text() for path in REPOSITORY.glob(".github/workflows/*")}
+    makefile = (REPOSITORY / "Makefile").read_text()
+    targets = re.findall(r"run: make ([\w-]+)", "\n".join(workflows.values()))
+    assert {"lint", "test", "test-torch", "docs", "wheel"} <= set(targets)
+    assert [name for name in targets if not re.search(rf"^{name}:", makefile, re.M)] == []
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    pythons = [line[-4:] for line in project["classifiers"] if re.search(r":: 3\.\d+$", line)]
+    (matrix,) = re.findall(r"python: \[(.*)\]", workflows["checks"])
+    assert re.findall(r"[\d.]+", matrix) == pythons
+
+
+def test_what_holds_the_claims_is_there():
+    text = (REPOSITORY / "docs/claims.md").read_text()
+    named = re.findall(r"`((?:tests|benchmarks|docs)/[\w/]+\.py)(?:::(\w+))?`", text)
+    assert len(named) > 50
+    for path, test in named:
+        assert (REPOSITORY / path).is_file(), path
+        assert not test or f"def {test}(" in (REPOSITORY / path).read_text(), (path, test)
+
+
+def test_changelog_has_a_dated_entry_of_this_version():
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text()
+    assert re.search(rf"^## {re.escape(version)} – \d{{4}}-\d\d-\d\d$", changelog, re.M)
 
 
 def paths_in_navigation(entries: list) -> list[str]:
@@ -217,7 +282,9 @@ def walk(tmp_path_factory) -> Iterator[tuple[Path, Launch]]:
         yield place, launch
 
 
+@pytest.mark.slow
 def test_page_on_a_first_training(walk, monkeypatch):
+    """Quicker: test_commands_of_the_pages_exist; tests/test_end_to_end.py runs these programs."""
     place, _ = walk
     assert (place / "demo/report.html").stat().st_size > 10_000
     asked = [*place.glob("demo/release/images/0000000*.png")]
@@ -230,7 +297,9 @@ def test_page_on_a_first_training(walk, monkeypatch):
     assert len(run(code, changes, {})["run"].history) == 1
 
 
+@pytest.mark.slow
 def test_page_on_a_first_prediction(walk, monkeypatch):
+    """Quicker: test_commands_of_the_pages_exist; tests/cli/test_predict.py runs these programs."""
     place, launch = walk
     scans = place / "scans"
     scans.mkdir()
