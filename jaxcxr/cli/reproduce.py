@@ -184,6 +184,8 @@ def write_results(out: Path, trials: Sequence[Trial], facts: Mapping[str, Any]) 
     for name, run in best.items():
         folder = out / "models" / name / run.workdir.name
         if not folder.exists():
-            load_model(str(run.workdir)).save(folder)
+            model = load_model(str(run.workdir))
+            source = {**model.source, "name": run.name}
+            dataclasses.replace(model, source=source).save(folder)
     print(means_text(table))
     print(f"written to {out}: reproduction.md, reproduction.csv, report.html, models/")
