@@ -11,7 +11,7 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.5
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test test-all test-torch test-export test-viewer test-newest test-lowest torture wheel lint lock clean
+.PHONY: help demo test test-all test-torch test-export test-viewer test-newest test-lowest torture docs wheel lint lock clean
 
 help:
 	@echo "make demo   train and score a small network on synthetic radiographs, write a report"
@@ -20,6 +20,7 @@ help:
 	@echo "make test-torch  the comparisons with PyTorch and TorchXRayVision; installs them into .venv first"
 	@echo "make test-export  exports to ONNX, TensorFlow and others, in an environment of its own"
 	@echo "make test-viewer  jaxcxr view in a browser, in an environment of its own; needs Chromium"
+	@echo "make docs   the documentation as a site, into site/, in an environment of its own"
 	@echo "make torture  kills a training 50 times, gives the readers 20,000 invalid inputs; 20 minutes"
 	@echo "make test-newest PYTHON=python3.13  the tests with the newest packages, on a Python of choice"
 	@echo "make test-lowest PYTHON=python3.11  the tests with the oldest packages that pyproject.toml allows"
@@ -81,6 +82,17 @@ test-viewer: $(VENV)-viewer/installed
 $(VENV)-viewer/installed: pyproject.toml | $(BIN)/uv
 	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(@D)
 	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --editable '.[test,viewer]' playwright
+	@touch $@
+
+# Warnings are errors: links, anchors, names of the reference. Material warns of MkDocs 2, which is not used.
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(VENV)-docs/installed
+	$(<D)/bin/mkdocs build --quiet --strict
+	@echo "written to site/; to read it: python3 -m http.server --directory site"
+
+$(VENV)-docs/installed: pyproject.toml | $(BIN)/uv
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(@D)
+	$(BIN)/uv pip install --quiet --python $(@D)/bin/python --editable '.[docs]'
 	@touch $@
 
 # Everything from a seed; what the campaigns print stays in .cache/torture.

@@ -1,63 +1,51 @@
 """Exports of full-size networks: difference from JAX, size of the files, images/s beside JAX.
 
-python -m benchmarks.export --networks resnet34_space_attention --formats onnx,tflite
+python -m benchmarks.export --networks space_attention,pylon --formats onnx,tflite
 
 Weights are drawn at random, statistics of batch norm are those of the test images, so that values
-are as large as in trained networks. Prints one JSON line for each network and format.
+are as large as in trained networks. Prints one JSON line for each network and format. What is
+written stays in --folder and is measured again by the next call, without being exported again.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import importlib
 import json
-import tempfile
+import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from absl import app, flags
 
+from benchmarks import networks
 from benchmarks.machine import describe
-from benchmarks.paired import Work, measure
+from benchmarks.paired import Work, seconds_in_turns
 
-BACKBONES = {"resnet34": "ResNet34", "resnet50": "ResNet50", "densenet121": "DenseNet121"}
-HEADS = {
-    "baseline": "Baseline",
-    "space_attention": "SpaceAttention",
-    "attention_gated": "AttentionGated",
-    "pcam": "PCAM",
-    "log_sum_exp": "LogSumExp",
-    "pylon": "Pylon",
-}
+NETWORKS = networks.NETWORKS | {"resnet50": ("ResNet50", {"name": "Baseline"})}
 _FORMATS = ("onnx", "savedmodel", "tflite", "stablehlo", "torch")
-_NETWORKS = flags.DEFINE_list("networks", ["resnet34_space_attention"], "Backbone_head, several.")
+_NETWORKS = flags.DEFINE_list("networks", ["baseline"], f"Some of {', '.join(NETWORKS)}.")
 _TO = flags.DEFINE_list("formats", [*_FORMATS], "What is written.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 256, "Pixels.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "Images per batch.")
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "How often each is measured; 0: no speeds.")
+_FOLDER = flags.DEFINE_string("folder", ".cache/exports", "Where the exports are kept.")
 
 
 def drawn(name: str, image_size: int) -> Any:
-    """Returns a predictor of random weights."""
-    from jaxcxr.inference.predictor import Predictor
-    from jaxcxr.models import build_classifier
-    from jaxcxr.training.state import initial_variables
-
-    backbone, _, head = name.partition("_")
-    config = {"backbone": {"name": BACKBONES[backbone]}, "head": {"name": HEADS[head]}}
-    model = build_classifier(config)
-    return Predictor(model, initial_variables(model, image_size, 0), image_size)
-
-
-def trained(name: str, image_size: int) -> Any:
     """Returns a predictor of random weights whose values are of the usual size."""
     import jax
 
     from jaxcxr.export.exporting import draw_test_images
+    from jaxcxr.inference.predictor import Predictor
+    from jaxcxr.models import build_classifier
     from jaxcxr.models.ops.normalization import Mode
+    from jaxcxr.training.state import initial_variables
 
-    predictor = drawn(name, image_size)
-    model, variables = predictor.model, dict(predictor.variables)
+    backbone, head = NETWORKS[name]
+    model = build_classifier({"backbone": {"name": backbone}, "head": head})
+    variables = dict(initial_variables(model, image_size, 0))
     images = model.normalize(draw_test_images(image_size))
 
     @jax.jit
@@ -66,12 +54,14 @@ def trained(name: str, image_size: int) -> Any:
 
     for _ in range(12):
         variables["batch_stats"] = moved(variables)["batch_stats"]
-    return dataclasses.replace(predictor, variables=variables)
+    return Predictor(model, variables, image_size)
 
 
-def run_jax(name: str, image_size: int, batch_size: int, **_: Any) -> Work:
+def run_jax(model: Path, image_size: int, batch_size: int) -> Work:
     """Returns a batch through `Predictor`."""
-    predictor, images = drawn(name, image_size), _batch(image_size, batch_size)
+    from jaxcxr.inference.predictor import load_model
+
+    predictor, images = load_model(model), networks.batch(image_size, batch_size)["image"]
 
     def work() -> None:
         predictor(images)
@@ -79,10 +69,10 @@ def run_jax(name: str, image_size: int, batch_size: int, **_: Any) -> Work:
     return work
 
 
-def run_export(to: str, folder: str, image_size: int, batch_size: int, **_: Any) -> Work:
+def run_export(to: str, folder: Path, image_size: int, batch_size: int) -> Work:
     """Returns a batch through the runtime of a written folder."""
-    run = importlib.import_module(f"jaxcxr.export.{to}").load(Path(folder))[1]
-    images = _batch(image_size, batch_size)
+    run = importlib.import_module(f"jaxcxr.export.{to}").load(folder)[1]
+    images = networks.batch(image_size, batch_size)["image"]
 
     def work() -> None:
         run(images)
@@ -90,36 +80,49 @@ def run_export(to: str, folder: str, image_size: int, batch_size: int, **_: Any)
     return work
 
 
-def _batch(image_size: int, batch_size: int) -> Any:
-    from benchmarks.networks import batch
-
-    return batch(image_size, batch_size)["image"]
-
-
 def main(_: list[str]) -> None:
     """Exports, measures and prints."""
-    from jaxcxr.export import export
+    from jaxcxr.export.exporting import export
+    from jaxcxr.inference.predictor import load_model
 
+    size, units, rounds = _IMAGE_SIZE.value, _BATCH_SIZE.value, _ROUNDS.value
     for name in _NETWORKS.value:
-        predictor = trained(name, _IMAGE_SIZE.value)
-        for to in _TO.value:
-            with tempfile.TemporaryDirectory() as place:
-                folder = Path(place) / to
-                parity = export(predictor, folder, to)
-                size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-                arguments = {
-                    "name": name,
-                    "to": to,
-                    "folder": str(folder),
-                    "image_size": _IMAGE_SIZE.value,
-                    "batch_size": _BATCH_SIZE.value,
-                }
-                speed, rounds, units = {}, _ROUNDS.value, _BATCH_SIZE.value
-                if rounds:
-                    speed = measure(run_export, run_jax, arguments, units=units, rounds=rounds)
-            facts = {"network": name, "format": to, "megabytes": round(size / 1e6, 1)}
-            line = {"benchmark": "export", **facts, **dataclasses.asdict(parity), **speed}
+        model = Path(_FOLDER.value) / f"{name}_{size}" / "model"
+        if not model.exists():
+            drawn(name, size).save(model)
+        folders = {to: model.with_name(to) for to in _TO.value}
+        for to, folder in folders.items():
+            if not folder.exists():
+                export(load_model(model), folder, to)
+        speeds = _speeds(model, folders, size, units, rounds) if rounds else {}
+        for to, folder in folders.items():
+            parity = json.loads((folder / "parity.json").read_text())
+            written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            facts = {"network": name, "format": to, "megabytes": round(written / 1e6, 1)}
+            line = {"benchmark": "export", **facts, **parity, **speeds.get(to, {})}
             print(json.dumps({**line, **describe()}), flush=True)
+
+
+def _speeds(
+    model: Path, folders: Mapping[str, Path], image_size: int, batch_size: int, rounds: int
+) -> dict[str, dict[str, Any]]:
+    """Returns images/s of each format and of JAX, which took turns."""
+    sizes = (image_size, batch_size)
+    ways = {to: functools.partial(run_export, to, folder, *sizes) for to, folder in folders.items()}
+    ways["jax"] = functools.partial(run_jax, model, *sizes)
+    seconds = seconds_in_turns(ways, rounds)
+    rates = {to: [batch_size / each for each in times] for to, times in seconds.items()}
+    jax = statistics.median(rates["jax"])
+    return {
+        to: {
+            "images_per_second": round(statistics.median(rates[to]), 1),
+            "range": [round(min(rates[to]), 1), round(max(rates[to]), 1)],
+            "jax": round(jax, 1),
+            "ratio": round(statistics.median(rates[to]) / jax, 2),
+            "rounds": rounds,
+        }
+        for to in folders
+    }
 
 
 if __name__ == "__main__":

@@ -3,14 +3,11 @@
 python -m benchmarks.input_pipeline --release DIR --data_dir DIR --image_size 256
 
 The authors' way, on one core: Pillow decodes a PNG, resizes it as torchvision does (bilinear), and
-NumPy normalizes it. Measured as well: rate from host memory (`Split.in_memory`). With --records the
-dataset is grown to as many radiographs first, in a temporary folder: epochs are as long as those of
-the whole release.
+NumPy normalizes it. Measured as well: rate from host memory (`Split.in_memory`). `benchmarks.scale`
+prepares a dataset of any length from few files.
 """
 
-import contextlib
 import json
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -18,16 +15,13 @@ import numpy as np
 from absl import app, flags
 from PIL import Image
 
-from benchmarks.grown import grow
 from benchmarks.machine import describe
 from benchmarks.paired import Work, measure
 from jaxcxr import data
-from jaxcxr.data.variant import Variant
 
 _RELEASE = flags.DEFINE_string("release", None, "Folder of the release.", required=True)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where it was prepared.", required=True)
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 256, "Pixels.")
-_RECORDS = flags.DEFINE_integer("records", None, "Radiographs to grow the dataset to, at least.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images per batch.")
 _IMAGES = flags.DEFINE_integer("images", 2560, "Images read here between two looks at the clock.")
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "How often each is measured.")
@@ -83,29 +77,21 @@ def rate_from_memory(data_dir: str, image_size: int, batch_size: int) -> float:
 
 def main(_: list[str]) -> None:
     """Measures and prints one JSON line."""
-    with contextlib.ExitStack() as stack:
-        data_dir = _DATA_DIR.value
-        if _RECORDS.value:
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
-            variant = Variant(_IMAGE_SIZE.value)
-            source, target = variant.folder(data_dir), variant.folder(folder)
-            data_dir = str(grow(source, target, _RECORDS.value).data_dir)
-        place = {
-            "data_dir": data_dir,
-            "image_size": _IMAGE_SIZE.value,
-            "batch_size": _BATCH_SIZE.value,
-        }
-        arguments = {"release": _RELEASE.value, "images": _IMAGES.value, **place}
-        result = measure(
-            read_here,
-            read_as_the_authors,
-            arguments,
-            units=_IMAGES.value,
-            peer_units=_PEER_IMAGES,
-            rounds=_ROUNDS.value,
-        )
-        result["from_memory_images_per_second"] = round(rate_from_memory(**place))
-    arguments |= {"data_dir": _DATA_DIR.value, "records": _RECORDS.value}
+    place = {
+        "data_dir": _DATA_DIR.value,
+        "image_size": _IMAGE_SIZE.value,
+        "batch_size": _BATCH_SIZE.value,
+    }
+    arguments = {"release": _RELEASE.value, "images": _IMAGES.value, **place}
+    result = measure(
+        read_here,
+        read_as_the_authors,
+        arguments,
+        units=_IMAGES.value,
+        peer_units=_PEER_IMAGES,
+        rounds=_ROUNDS.value,
+    )
+    result["from_memory_images_per_second"] = round(rate_from_memory(**place))
     print(json.dumps({"benchmark": "input_pipeline", **arguments, **result, **describe()}))
 
 

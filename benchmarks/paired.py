@@ -7,11 +7,12 @@ works.
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -41,22 +42,12 @@ def measure(
     Returns:
         Medians and extremes of both in units per second, and the ratio of the medians.
     """
-    # Memory that is new to a process costs a fault for every page, so both take large ones.
-    os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
-    context = multiprocessing.get_context("spawn")
-    ends = {}
-    for name, prepare in (("ours", ours), ("peer", peer)):
-        ends[name], far = context.Pipe()
-        context.Process(target=_serve, args=(far, prepare, arguments), daemon=True).start()
-        far.close()  # so that the end of a process that fails is seen
-        _seconds(ends[name])  # warm-up
-    rates: dict[str, list[float]] = {name: [] for name in ends}
-    for _ in range(rounds):
-        for name, end in ends.items():
-            done = units if name == "ours" else peer_units or units
-            rates[name].append(done / _seconds(end))
-    for end in ends.values():
-        end.send(None)
+    ways = {
+        name: functools.partial(way, **arguments) for name, way in (("ours", ours), ("peer", peer))
+    }
+    done = {"ours": units, "peer": peer_units or units}
+    seconds = seconds_in_turns(ways, rounds)
+    rates = {name: [done[name] / each for each in times] for name, times in seconds.items()}
     medians = {name: statistics.median(values) for name, values in rates.items()}
     return {
         "unit_per_second": {name: round(value, 1) for name, value in medians.items()},
@@ -64,6 +55,34 @@ def measure(
         "ratio": round(medians["ours"] / medians["peer"], 3),
         "rounds": rounds,
     }
+
+
+def seconds_in_turns(ways: Mapping[str, Callable[[], Work]], rounds: int) -> dict[str, list[float]]:
+    """Runs several ways in turns.
+
+    Args:
+        ways: Functions of the top level, or partial ones, that get ready and return the work.
+        rounds: How often each is measured, after a warm-up.
+
+    Returns:
+        Seconds of every round, by the names of `ways`.
+    """
+    # Memory that is new to a process costs a fault for every page, so all take large ones.
+    os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+    context = multiprocessing.get_context("spawn")
+    ends = {}
+    for name, prepare in ways.items():
+        ends[name], far = context.Pipe()
+        context.Process(target=_serve, args=(far, prepare), daemon=True).start()
+        far.close()  # so that the end of a process that fails is seen
+        _seconds(ends[name])  # warm-up
+    seconds: dict[str, list[float]] = {name: [] for name in ends}
+    for _ in range(rounds):
+        for name, end in ends.items():
+            seconds[name].append(_seconds(end))
+    for end in ends.values():
+        end.send(None)
+    return seconds
 
 
 _REST_SECONDS = 0.5
@@ -76,11 +95,11 @@ def _seconds(end: Connection) -> float:
         end.send("work")
         return end.recv()
     except (EOFError, OSError):
-        raise SystemExit("error: one of the two ways failed; see above") from None
+        raise SystemExit("error: one of the ways failed; see above") from None
 
 
-def _serve(end: Connection, prepare: Callable[..., Work], arguments: dict[str, Any]) -> None:
-    work = prepare(**arguments)
+def _serve(end: Connection, prepare: Callable[[], Work]) -> None:
+    work = prepare()
     for _ in range(2):
         work()
     while end.recv() is not None:

@@ -1,4 +1,4 @@
-"""Draws README's picture from the demo: the case of median IoU of each of five findings.
+"""Draws README's picture from the demo: the best and the worst case of five findings, by IoU.
 
 python docs/draw_overlays.py demo/localizer docs/overlays.png
 """
@@ -6,23 +6,26 @@ python docs/draw_overlays.py demo/localizer docs/overlays.png
 import sys
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
+import matplotlib.pyplot as plt
 
 from jaxcxr.reporting.gallery import galleries
 from jaxcxr.reporting.runs import read_runs
 
 FINDINGS = ("Cardiomegaly", "Effusion", "Pneumothorax", "Pneumonia", "Infiltration")
+RANKS = ("Best", "Worst")
 
 
 def main(workdir: Path, out: Path) -> None:
-    """Writes the picture: radiographs with their annotated box above, heat maps below."""
+    """Writes the picture: a column per finding, the best cases above the worst ones."""
     (run,) = read_runs([workdir])
-    columns = []
-    for gallery in galleries({run.name: run.cases}, FINDINGS):
-        (median,) = (case for case in gallery.chosen if case.rank == "Median")
-        columns.append(np.concatenate([median.plain, median.pictures[run.name]]))
-    Image.fromarray(np.concatenate(columns, axis=1)).save(out, optimize=True)
+    figure, axes = plt.subplots(len(RANKS), len(FINDINGS), figsize=(11, 4.9), layout="constrained")
+    for column, gallery in zip(axes.T, galleries({run.name: run.cases}, FINDINGS), strict=True):
+        cases = {case.rank: case for case in gallery.chosen}
+        for axis, rank in zip(column, RANKS, strict=True):
+            axis.imshow(cases[rank].pictures[run.name])
+            axis.set_title(f"{gallery.finding}, IoU {cases[rank].iou:.2f}", fontsize=9)
+            axis.axis("off")
+    figure.savefig(out, dpi=110)
 
 
 if __name__ == "__main__":

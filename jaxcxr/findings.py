@@ -26,6 +26,7 @@ FINDINGS: tuple[str, ...] = (
     "Pleural_Thickening",
     "Hernia",
 )
+"""The findings of ChestX-ray14, in the order of labels, logits and heat maps."""
 
 BOXED_FINDINGS: tuple[str, ...] = FINDINGS[:8]
 """The findings for which NIH's box list holds annotated boxes."""

@@ -10,6 +10,7 @@ VERBS = {
     "prepare": "Check a release and store it as a dataset for training.",
     "train": "Train one experiment, or resume it.",
     "sweep": "Train an experiment for each value of a setting, or with several seeds.",
+    "reproduce": "Do the paper's complete study on a release: three networks, several seeds.",
     "evaluate_auc": "Score probabilities: AUC, operating points, calibration.",
     "evaluate_boxes": "Score boxes: IoU, IoBB, IoGT and the pointing game.",
     "evaluate_maps": "Score heat maps against masks: mIoU and hit rate.",

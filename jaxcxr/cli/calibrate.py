@@ -13,6 +13,8 @@ which jaxcxr predict shows them, and own_labels.csv, the report. The folder must
 or a downloaded model is exported to one first.
 """
 
+from __future__ import annotations
+
 # isort: split
 import contextlib
 import dataclasses
@@ -20,6 +22,7 @@ import datetime
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -30,13 +33,11 @@ from jaxcxr.cli import models
 from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import own_labels, tables
-from jaxcxr.export.hub import edited_card
 from jaxcxr.files import atomic_write
 from jaxcxr.images.search import find_radiographs
-from jaxcxr.inference.prediction import predict_files
-from jaxcxr.inference.predictor import Predictor, load_model
-from jaxcxr.models.weights.model_card import model_card
-from jaxcxr.models.weights.model_folder import is_model_folder
+
+if TYPE_CHECKING:
+    from jaxcxr.inference.predictor import Predictor
 
 models.define_model_flags()
 _LABELS = flags.DEFINE_string("labels", None, "CSV file of labels.", required=True)
@@ -56,6 +57,10 @@ _EXPORT = "write it to a folder of your own with jaxcxr export, and calibrate th
 
 def main(arguments: list[str]) -> None:
     """Calibrates the model folder that the flags name."""
+    from jaxcxr.export.hub import edited_card
+    from jaxcxr.inference.predictor import load_model
+    from jaxcxr.models.weights.model_folder import is_model_folder
+
     folder = models.own_folder(_EXPORT)
     if not is_model_folder(folder):
         raise UserError(f"{folder} is not a model folder: {_EXPORT}")
@@ -89,6 +94,7 @@ def labeled_predictions(
 
     A finding that the file of labels does not have is 0 in the labels and not in the predictions.
     """
+    from jaxcxr.inference.prediction import predict_files
 
     def refuse(path: str, reason: str) -> None:
         tqdm.write(f"skipped: {path}: {reason}", file=sys.stderr)
@@ -127,6 +133,8 @@ def write(
     folder: Path, predictor: Predictor, result: own_labels.OwnCalibration, card_is_edited: bool
 ) -> None:
     """Writes the calibration to a model folder: all files, or none where one cannot be written."""
+    from jaxcxr.models.weights.model_card import model_card
+
     written = {
         "own_labels.csv": result.report,
         "operating_points.csv": result.operating_points,

@@ -27,21 +27,13 @@ from absl import flags
 from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.errors import UserError
 from jaxcxr.images.square import SQUARE_RULES, SquareRule
-from jaxcxr.inference.predictor import Predictor
-from jaxcxr.models import Pixels
-from jaxcxr.models.registry import backbones
-from jaxcxr.models.weights.foreign import AUTHORS_HEADS, operating_points, read_foreign
-from jaxcxr.models.weights.model_folder import (
-    is_model_folder,
-    save_backbone,
-    save_model_folder,
-)
-from jaxcxr.models.weights.pretrained import ARRAYS, to_torch
-from jaxcxr.models.weights.torch_files import read_torch_file, write_torch_file
 
 _SOURCE = flags.DEFINE_string("source", None, "What to convert: a file or a folder.", required=True)
 _MODEL = flags.DEFINE_string(
-    "model", None, f"The file's network: a backbone, or {', '.join(AUTHORS_HEADS)} (the authors')."
+    "model",
+    None,
+    "The file's network: a backbone, or one of the authors': baseline, space_attention, "
+    "attention_gated, squeeze_excitation.",
 )
 _HEAD = flags.DEFINE_multi_string(
     "head", [], "What is different in the authors' head: pooling=average, aggregation=ft …"
@@ -60,6 +52,10 @@ _TO = flags.DEFINE_enum("to", "jax", ["jax", "torch"], "Which side to convert to
 
 def main() -> None:
     """Converts in the direction asked for."""
+    from jaxcxr.models.registry import backbones
+    from jaxcxr.models.weights.foreign import AUTHORS_HEADS
+    from jaxcxr.models.weights.torch_files import write_torch_file
+
     if _TO.value == "torch":
         write_torch_file(_OUT.value, _state_dict(Path(_SOURCE.value)))
     elif _MODEL.value in (None, *backbones(), *AUTHORS_HEADS):
@@ -72,6 +68,10 @@ def main() -> None:
 
 def _convert_foreign() -> None:
     """Converts a network that its file shows, and prints what the file does not show."""
+    from jaxcxr.models import Pixels
+    from jaxcxr.models.weights.foreign import AUTHORS_HEADS, operating_points, read_foreign
+    from jaxcxr.models.weights.model_folder import save_backbone, save_model_folder
+
     authors = _MODEL.value if _MODEL.value in AUTHORS_HEADS else None
     found = read_foreign(_SOURCE.value, authors=authors, fields=_fields(_HEAD.value))
     name = type(found.backbone).__name__
@@ -119,6 +119,11 @@ def _fields(settings: Iterable[str]) -> dict[str, Any]:
 
 def _state_dict(source: Path) -> dict[str, np.ndarray]:
     """Returns the arrays of a folder of weights, or of a run's best epoch, as PyTorch has them."""
+    from jaxcxr.inference.predictor import Predictor
+    from jaxcxr.models.weights.model_folder import is_model_folder
+    from jaxcxr.models.weights.pretrained import ARRAYS, to_torch
+    from jaxcxr.models.weights.torch_files import read_torch_file
+
     if is_model_folder(source):
         return read_torch_file(source / ARRAYS)
     predictor = Predictor.from_run(source)

@@ -34,7 +34,6 @@ from jaxcxr.data.releases.release import Release
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import finding_scores, tables
 from jaxcxr.files import atomic_write, refuse_overwriting_inputs
-from jaxcxr.reporting.figures import roc_figure
 from jaxcxr.reporting.score_text import auc_text
 from jaxcxr.training import distributed
 
@@ -106,6 +105,8 @@ def score_file(path: str, out: Path, release: Release | None) -> None:
 
 def write_scores(labels: pd.DataFrame, predictions: pd.DataFrame, out: Path) -> None:
     """Writes and prints what can be said without a validation split."""
+    from jaxcxr.reporting.figures import roc_figure  # takes long to import
+
     score = partial(finding_scores.score_table, bootstraps=FLAGS.bootstraps, seed=FLAGS.seed)
     scores = finding_scores.by_group(score, labels, predictions)
     overall = scores.loc[scores["group"] == finding_scores.EVERYONE]

@@ -19,8 +19,7 @@ from absl import flags
 
 from jaxcxr.cli import models
 from jaxcxr.cli.own_modules import define_import_flag
-from jaxcxr.export import FORMATS, export
-from jaxcxr.inference.predictor import load_model
+from jaxcxr.export import FORMATS
 
 models.define_model_flags()
 _FORMAT = flags.DEFINE_enum("format", "folder", ["folder", *FORMATS], "What to write.")
@@ -31,6 +30,9 @@ define_import_flag()
 
 def main() -> None:
     """Exports the model that the flags name."""
+    from jaxcxr.export.exporting import export
+    from jaxcxr.inference.predictor import load_model
+
     predictor = models.with_license(load_model(models.model_named()))
     if _FORMAT.value == "folder":
         predictor.save(_OUT.value)

@@ -33,6 +33,8 @@ A file that cannot be read gets a line on standard error and does not stop the o
 status is 0 if any was read, 1 if none was.
 """
 
+from __future__ import annotations
+
 # isort: split
 import dataclasses
 import hashlib
@@ -41,9 +43,8 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 import pandas as pd
 from absl import flags
@@ -55,23 +56,17 @@ from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.cli.result_folder import TABLES, ResultFolder, real_path
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import tables
-from jaxcxr.evaluation.boxes import BoxRule
 from jaxcxr.files import atomic_write
 from jaxcxr.findings import match_finding
 from jaxcxr.images.plausibility import suspicions
 from jaxcxr.images.search import find_radiographs
-from jaxcxr.inference.finding_table import finding_table, prediction_table, summary_text
-from jaxcxr.inference.operating_points import OperatingPoints
-from jaxcxr.inference.prediction import (
-    PredictionResult,
-    in_threads,
-    predict_files,
-    unique_names,
-)
-from jaxcxr.inference.predictor import Predictor, load_model
-from jaxcxr.models import classifier_config
-from jaxcxr.models.weights.model_card import RESEARCH_ONLY, SYNTHETIC
-from jaxcxr.reporting.figures import overlay
+from jaxcxr.reporting.overlays import overlay
+
+if TYPE_CHECKING:
+    from jaxcxr.evaluation.boxes import BoxRule
+    from jaxcxr.inference.operating_points import OperatingPoints
+    from jaxcxr.inference.prediction import PredictionResult
+    from jaxcxr.inference.predictor import Predictor
 
 models.define_model_flags(required=False)
 _OUT = flags.DEFINE_string("out", None, "Where to write.", required=True)
@@ -102,6 +97,11 @@ POSITIONAL = "files"
 
 def main(arguments: list[str]) -> None:
     """Predicts the files that the arguments name."""
+    from jaxcxr.inference.finding_table import summary_text
+    from jaxcxr.inference.prediction import in_threads, predict_files, unique_names
+    from jaxcxr.inference.predictor import load_model
+    from jaxcxr.models.weights.model_card import RESEARCH_ONLY, SYNTHETIC
+
     out = Path(_OUT.value)
     paths = find_radiographs(arguments, but_not_in=out)
     logging.getLogger("pydicom").setLevel(logging.ERROR)  # its remarks on files that it reads
@@ -197,6 +197,9 @@ def result_rows(
     rule: BoxRule,
 ) -> dict[str, pd.DataFrame]:
     """Returns a radiograph's rows of each table; writes its overlays and heat maps."""
+    from jaxcxr.inference.finding_table import finding_table, prediction_table
+    from jaxcxr.models.weights.model_card import SYNTHETIC
+
     out = Path(_OUT.value)
     shown = chosen or prediction.notable_findings(points.thresholds)
     boxes = prediction.boxes(shown, rule)
@@ -220,6 +223,11 @@ def result_rows(
 
 def about(predictor: Predictor, points: OperatingPoints) -> dict[str, Any]:
     """Returns what about.json has of the model."""
+    import jax
+
+    from jaxcxr.models import classifier_config
+    from jaxcxr.models.weights.model_card import RESEARCH_ONLY, SYNTHETIC
+
     digest = hashlib.sha256()
     for array in jax.tree.leaves((predictor.variables, dataclasses.astuple(points))):
         digest.update(np.asarray(array).tobytes())

@@ -22,6 +22,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
+from jaxcxr.cli.compilation_cache import keep_compiled_networks
 from jaxcxr.cli.configs import find_config, require_config
 from jaxcxr.cli.own_modules import import_own_modules
 from jaxcxr.errors import UserError
@@ -43,6 +44,7 @@ def run_verb(verb: str) -> None:
             ``POSITIONAL``, `main` receives the words that are not flags; otherwise they are
             refused.
     """
+    keep_compiled_networks()
     module = importlib.import_module(f"jaxcxr.cli.{verb}")
     positional = getattr(module, "POSITIONAL", None)
     usage = f"usage: {command(verb)} [--flag=value …] {(positional or '').upper()}".rstrip()
@@ -197,7 +199,7 @@ def _parse(verb: str, argv: Sequence[str]) -> list[str]:
         if problem is None:  # absl's, after --help; with status 1
             sys.exit(0)
     except Exception as error:
-        problem = _fault_of_file(error, words) or _fault_of_word(error)
+        problem = _fault_of_file(error, words) or fault_of_word(error)
         if problem is None:
             raise
     print(f"error: {problem}\n{command(verb)} --help lists the flags", file=sys.stderr)
@@ -218,7 +220,7 @@ def _fault_of_file(error: BaseException, words: Sequence[str]) -> str | None:
     return None if reason is None else _fault_of_file(reason, words)
 
 
-def _fault_of_word(error: Exception) -> str | None:
+def fault_of_word(error: Exception) -> str | None:
     """Describes what is wrong with the words of the command line."""
     if isinstance(error, flags.Error) and "Traceback" not in str(error):
         return _MISSING.sub(r"\1 is required", str(error)).replace("\n", "; ")

@@ -16,8 +16,6 @@ from absl import flags
 from jaxcxr.cli import models
 from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.errors import UserError
-from jaxcxr.export.hub import push
-from jaxcxr.inference.predictor import load_model
 
 models.define_model_flags()
 models.define_license_flag()
@@ -31,6 +29,9 @@ POSITIONAL = "hf:owner/name"
 
 def main(arguments: list[str]) -> None:
     """Uploads the model that the flags name."""
+    from jaxcxr.export.hub import push
+    from jaxcxr.inference.predictor import load_model
+
     if len(arguments) != 1:
         raise UserError(f"{len(arguments)} repositories are named; expected one, hf:owner/name")
     predictor = models.with_license(load_model(models.model_named()))

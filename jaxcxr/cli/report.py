@@ -10,8 +10,6 @@ jaxcxr evaluate_boxes wrote under its evaluation/. The page names what is missin
 from absl import flags
 
 from jaxcxr.errors import UserError
-from jaxcxr.reporting.report import write_report
-from jaxcxr.reporting.runs import read_runs
 
 _WORKDIRS = flags.DEFINE_list("workdirs", None, "Folders of runs, with commas.", required=True)
 _OUT = flags.DEFINE_string("out", None, "The HTML file to write.", required=True)
@@ -19,6 +17,9 @@ _OUT = flags.DEFINE_string("out", None, "The HTML file to write.", required=True
 
 def main() -> None:
     """Writes the page."""
+    from jaxcxr.reporting.report import write_report
+    from jaxcxr.reporting.runs import read_runs
+
     if not _OUT.value.endswith((".html", ".htm")):
         raise UserError(f"--out={_OUT.value}: expected a name that ends in .html")
     runs = read_runs([workdir for workdir in _WORKDIRS.value if workdir])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jaxcxr.data.pipeline import Data
     from jaxcxr.inference.predictor import Predictor
 
-_NOT_COMPARABLE = (
+NOT_COMPARABLE = (
     "the test radiographs are not those of NIH's official test list; scores on them do not compare "
     "with published ones"
 )
@@ -100,7 +100,7 @@ def score(
         if remark := trained_on_other_data(str(predictor.folder), prepared.facts):
             print(f"note: {remark}")
         if not (prepared.facts["nih_test_list"] or prepared.facts["synthetic"]):
-            print_notes([_NOT_COMPARABLE])
+            print_notes([NOT_COMPARABLE])
         model(predictor, prepared, out)
     else:
         release = scored_release() if given.release else None
@@ -114,7 +114,7 @@ def scored_release() -> Release:
     test = release.images["official_split"] == "test"
     synthetic = (release.root / MARKER).is_file()
     if not synthetic and not is_nih_test_list(release.images.loc[test, "image_name"]):
-        print_notes([_NOT_COMPARABLE])
+        print_notes([NOT_COMPARABLE])
     return release
 
 

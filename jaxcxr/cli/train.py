@@ -15,13 +15,10 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from jaxcxr import data
 from jaxcxr.cli import cluster
 from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.cli.program import command, command_again, experiment_config
 from jaxcxr.errors import UserError
-from jaxcxr.runs.experiment import Experiment
-from jaxcxr.training import distributed
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Name or path of a config.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where jaxcxr prepare wrote.", required=True)
@@ -40,6 +37,10 @@ def main() -> int:
     Raises:
         UserError: No epoch has a finite validation loss.
     """
+    from jaxcxr import data
+    from jaxcxr.runs.experiment import Experiment
+    from jaxcxr.training import distributed
+
     cluster.connect()
     experiment = Experiment.from_config(experiment_config(_CONFIG))
     prepared = data.load(_DATA_DIR.value, **experiment.config.data)

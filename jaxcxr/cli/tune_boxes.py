@@ -22,9 +22,6 @@ from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation.box_tuning import CUTS, boxes_digest, tune_boxes, write_box_rule
 from jaxcxr.evaluation.boxes import BoxRule, Scale
-from jaxcxr.inference.predictor import load_model
-from jaxcxr.inference.prepared import annotated_cases, draw_boxes
-from jaxcxr.runs.workdir import data_facts
 
 models.define_model_flags()
 _DATA_DIR = flags.DEFINE_string(
@@ -40,6 +37,10 @@ define_import_flag()
 
 def main() -> None:
     """Chooses the rule of a model and writes it."""
+    from jaxcxr.inference.predictor import load_model
+    from jaxcxr.inference.prepared import annotated_cases, draw_boxes
+    from jaxcxr.runs.workdir import data_facts
+
     folder = models.own_folder("export it to a folder, where box_rule.csv can be written")
     predictor, prepared = models.prepared_data(load_model(folder), _DATA_DIR.value)
     if data_facts(folder).get("fingerprint") == prepared.facts["fingerprint"]:

@@ -19,6 +19,8 @@ box_rule.csv has it. The page is served on 127.0.0.1 alone and asks no other mac
 what is uploaded is removed when the program ends. Needs Gradio: pip install 'jaxcxr[viewer]'.
 """
 
+from __future__ import annotations
+
 # isort: split
 import functools
 import logging
@@ -26,19 +28,19 @@ import os
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from jaxcxr.cli import box_flags, models
 from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.errors import UserError
-from jaxcxr.inference.heatmaps import PredictFn
-from jaxcxr.inference.predictor import Predictor, load_model
-from jaxcxr.models.weights import catalog
 from jaxcxr.reporting.gallery import VIEWER_PORT
-from jaxcxr.viewer.cases import Maps, ViewedModel
-from jaxcxr.viewer.scored_split import ScoredSplit
-from jaxcxr.viewer.server import private_folder, serve
+
+if TYPE_CHECKING:
+    from jaxcxr.inference.heatmaps import PredictFn
+    from jaxcxr.inference.predictor import Predictor
+    from jaxcxr.viewer.cases import Maps, ViewedModel
 
 _MODELS = flags.DEFINE_multi_string(
     "model", None, "Trained model; name two to compare them side by side."
@@ -71,6 +73,11 @@ def main() -> None:
     """Serves the page until the process is stopped."""
     if find_spec("gradio") is None:
         raise UserError("the viewer needs Gradio; pip install 'jaxcxr[viewer]'")
+    from jaxcxr.inference.predictor import load_model
+    from jaxcxr.models.weights import catalog
+    from jaxcxr.viewer.scored_split import ScoredSplit
+    from jaxcxr.viewer.server import private_folder, serve
+
     logging.getLogger("pydicom").setLevel(logging.ERROR)  # its remarks on files that it reads
     named = _MODELS.value or [catalog.default()]
     predictors, splits = [], []
@@ -105,6 +112,8 @@ def short_names(named: list[str]) -> list[str]:
 
 def viewed_model(name: str, predictor: Predictor) -> ViewedModel:
     """Returns a model with the heat maps that the page offers and the rule for boxes."""
+    from jaxcxr.viewer.cases import Maps, ViewedModel
+
     asked, (rule, *_) = box_flags.maps_and_rule(predictor)
     choices = {
         _SOURCES[source]: box_flags.HeatMapChoice(source)

@@ -110,25 +110,26 @@ def prepare(
     if reused := folder.exists():
         _refuse_other(folder, name, fingerprint)
     else:
-        builder = Builder(
-            data_dir=os.fspath(folder.parents[2]),
-            config=ChestXray14Config(name=variant.name, image_size=image_size, square=square),
-            release=combined,
-            split=parts,
-            skip_damaged=on_bad_image == "skip",
-            with_beam=bool(beam),
-            metadata={
-                "release": name,
-                "synthetic": any((part.root / phantom.MARKER).is_file() for part in releases),
-                "nih_test_list": is_nih_test_list(test),
-                "fingerprint": fingerprint,
-                "split": split,
-                "split_seed": split_seed,
-                "square": square,
-                "skipped": [],
-                "suspicious": [],
-            },
-        )
+        with silence():
+            builder = Builder(
+                data_dir=os.fspath(folder.parents[2]),
+                config=ChestXray14Config(name=variant.name, image_size=image_size, square=square),
+                release=combined,
+                split=parts,
+                skip_damaged=on_bad_image == "skip",
+                with_beam=bool(beam),
+                metadata={
+                    "release": name,
+                    "synthetic": any((part.root / phantom.MARKER).is_file() for part in releases),
+                    "nih_test_list": is_nih_test_list(test),
+                    "fingerprint": fingerprint,
+                    "split": split,
+                    "split_seed": split_seed,
+                    "square": square,
+                    "skipped": [],
+                    "suspicious": [],
+                },
+            )
         _generate(builder, folder, beam)
     info, metadata = open_dataset(folder)
     missing = {name: why for release in releases for name, why in release.missing.items()}

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from jaxcxr.errors import UserError
@@ -89,6 +88,8 @@ def fit_platt(labels: np.ndarray, probabilities: np.ndarray) -> Platt:
     Fit it on validation. NaN when only one class is there. A temperature alone could not lower
     probabilities that a loss which weighs findings up, like the paper's, makes too high.
     """
+    from scipy.optimize import minimize  # takes long to import
+
     if not has_both_classes(labels):
         return Platt(float("nan"), float("nan"))
     logits = _logits(probabilities)

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
-from scipy.stats import rankdata
-from sklearn import metrics
 
 from jaxcxr.errors import UserError
 
@@ -53,7 +51,7 @@ class Rates(NamedTuple):
 
 
 def has_both_classes(labels: np.ndarray) -> bool:
-    """Says whether there are radiographs with and without the finding."""
+    """Returns whether there are radiographs with and without the finding."""
     labels = np.asarray(labels, bool)
     return bool(labels.any() and not labels.all())
 
@@ -64,6 +62,8 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
 
     Equals `sklearn.metrics.roc_auc_score` to rounding. NaN when only one class is there.
     """
+    from scipy.stats import rankdata  # takes long to import
+
     if not has_both_classes(labels):
         return float("nan")
     positive = np.asarray(labels, bool)
@@ -79,9 +79,11 @@ def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
 
     `sklearn.metrics.average_precision_score`: the step-wise sum, without interpolation.
     """
+    from sklearn.metrics import average_precision_score  # takes long to import
+
     if not has_both_classes(labels):
         return float("nan")
-    return float(metrics.average_precision_score(labels, scores))
+    return float(average_precision_score(labels, scores))
 
 
 @of_known_labels
@@ -94,9 +96,11 @@ def roc_points(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.n
         none. Points in the middle of a straight stretch are left out. Three empty arrays when only
         one class is there.
     """
+    from sklearn.metrics import roc_curve  # takes long to import
+
     if not has_both_classes(labels):
         return np.empty(0), np.empty(0), np.empty(0)
-    return metrics.roc_curve(labels, scores)
+    return roc_curve(labels, scores)
 
 
 def youden_threshold(labels: np.ndarray, scores: np.ndarray) -> float:

@@ -179,7 +179,8 @@ def rates_table(
         else classification.Rates(np.nan, np.nan, np.nan)
         for finding, threshold in zip(points["finding"], points["threshold"], strict=True)
     ]
-    return points.assign(**pd.DataFrame(rates, columns=classification.Rates._fields))
+    columns = list(classification.Rates._fields)
+    return points.join(pd.DataFrame(rates, columns=columns, index=points.index))
 
 
 def fit_calibration(labels: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:

@@ -21,7 +21,7 @@ import pandas as pd
 from jaxcxr.evaluation.boxes import iou
 from jaxcxr.evaluation.localization import same_finding
 from jaxcxr.evaluation.outcome import corners
-from jaxcxr.evaluation.statistics import draw_patients, interval, mean_of_known
+from jaxcxr.evaluation.statistics import draw_blocks, draw_patients, interval, mean_of_known
 from jaxcxr.findings import FINDINGS
 
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -72,7 +72,7 @@ def froc(
     predicted = predicted.loc[inside].sort_values("score", ascending=False, kind="stable")
     events = _events(annotated, predicted, images, patients, threshold)
     as_they_are = np.ones((1, len(names)))
-    draws = draw_patients(len(names), bootstraps, seed).astype(np.float64)
+    draws = draw_patients(len(names), bootstraps, seed)
     image_counts = np.bincount(images, minlength=len(names))
     values, curves, drawn = [], [], []
     for name in [*shown, POOLED]:
@@ -81,7 +81,10 @@ def froc(
         curve = _curve(own, boxes, image_counts, as_they_are)
         curves.append(pd.DataFrame({"finding": name, **{key: x[-1] for key, x in curve.items()}}))
         values.append(_at_rates(curve)[0])
-        drawn.append(_at_rates(_curve(own, boxes, image_counts, draws)))
+        blocks = draw_blocks(draws, len(own))
+        drawn.append(
+            np.concatenate([_at_rates(_curve(own, boxes, image_counts, block)) for block in blocks])
+        )
     values.insert(-1, np.mean(values[:-1], axis=0))
     drawn.insert(-1, mean_of_known(np.stack(drawn[:-1], axis=-1)))
     low, high = interval(np.stack(drawn, axis=1))

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from jaxcxr.evaluation.statistics import draw_patients, interval, mean_of_known
+from jaxcxr.evaluation.statistics import draw_blocks, draw_patients, interval, mean_of_known
 from jaxcxr.findings import BOXED_FINDINGS, FINDINGS
 
 Metric = Literal["IoU", "IoBB", "IoGT", "Pointing"]
@@ -112,8 +112,8 @@ def accuracy_replicates(
 ) -> np.ndarray:
     """Returns (B, F + 1, C) accuracies of the findings and their mean in every draw of patients."""
     distinct, patient_of = np.unique(patients, return_inverse=True)
-    draws = draw_patients(len(distinct), bootstraps, seed).astype(np.float64)
-    return _accuracies(outcome, draws[:, patient_of])
+    blocks = draw_blocks(draw_patients(len(distinct), bootstraps, seed), len(patient_of))
+    return np.concatenate([_accuracies(outcome, block[:, patient_of]) for block in blocks])
 
 
 def _by_level(outcome: Outcome) -> pd.DataFrame:

@@ -7,15 +7,19 @@ patients as clusters.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm, rankdata
+from scipy.special import ndtr
 
 from jaxcxr.evaluation.classification import has_both_classes
 
 _DRAWS_AT_ONCE = 64
 """Bootstrap draws per block: the tables of one block stay in the processor's cache."""
+
+_CELLS_AT_ONCE = 1_000_000
+"""Numbers in a table of draws: 8 MB, however many boxes there are."""
 
 
 class DeLongTest(NamedTuple):
@@ -41,9 +45,23 @@ def draw_patients(num_patients: int, bootstraps: int, seed: int) -> np.ndarray:
         (bootstraps, num_patients) int32: how often each patient is in each draw.
     """
     rng = np.random.default_rng(seed)
-    draws = rng.integers(num_patients, size=(bootstraps, num_patients))
-    counts = [np.bincount(draw, minlength=num_patients) for draw in draws]
-    return np.array(counts, np.int32)
+    counts = np.empty((bootstraps, num_patients), np.int32)
+    for count in counts:  # one by one: drawn together they would take five times the memory
+        drawn = rng.integers(num_patients, size=num_patients)
+        count[:] = np.bincount(drawn, minlength=num_patients)
+    return counts
+
+
+def draw_blocks(draws: np.ndarray, columns: int) -> Iterator[np.ndarray]:
+    """Yields the draws in order, float64, so many at a time that their tables stay small.
+
+    Args:
+        draws: (B, P), of `draw_patients`.
+        columns: Of the largest table with a row per draw that is made of them.
+    """
+    step = max(1, _CELLS_AT_ONCE // max(columns, draws.shape[1]))
+    for start in range(0, len(draws), step):
+        yield draws[start : start + step].astype(np.float64)
 
 
 def bootstrap_aucs(
@@ -211,6 +229,8 @@ def delong_covariance(
         AUCs (M,) and covariance (M, M). NaN AUCs without both classes; NaN covariance with fewer
         than two patients (or radiographs) of either class.
     """
+    from scipy.stats import rankdata  # takes long to import
+
     known = ~np.isnan(labels)
     present, scores = np.asarray(labels)[known] > 0, scores[known]
     models = scores.shape[1]
@@ -283,7 +303,7 @@ def delong_test(
         z = np.copysign(np.inf, difference)
     else:
         z = difference / np.sqrt(variance)
-    return DeLongTest(float(of_a.mean()), float(of_b.mean()), float(z), float(2 * norm.sf(abs(z))))
+    return DeLongTest(float(of_a.mean()), float(of_b.mean()), float(z), float(2 * ndtr(-abs(z))))
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:

@@ -1,7 +1,4 @@
 """Trained models for use elsewhere."""
 
-from __future__ import annotations
-
-from jaxcxr.export.exporting import FORMATS, Parity, export
-
-__all__ = ["FORMATS", "Parity", "export"]
+FORMATS = ("onnx", "savedmodel", "tflite", "stablehlo", "torch")
+"""Names of the modules of this package that write a format and run it."""

@@ -18,9 +18,6 @@ from jaxcxr.files import atomic_write
 from jaxcxr.findings import FINDINGS
 from jaxcxr.inference.predictor import Predictor
 
-FORMATS = ("onnx", "savedmodel", "tflite", "stablehlo", "torch")
-"""Names of the modules of this package that write a format and run it."""
-
 TOLERANCE = 1e-4
 """Largest difference from JAX; of outputs above 1, such as some heat maps, its part of them."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -26,5 +27,6 @@ def write(model: PortableModel, folder: Path) -> None:
 def load(folder: Path) -> tuple[str, Run]:
     """Loads the file with LiteRT's interpreter."""
     (litert,) = imported(_INSTALL, "ai_edge_litert.interpreter")
-    runner = litert.Interpreter(str(folder / FILE)).get_signature_runner("serving_default")
+    interpreter = litert.Interpreter(str(folder / FILE), num_threads=os.cpu_count())
+    runner = interpreter.get_signature_runner("serving_default")
     return f"LiteRT {version('ai-edge-litert')}", lambda images: runner(**{INPUT: images})

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxcxr import models
 from jaxcxr.errors import UserError
 from jaxcxr.export.portable import OUTPUTS, PortableModel, Run, imported
 from jaxcxr.models.weights.pretrained import ARRAYS, to_torch
@@ -14,19 +15,24 @@ from jaxcxr.models.weights.torch_files import write_torch_file
 
 _INSTALL = "pip install 'jaxcxr[torch]'"
 _NETWORK = Path(__file__).with_name("network_in_pytorch.py")
-_HEADS = ("Baseline", "SpaceAttention", "AttentionGated", "PCAM", "LogSumExp", "Pylon")
+_BACKBONES = (models.ResNet18, models.ResNet34, models.ResNet50, models.DenseNet121)
+_HEADS = (
+    *(models.Baseline, models.SpaceAttention, models.AttentionGated),
+    *(models.PCAM, models.LogSumExp, models.Pylon),
+)
 
 
 def write(model: PortableModel, folder: Path) -> None:
     """Writes a state dict and ``network.py``."""
     imported(_INSTALL, "torch")
-    head, backbone = (type(part).__name__ for part in (model.network.head, model.network.backbone))
-    if head not in _HEADS or not backbone.startswith(("ResNet", "DenseNet")):
+    backbone, head = type(model.network.backbone), type(model.network.head)
+    if backbone not in _BACKBONES or head not in _HEADS:
         raise UserError(
-            f"{backbone} with {head} has no definition in PyTorch here; use another format",
+            f"{backbone.__name__} with {head.__name__} is not defined in PyTorch; use another "
+            "format",
             argument="format",
         )
-    write_torch_file(folder / ARRAYS, to_torch(model.variables, backbone))
+    write_torch_file(folder / ARRAYS, to_torch(model.variables, backbone.__name__))
     (folder / "network.py").write_bytes(_NETWORK.read_bytes())
 
 

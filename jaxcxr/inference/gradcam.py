@@ -8,7 +8,8 @@ for localization".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ import numpy as np
 from flax import linen as nn
 
 from jaxcxr.errors import UserError
+from jaxcxr.images.grid import Grid
 from jaxcxr.inference.heatmaps import HeatMaps, PredictFn
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.models import (
@@ -46,7 +48,7 @@ def grad_cam(predictor: Predictor, stage: int | None = None) -> PredictFn:
     Raises:
         UserError: The backbone has no such stage.
     """
-    return _explain(predictor, stage, lambda _, gradients: gradients.mean((1, 2), keepdims=True))
+    return _explain(predictor, [stage], lambda _, gradients: gradients.mean((1, 2), keepdims=True))
 
 
 def grad_cam_plus_plus(predictor: Predictor, stage: int | None = None) -> PredictFn:
@@ -63,7 +65,7 @@ def grad_cam_plus_plus(predictor: Predictor, stage: int | None = None) -> Predic
     Raises:
         UserError: The backbone has no such stage.
     """
-    return _explain(predictor, stage, _shares)
+    return _explain(predictor, [stage], _shares)
 
 
 def layer_cam(predictor: Predictor, stages: Sequence[int] = ()) -> PredictFn:
@@ -81,25 +83,18 @@ def layer_cam(predictor: Predictor, stages: Sequence[int] = ()) -> PredictFn:
     Raises:
         UserError: The backbone has no such stage.
     """
-    explained = [
-        _explain(predictor, stage, lambda _, gradients: jax.nn.relu(gradients))
-        for stage in (sorted(set(stages)) or [None])
-    ]
-    if len(explained) == 1:
-        return explained[0]
+    chosen = sorted(set(stages)) or [None]
+    return _explain(predictor, chosen, lambda _, gradients: jax.nn.relu(gradients))
 
-    def predict(images: np.ndarray) -> tuple[np.ndarray, HeatMaps]:
-        predictions = [explain(images) for explain in explained]
-        probabilities, (finest, grid) = predictions[0]
-        fused = np.zeros_like(finest)
-        for _, (values, own_grid) in predictions:
-            greatest = values.max(axis=(1, 2), keepdims=True)
-            scaled = np.tanh(2 * values / np.where(greatest > 0, greatest, 1))
-            sampled = resample(jnp.asarray(scaled), own_grid, grid, finest.shape[1:3])
-            fused = np.maximum(fused, np.asarray(sampled))
-        return probabilities, HeatMaps(fused, grid)
 
-    return predict
+def _greatest(heatmaps: Sequence[jax.Array], grids: Sequence[Grid]) -> jax.Array:
+    """Returns the greatest of scaled heat maps on the grid of the first."""
+    fused = jnp.zeros_like(heatmaps[0])
+    for values, grid in zip(heatmaps, grids, strict=True):
+        greatest = values.max(axis=(1, 2), keepdims=True)
+        scaled = jnp.tanh(2 * values / jnp.where(greatest > 0, greatest, 1))
+        fused = jnp.maximum(fused, resample(scaled, grid, grids[0], fused.shape[1:3]))
+    return fused
 
 
 def _shares(features: jax.Array, gradients: jax.Array) -> jax.Array:
@@ -109,34 +104,37 @@ def _shares(features: jax.Array, gradients: jax.Array) -> jax.Array:
     return shares.sum((1, 2), keepdims=True)
 
 
-def _explain(predictor: Predictor, stage: int | None, weigh: Weigh) -> PredictFn:
-    index = _stage_index(predictor.model, stage)
-    grid = predictor.model.backbone.grids[index]
-    trained = predictor.trained_outputs
-    probe = nn.apply(_shifted_logits, predictor.model)
+def _explain(predictor: Predictor, stages: Sequence[int | None], weigh: Weigh) -> PredictFn:
+    model, trained = predictor.model, predictor.trained_outputs
+    chosen = [_stage_index(model, stage) for stage in stages]
+    grids = [model.backbone.grids[index] for index in chosen]
 
     @jax.jit
     def explain(variables: Variables, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-        def logits_of(shift: jax.Array) -> tuple[jax.Array, jax.Array]:
-            return probe(variables, predictor.model.normalize(images), shift, index)
-
-        features = jax.eval_shape(logits_of, jnp.zeros(()))[1]
-        logits, pull_back, features = jax.vjp(
-            logits_of, jnp.zeros(features.shape, features.dtype), has_aux=True
+        images = model.normalize(images)
+        maps = jax.eval_shape(nn.apply(_stage_maps, model), variables, images, {})
+        shifts = {index: jnp.zeros(maps[index].shape, maps[index].dtype) for index in chosen}
+        logits, pull_back, maps = jax.vjp(
+            functools.partial(nn.apply(_shifted_logits, model), variables, images),
+            shifts,
+            has_aux=True,
         )
 
-        def heatmap_of(finding: jax.Array) -> jax.Array:
+        def heatmaps_of(finding: jax.Array) -> list[jax.Array]:
             (gradients,) = pull_back(jnp.broadcast_to(finding, logits.shape))
-            return (features * weigh(features, gradients)).sum(-1)
+            return [
+                (maps[index] * weigh(maps[index], gradients[index])).sum(-1) for index in chosen
+            ]
 
         # One finding after the other: all backward passes at once would fill the memory.
-        weighted = jax.lax.map(heatmap_of, jnp.eye(logits.shape[-1], dtype=logits.dtype)[trained])
-        heatmaps = jnp.moveaxis(jax.nn.relu(weighted), 0, -1)
-        return jax.nn.sigmoid(logits[:, trained]), heatmaps
+        weighted = jax.lax.map(heatmaps_of, jnp.eye(logits.shape[-1], dtype=logits.dtype)[trained])
+        heatmaps = [jnp.moveaxis(jax.nn.relu(one), 0, -1) for one in weighted]
+        fused = _greatest(heatmaps, grids) if len(heatmaps) > 1 else heatmaps[0]
+        return jax.nn.sigmoid(logits[:, trained]), fused
 
     def predict(images: np.ndarray) -> tuple[np.ndarray, HeatMaps]:
         probabilities, heatmaps = explain(predictor.variables, jnp.asarray(images))
-        return np.asarray(probabilities), HeatMaps(np.asarray(heatmaps), grid)
+        return np.asarray(probabilities), HeatMaps(np.asarray(heatmaps), grids[0])
 
     return predict
 
@@ -148,19 +146,20 @@ def _stage_index(model: Classifier, stage: int | None) -> int:
     return (count if stage is None else stage) - 1
 
 
-def _shifted_logits(
-    classifier: Classifier, images: jax.Array, shift: jax.Array, index: int
-) -> tuple[jax.Array, jax.Array]:
-    """Returns the logits with `shift` added to a stage's feature maps, and these feature maps."""
-    features = shift
+def _stage_maps(
+    classifier: Classifier, images: jax.Array, shifts: Mapping[int, jax.Array]
+) -> tuple[jax.Array, ...]:
+    """Returns the feature maps of every stage, with the shifts of some added."""
 
     def link(stage: int, before: jax.Array, after: jax.Array, mode: Mode) -> jax.Array:
-        nonlocal features
         handed_on = classifier.link(stage, before, after, mode)
-        if stage != index:
-            return handed_on
-        features = handed_on
-        return features + shift
+        return handed_on + shifts[stage] if stage in shifts else handed_on
 
-    prediction = classifier.read(classifier.backbone(images, INFERENCE, link))
-    return prediction.logits, features
+    return classifier.backbone(images, INFERENCE, link)
+
+
+def _shifted_logits(
+    classifier: Classifier, images: jax.Array, shifts: Mapping[int, jax.Array]
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    maps = _stage_maps(classifier, images, shifts)
+    return classifier.read(maps).logits, maps

@@ -12,7 +12,7 @@ from PIL import Image
 
 from jaxcxr.evaluation.localization import best_overlaps
 from jaxcxr.evaluation.outcome import corners
-from jaxcxr.reporting.figures import overlay
+from jaxcxr.reporting.overlays import overlay
 from jaxcxr.reporting.runs import Cases
 
 _BOX = ["image_name", "finding", "x", "y", "w", "h"]

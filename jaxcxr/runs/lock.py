@@ -94,6 +94,16 @@ def acquire(workdir: str | Path) -> Lock:
     return lock
 
 
+def is_held(workdir: str | Path) -> bool:
+    """Returns whether a process has locked the folder of a run, which exists."""
+    file = filelock.FileLock(Path(workdir) / ".lock")
+    try:
+        with file.acquire(blocking=False):
+            return False
+    except filelock.Timeout:
+        return True
+
+
 def _words(holder: Mapping[str, Any]) -> str:
     since = f", since {holder['since']}" if "since" in holder else ""
     return f"process {holder.get('pid', '?')} on {holder.get('host', 'this machine')}{since}"

@@ -21,7 +21,7 @@ from jaxcxr.inference.heatmaps import PredictFn
 from jaxcxr.inference.prediction import PredictionResult, Prepared, predict_batch, prepare
 from jaxcxr.inference.predictor import Predictor
 from jaxcxr.models.weights.model_card import SYNTHETIC
-from jaxcxr.reporting.figures import overlay
+from jaxcxr.reporting.overlays import overlay
 
 REACHED = "▲"
 """Marks a probability at or above its operating point."""

@@ -30,8 +30,8 @@ SIZE = 64
 
 @pytest.fixture(scope="module")
 def predict():
-    modules = ("inference.prediction", "inference.gradcam", "runs.trained", "reporting.figures")
-    with forked(*modules) as launch:
+    modules = ("inference.prediction", "inference.gradcam", "runs.trained", "reporting.overlays")
+    with forked(*modules, absent=["tensorflow"]) as launch:
         yield functools.partial(launch, "predict")
 
 

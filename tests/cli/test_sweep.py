@@ -1,13 +1,16 @@
 """Sweeps: which runs they hold, how machines share them, and what their table contains."""
 
+import asyncio
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from jaxcxr.cli.run_trials import TrialRunner
 from jaxcxr.cli.trials import (
     LEARNING_RATES,
+    Trial,
     is_scored,
     make_trials,
     read_shard,
@@ -17,6 +20,7 @@ from jaxcxr.cli.trials import (
     summary_text,
 )
 from jaxcxr.errors import UserError
+from jaxcxr.runs.lock import acquire
 
 
 def write_run(workdir, losses=(0.5,), aucs=(0.5,), scored=1, **config):
@@ -152,3 +156,19 @@ def test_commas_part_values_but_not_inside_brackets():
     assert split_values("(2, 2),(3, 4, 6, 3)") == ["(2, 2)", "(3, 4, 6, 3)"]
     assert split_values("[2, 2], [3, 4]") == ["[2, 2]", "[3, 4]"]
     assert split_values("") == []
+
+
+def test_training_of_a_killed_sweep_is_waited_for(tmp_path):
+    trial = Trial("nosuch.py", "", "", 0)
+    workdir = tmp_path / trial.folder
+
+    async def sweep_while_locked() -> tuple[int, str | None]:
+        lock = acquire(workdir)
+        sweep = asyncio.create_task(TrialRunner(tmp_path, "nosuch", ()).run([trial]))
+        await asyncio.sleep(1.2)
+        assert not (workdir / "log.txt").exists()
+        lock.release()
+        return await sweep
+
+    assert asyncio.run(sweep_while_locked()) == (1, None)
+    assert "nosuch.py" in (workdir / "log.txt").read_text()

@@ -147,6 +147,9 @@ def test_operating_points_come_from_validation():
     pd.testing.assert_series_equal(on_test["threshold"], on_validation["threshold"])
     assert (on_test["sensitivity"] != on_validation["sensitivity"]).any()
     assert on_test.set_index("finding").loc["Fibrosis", "sensitivity"].isna().all()
+    chosen = points[points["rule"] == "youden"]  # a part of the table keeps its rows' index
+    rates = finding_scores.rates_table(*study(seed=2), chosen)
+    pd.testing.assert_frame_equal(rates, on_test.loc[chosen.index])
 
 
 def test_scaling_improves_calibration_where_it_was_fitted():

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,6 +7,8 @@ import pytest
 from jaxcxr.evaluation import statistics
 from jaxcxr.evaluation.boxes import iou
 from jaxcxr.evaluation.froc import RATES, froc
+from jaxcxr.evaluation.localization import score_boxes
+from jaxcxr.evaluation.outcome import localization_intervals
 from tests.evaluation.test_comparison import boxes
 
 
@@ -101,3 +105,21 @@ def test_intervals_are_over_patients():
     row = table[(table["finding"] == "All") & (table["fp_per_image"] == 1)].iloc[0]
     expected = np.quantile(values, [0.025, 0.975])
     assert [row["ci_low"], row["ci_high"]] == pytest.approx(expected)
+
+
+def test_memory_does_not_grow_with_the_number_of_boxes():
+    def peak(count):
+        rng = np.random.default_rng(0)
+        sides = pd.DataFrame(rng.uniform(1, 9, (count, 4)), columns=[*"xywh"])
+        annotated = sides.assign(
+            image_name=np.arange(count), finding="Mass", patient=rng.integers(40, size=count)
+        )
+        predicted = annotated.assign(score=rng.random(count))
+        tracemalloc.start()
+        froc(annotated, predicted)
+        localization_intervals(score_boxes(annotated, predicted), annotated["patient"].to_numpy())
+        _, highest = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return highest
+
+    assert peak(8000) < 1.2 * peak(2000)

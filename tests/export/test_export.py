@@ -4,20 +4,25 @@ import importlib
 import json
 import re
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import jaxcxr as cxr
 from jaxcxr.data.phantom import draw_radiograph
 from jaxcxr.errors import UserError
-from jaxcxr.export import FORMATS, export
+from jaxcxr.export import FORMATS
+from jaxcxr.export.exporting import export
+from jaxcxr.images.square import make_square
 from jaxcxr.models import Pixels, build_classifier
 from jaxcxr.models.ops.portable import is_portable
 from tests.programs import launch
 from tests.torch.cases import BACKBONES, HEADS
 
+PAGE = Path(__file__).parents[2] / "docs/export.md"
 SIZE = 64
 NEEDS = {"onnx": ("jax2onnx", "onnxruntime"), "tflite": ("ai_edge_litert",), "torch": ("torch",)}
 NAMES = ("Lung Opacity", None, "Mass")
@@ -33,7 +38,6 @@ NETWORKS = {
     "densenet121_pylon": (BACKBONES["densenet121"], HEADS["pylon"]),
     "densenet121_baseline": (BACKBONES["densenet121"], HEADS["baseline"]),
 }
-"""All but the tiny one are for `make test-all` and `make test-export`."""
 
 
 def network_of(backbone, head):
@@ -67,31 +71,47 @@ def model(tmp_path):
     return tmp_path / "model"
 
 
-def load(format_, folder):
-    return importlib.import_module(f"jaxcxr.export.{format_}").load(folder)[1]
-
-
 def require(format_):
     for package in NEEDS.get(format_, ()):
         pytest.importorskip(package)
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-@pytest.mark.parametrize(
-    "network", ["tiny", *(pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS)]
-)
-def test_written_file_agrees_with_the_predictor(network, format_, tmp_path):
+def test_python_of_the_page_gives_what_the_predictor_gives(format_, model, tmp_path, monkeypatch):
     require(format_)
-    predictor = network_of(*NETWORKS.get(network, (TINY, HEADS["baseline"])))
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+    (code,) = [block for block in blocks if f'"{format_}/baseline' in block]
+    predictor = cxr.load_model(model)
+    export(predictor, tmp_path / format_ / "baseline", format_)
+    radiograph = draw_radiograph(["Mass"], image_size=96, seed=10).image[:80]
+    Image.fromarray(radiograph).save(tmp_path / "radiograph.png")
+    images = make_square(radiograph, SIZE, "squash")[0][None, ..., None]
+    probabilities, heatmaps = predictor(images)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "network", raising=False)
+    names = {"images": images}
+    exec(compile(code, str(PAGE), "exec"), names)
+    outputs = names.get("outputs", names)
+    np.testing.assert_allclose(outputs["probabilities"], probabilities, atol=1e-5)
+    np.testing.assert_allclose(outputs["heatmaps"], heatmaps.values, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_written_file_agrees_with_the_predictor(network, format_, tmp_path):
+    """Of a tiny network: `test_python_of_the_page_gives_what_the_predictor_gives`."""
+    require(format_)
+    predictor = network_of(*NETWORKS[network])
     if format_ == "torch" and network == "resnet50_squeeze":
         with pytest.raises(UserError, match=r"^ResNet50 with Squeeze.* use another format$"):
             export(predictor, tmp_path / "out", format_)
         return
-    parity = export(predictor, tmp_path / "out", format_)
-    assert json.loads((tmp_path / "out/parity.json").read_text())["runtime"] == parity.runtime
+    export(predictor, tmp_path / "out", format_)
     others = [draw_radiograph(["Mass"], image_size=SIZE, seed=seed).image for seed in (10, 11)]
     images = np.stack(others)[..., None]
-    found = load(format_, tmp_path / "out")(images)
+    found = importlib.import_module(f"jaxcxr.export.{format_}").load(tmp_path / "out")[1](images)
     probabilities, heatmaps = predictor(images)
     assert probabilities.shape == (2, 2)
     np.testing.assert_allclose(found["probabilities"], probabilities, atol=1e-4)
@@ -114,6 +134,7 @@ def test_program_writes_a_description_and_the_differences(model, tmp_path):
     parity = json.loads((tmp_path / "out/parity.json").read_text())
     assert 0 < parity["heatmaps"] <= 1e-4
     assert parity["images"] == 3
+    assert re.match(r"jax.export \d", parity["runtime"])
 
 
 def test_onnx_file_describes_itself(model, tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from jaxcxr.evaluation.calibration import reliability
-from jaxcxr.reporting import figures
+from jaxcxr.reporting import figures, overlays
 from jaxcxr.reporting.figures import figure_uri, photograph_uri
 
 NO_BOXES = np.zeros((0, 4))
@@ -31,16 +31,16 @@ def test_boxes_lie_where_the_original_has_them(png_size, x, y, w, h):
     width, height = png_size
     box = np.array([[x * width, y * height, w * width, h * height]])
     expected = np.array([x, y, x + w, y + h]) * 256
-    drawn = figures.overlay(BLACK, None, box, NO_BOXES, png_size)
-    np.testing.assert_allclose(span(drawn, figures.ANNOTATED), expected, atol=1.01)
-    drawn = figures.overlay(BLACK, None, NO_BOXES, box, png_size)
-    np.testing.assert_allclose(span(drawn, figures.PREDICTED), expected, atol=2.01)
+    drawn = overlays.overlay(BLACK, None, box, NO_BOXES, png_size)
+    np.testing.assert_allclose(span(drawn, overlays.ANNOTATED), expected, atol=1.01)
+    drawn = overlays.overlay(BLACK, None, NO_BOXES, box, png_size)
+    np.testing.assert_allclose(span(drawn, overlays.PREDICTED), expected, atol=2.01)
 
 
 def test_heat_lies_where_the_network_saw_it():
     heat = np.zeros((8, 8))
     heat[1, 6] = 3
-    picture = figures.overlay(BLACK, heat, NO_BOXES, NO_BOXES, (64, 64))
+    picture = overlays.overlay(BLACK, heat, NO_BOXES, NO_BOXES, (64, 64))
     row, column = np.unravel_index(picture.sum(axis=-1).argmax(), picture.shape[:2])
     assert row // 32 == 1
     assert column // 32 == 6
@@ -50,9 +50,9 @@ def test_cold_places_stay_clear():
     radiograph = np.arange(256, dtype=np.uint8).repeat(256).reshape(256, 256)
     gray = np.repeat(radiograph[..., None], 3, axis=2)
     for heat in (None, np.ones((8, 8))):
-        picture = figures.overlay(radiograph, heat, NO_BOXES, NO_BOXES, (256, 256))
+        picture = overlays.overlay(radiograph, heat, NO_BOXES, NO_BOXES, (256, 256))
         np.testing.assert_array_equal(picture, gray)
-    picture = figures.overlay(np.zeros((300, 500), np.uint8), None, NO_BOXES, NO_BOXES, (500, 300))
+    picture = overlays.overlay(np.zeros((300, 500), np.uint8), None, NO_BOXES, NO_BOXES, (500, 300))
     assert picture.shape == (300, 500, 3)
 
 

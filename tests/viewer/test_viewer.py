@@ -23,7 +23,7 @@ from jaxcxr.evaluation import tables
 from jaxcxr.evaluation.boxes import BoxRule
 from jaxcxr.findings import FINDINGS
 from jaxcxr.inference.prepared import predict_split
-from jaxcxr.reporting.figures import PREDICTED
+from jaxcxr.reporting.overlays import PREDICTED
 from jaxcxr.training.state import initial_variables
 from jaxcxr.viewer.scored_split import ScoredSplit
 from jaxcxr.viewer.server import MAX_UPLOAD
