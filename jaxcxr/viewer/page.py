@@ -503,7 +503,7 @@ class _Page:
 
 
 _COLUMNS = ("Image", "Probability", "Outcome", "IoU", "Patient")
-_LISTED = ["Image", "Prob.", "Kind", "IoU", "Patient"]
+_LISTED = ["Image", "Prob.", "Result", "IoU", "Patient"]
 
 _NOTHING = "<p class='note'>No radiograph yet: drop a file, or choose a test radiograph.</p>"
 
