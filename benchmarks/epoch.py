@@ -7,6 +7,7 @@ shuffling, gathering and sending cost nothing beside the arithmetic.
 """
 
 import json
+import tempfile
 
 import numpy as np
 from absl import app, flags
@@ -16,7 +17,12 @@ from benchmarks.machine import describe
 from benchmarks.paired import Work, measure
 
 _NETWORK = flags.DEFINE_enum("network", "baseline", list(networks.NETWORKS), "Network.")
-_PLACEMENT = flags.DEFINE_enum("placement", "device", ["host", "device"], "Of the radiographs.")
+_PLACEMENT = flags.DEFINE_enum(
+    "placement",
+    "device",
+    ["streamed", "host", "device"],
+    "Of the radiographs; streamed: in a file.",
+)
 _IMAGES = flags.DEFINE_integer("images", 256, "Radiographs per epoch.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 64, "Pixels.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Images per step.")
@@ -39,7 +45,12 @@ def train_epochs(
     from jaxcxr.training.feeding import resident, streamed
 
     rows = networks.batch(image_size, batch_size * steps)
-    split = ArraySplit(rows["image"], rows["labels"])
+    images = rows["image"]
+    if placement == "streamed":
+        with tempfile.TemporaryFile() as file:  # it lasts as long as the map of it
+            images = np.memmap(file, np.uint8, "w+", shape=images.shape)
+        images[:] = rows["image"]
+    split = ArraySplit(images, rows["labels"])
     training = networks.training(name, image_size, compute_dtype)
     make_feed = resident if placement == "device" else streamed
     feed = make_feed(training.step(), split, batch_size, 0, training.mesh)

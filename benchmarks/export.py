@@ -9,7 +9,6 @@ written stays in --folder and is measured again by the next call, without being 
 
 from __future__ import annotations
 
-import functools
 import importlib
 import json
 import statistics
@@ -21,7 +20,7 @@ from absl import app, flags
 
 from benchmarks import networks
 from benchmarks.machine import describe
-from benchmarks.paired import Work, seconds_in_turns
+from benchmarks.paired import Work, seconds_in_turns, start
 
 NETWORKS = networks.NETWORKS | {"resnet50": ("ResNet50", {"name": "Baseline"})}
 _FORMATS = ("onnx", "savedmodel", "tflite", "stablehlo", "torch")
@@ -106,23 +105,23 @@ def main(_: list[str]) -> None:
 def _speeds(
     model: Path, folders: Mapping[str, Path], image_size: int, batch_size: int, rounds: int
 ) -> dict[str, dict[str, Any]]:
-    """Returns images/s of each format and of JAX, which took turns."""
-    sizes = (image_size, batch_size)
-    ways = {to: functools.partial(run_export, to, folder, *sizes) for to, folder in folders.items()}
-    ways["jax"] = functools.partial(run_jax, model, *sizes)
-    seconds = seconds_in_turns(ways, rounds)
-    rates = {to: [batch_size / each for each in times] for to, times in seconds.items()}
-    jax = statistics.median(rates["jax"])
-    return {
-        to: {
-            "images_per_second": round(statistics.median(rates[to]), 1),
-            "range": [round(min(rates[to]), 1), round(max(rates[to]), 1)],
-            "jax": round(jax, 1),
-            "ratio": round(statistics.median(rates[to]) / jax, 2),
+    """Returns images/s of each format and of JAX, the two in turns."""
+    sizes = {"image_size": image_size, "batch_size": batch_size}
+    jax, speeds = start(run_jax, model=model, **sizes), {}
+    for to, folder in folders.items():
+        exported = start(run_export, to=to, folder=folder, **sizes)
+        seconds = seconds_in_turns({"ours": exported, "jax": jax}, rounds)
+        exported.end()
+        rates = {name: [batch_size / each for each in times] for name, times in seconds.items()}
+        medians = {name: statistics.median(values) for name, values in rates.items()}
+        speeds[to] = {
+            "images_per_second": {name: round(value, 1) for name, value in medians.items()},
+            "range": {name: [round(min(v), 1), round(max(v), 1)] for name, v in rates.items()},
+            "ratio": round(medians["ours"] / medians["jax"], 2),
             "rounds": rounds,
         }
-        for to in folders
-    }
+    jax.end()
+    return speeds
 
 
 if __name__ == "__main__":

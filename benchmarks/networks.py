@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,9 +42,10 @@ def batch(image_size: int, batch_size: int) -> dict[str, np.ndarray]:
 
 
 def network(name: str) -> dict[str, Any]:
-    """Returns the config of one of `NETWORKS`."""
-    backbone, head = NETWORKS[name]
-    return {"backbone": {"name": backbone}, "head": head}
+    """Returns the config of one of `NETWORKS`; `tiny_NAME` has few and narrow layers."""
+    backbone, head = NETWORKS[name.removeprefix("tiny_")]
+    tiny = {"width": 8, "blocks": (1, 1, 1, 1)} if name.startswith("tiny_") else {}
+    return {"backbone": {"name": backbone, **tiny}, "head": head}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,74 +129,158 @@ def infer_here(name: str, image_size: int, batch_size: int, steps: int) -> Work:
     return work
 
 
-def _torch_network(name: str) -> tuple[Any, Any, bool]:
-    import torch
-
-    from tests.torch import networks
-
-    on_gpu = torch.cuda.is_available()
-    device = torch.device("cuda" if on_gpu else "cpu")
-    built = networks.build(network(name)).to(device, memory_format=torch.channels_last)
-    return built, device, on_gpu
-
-
-def _normalized(images: Any, device: Any) -> Any:
-    import torch
-
-    pixels = torch.from_numpy(images).to(device, non_blocking=True).permute(0, 3, 1, 2)
-    mean = torch.tensor([0.485, 0.456, 0.406], device=device)[:, None, None]
-    std = torch.tensor([0.229, 0.224, 0.225], device=device)[:, None, None]
-    gray = (pixels.float() / 255).expand(-1, 3, -1, -1)
-    return ((gray - mean) / std).contiguous(memory_format=torch.channels_last)
-
-
-def train_in_torch(
-    name: str, image_size: int, batch_size: int, steps: int, compute_dtype: str = "float32"
+def infer_on_device(
+    name: str, image_size: int, batch_size: int, steps: int, compute_dtype: str
 ) -> Work:
-    """Returns the same in PyTorch, on a GPU with `torch.compile`; bfloat16 is its autocast."""
-    import torch
-    from torch.nn.functional import logsigmoid
+    """Returns `steps` batches of images that lie on the device through a network."""
+    import jax
 
-    model, device, on_gpu = _torch_network(name)
-    model.train()
-    forward = torch.compile(model) if on_gpu else model
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=on_gpu or None)
-    rows = batch(image_size, batch_size)
-    labels = torch.from_numpy(rows["labels"]).to(device).float()
+    from jaxcxr.models import build_classifier
+    from jaxcxr.training.state import initial_variables
+
+    model = build_classifier(network(name))
+
+    @jax.jit
+    def predict(variables: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        prediction = model.apply(variables, model.normalize(images).astype(compute_dtype))
+        return jax.nn.sigmoid(prediction.logits), prediction.heatmaps.astype("float32")
+
+    variables = initial_variables(model, image_size, 0)
+    images = jax.device_put(batch(image_size, batch_size)["image"])
 
     def work() -> None:
         for _ in range(steps):
-            images = _normalized(rows["image"], device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=compute_dtype == "bfloat16"):
-                logits = forward(images)[0]
-            logits = logits.float()
-            positives = labels.sum()
-            positive = -(labels * logsigmoid(logits)).sum() * labels.numel() / positives
-            negative = -((1 - labels) * logsigmoid(-logits)).sum()
-            loss = (positive + negative * labels.numel() / (labels.numel() - positives)) / len(
-                images
-            )
-            optimizer.zero_grad(set_to_none=True)
+            jax.device_get(predict(variables, images))
+
+    return work
+
+
+def _torch_network(name: str) -> tuple[Any, Any]:
+    import torch
+
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:  # what PyTorch's own guide to performance advises; JAX uses TF32 without asking
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
+    device = torch.device("cuda" if on_gpu else "cpu")
+    built = _torch_networks().build(network(name)).to(device, memory_format=torch.channels_last)
+    return built, device
+
+
+def _torch_networks() -> Any:
+    """Imports tests/torch/networks.py by its path: other packages are named `tests`, too."""
+    path = Path(__file__).parents[1] / "tests" / "torch" / "networks.py"
+    spec = importlib.util.spec_from_file_location("torch_networks", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # torch.compile imports it by its name
+    spec.loader.exec_module(module)
+    return module
+
+
+def _compiled(function: Any, mode: str | None, device: Any) -> Any:
+    """Compiles for a GPU by one of torch.compile's modes; on a CPU only traces, where asked to."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.compile(function, mode=mode or "default")
+    return torch.compile(function, backend="aot_eager") if mode else function
+
+
+def _normalizer(device: Any) -> Callable[[Any], Any]:
+    """Returns what turns gray values (B, H, W, 1) into the network's input."""
+    import torch
+
+    # Made on the device beforehand: constants from the host keep CUDA graphs from being recorded.
+    mean = torch.tensor([0.485, 0.456, 0.406], device=device)[:, None, None]
+    std = torch.tensor([0.229, 0.224, 0.225], device=device)[:, None, None]
+
+    def normalized(pixels: Any) -> Any:
+        gray = (pixels.permute(0, 3, 1, 2).float() / 255).expand(-1, 3, -1, -1)
+        return ((gray - mean) / std).contiguous(memory_format=torch.channels_last)
+
+    return normalized
+
+
+def train_in_torch(
+    name: str,
+    image_size: int,
+    batch_size: int,
+    steps: int,
+    compute_dtype: str = "float32",
+    mode: str | None = None,
+) -> Work:
+    """Returns the same in PyTorch; bfloat16 is its autocast.
+
+    Args:
+        name: One of `NETWORKS`.
+        image_size: Pixels.
+        batch_size: Images per step.
+        steps: How many the work does.
+        compute_dtype: "float32" or "bfloat16".
+        mode: Of `torch.compile`, on a GPU; by default "default" there, and no compilation on a CPU.
+    """
+    import torch
+    from torch.nn.functional import logsigmoid
+
+    model, device = _torch_network(name)
+    normalized = _normalizer(device)
+    model.train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=device.type == "cuda" or None)
+    rows = batch(image_size, batch_size)
+    images = torch.from_numpy(rows["image"]).to(device)
+    labels = torch.from_numpy(rows["labels"]).to(device).float()
+
+    def loss_of(images: Any, labels: Any) -> Any:
+        with torch.autocast(device.type, torch.bfloat16, enabled=compute_dtype == "bfloat16"):
+            logits = model(normalized(images))[0]
+        logits, positives = logits.float(), labels.sum()
+        positive = -(labels * logsigmoid(logits)).sum() * labels.numel() / positives
+        negative = -((1 - labels) * logsigmoid(-logits)).sum()
+        balance = labels.numel() / (labels.numel() - positives)
+        return (positive + negative * balance) / len(images)
+
+    loss_of = _compiled(loss_of, mode, device)
+
+    def work() -> None:
+        for _ in range(steps):
+            torch.compiler.cudagraph_mark_step_begin()
+            loss = loss_of(images, labels)
             loss.backward()
             optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         loss.item()
 
     return work
 
 
-def infer_in_torch(name: str, image_size: int, batch_size: int, steps: int) -> Work:
-    """Returns the same in PyTorch, in inference mode."""
+def infer_in_torch(
+    name: str,
+    image_size: int,
+    batch_size: int,
+    steps: int,
+    compute_dtype: str = "float32",
+    mode: str | None = None,
+) -> Work:
+    """Returns the same in PyTorch, in inference mode; the arguments are `train_in_torch`'s."""
     import torch
 
-    model, device, on_gpu = _torch_network(name)
+    model, device = _torch_network(name)
+    normalized = _normalizer(device)
     model.eval()
-    forward = torch.compile(model) if on_gpu else model
-    images = batch(image_size, batch_size)["image"]
+    images = torch.from_numpy(batch(image_size, batch_size)["image"]).to(device)
+
+    def predict(images: Any) -> Any:
+        with torch.autocast(device.type, torch.bfloat16, enabled=compute_dtype == "bfloat16"):
+            logits, heatmaps = model(normalized(images))
+        return torch.sigmoid(logits.float()), heatmaps.float()
+
+    predict = _compiled(predict, mode, device)
 
     def work() -> None:
-        with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, enabled=on_gpu):
+        with torch.inference_mode():
             for _ in range(steps):
-                logits, heatmaps = forward(_normalized(images, device))
-                torch.sigmoid(logits).float().cpu(), heatmaps.float().cpu()
+                torch.compiler.cudagraph_mark_step_begin()
+                for output in predict(images):
+                    output.cpu()
 
     return work

@@ -44,7 +44,7 @@ class TrialRunner:
     jobs: int = 1
 
     async def run(self, trials: Sequence[Trial]) -> tuple[int, str | None]:
-        """Trains and scores runs; prints each failure when it happens.
+        """Trains and scores runs; prints each that ends, and why it failed.
 
         Returns:
             How many failed; a wrong setting ends all at once. And the signal that ended all, if
@@ -101,6 +101,7 @@ class TrialRunner:
                     return (
                         f"{workdir}: {verb} ended with {_STATUS} {status}: {''.join(errors[-1:])}"
                     )
+            tqdm.write(f"{workdir}: trained and scored", file=sys.stderr)
         return None
 
 

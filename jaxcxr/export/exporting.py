@@ -32,7 +32,7 @@ class Parity:
         runtime: What ran the written file, with its version.
         images: Number of test images, synthetic radiographs.
         probabilities: Largest absolute difference of a probability.
-        heatmaps: Likewise of a heat map's value.
+        heatmaps: Largest absolute difference of a heat map's value.
         heatmaps_maximum: Largest absolute value of a heat map.
         tolerance: `TOLERANCE`.
     """

@@ -54,7 +54,7 @@ class PortableModel:
         return (self.predictor.image_size, self.predictor.image_size, 1)
 
     def __call__(self, images: jax.Array) -> Outputs:
-        """Computes the outputs of images (B, S, S, 1) uint8 by common operations; B may be open."""
+        """Computes the outputs of images (B, S, S, 1) uint8 by common operations."""
         with portable_operations():
             outputs = self.predictor.apply(self.variables, images)
         return dict(zip(OUTPUTS, outputs, strict=True))

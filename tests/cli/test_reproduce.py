@@ -44,6 +44,7 @@ def test_study_is_stopped_and_resumed(place):
     assert done.returncode == 0, done.stderr
     assert f"seed_0               epochs done: {epochs}\n" in done.stdout
     assert "Traceback" not in done.stderr
+    assert done.stderr.count(": trained and scored\n") == 2
     for seed in (0, 1):
         history = pd.read_csv(first.with_name(f"seed_{seed}") / "history.csv")
         assert [*history["epoch"]] == [*range(1, epochs + 2)]

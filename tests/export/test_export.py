@@ -1,5 +1,6 @@
 """Models in other runtimes: the written files, run by their own runtimes, agree with JAX."""
 
+import dataclasses
 import importlib
 import json
 import re
@@ -158,6 +159,15 @@ def test_file_that_differs_from_jax_is_refused(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"^jax.export \S+ differs from JAX by \d.*nothing is wri"):
         export(network_of(TINY, HEADS["baseline"]), tmp_path / "out", "stablehlo")
     assert not [*tmp_path.iterdir()]
+
+
+def test_head_of_ones_own_is_not_written_as_ours_of_the_same_name(tmp_path):
+    require("torch")
+    predictor = network_of(TINY, HEADS["baseline"])
+    own = type("Baseline", (cxr.Baseline,), {"__module__": __name__})(num_classes=3)
+    predictor = dataclasses.replace(predictor, model=predictor.model.clone(head=own))
+    with pytest.raises(UserError, match=r"^ResNet18 with Baseline is not defined in PyTorch"):
+        export(predictor, tmp_path / "out", "torch")
 
 
 def test_missing_package_and_existing_folder_are_one_line_each(tmp_path, monkeypatch):

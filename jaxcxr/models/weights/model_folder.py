@@ -197,9 +197,8 @@ def load_model_folder(folder: str | Path) -> TrainedModel:
         fields["findings"] = tuple(fields.get("findings", ()))
         trained = TrainedModel(model, {}, **fields)
     except UserError as error:
-        raise UserError(
-            f"{path}: {error}" if str(path) not in str(error) else str(error)
-        ) from error
+        message = str(error) if str(path) in str(error) else f"{path}: {error}"
+        raise UserError(message, argument=error.argument) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path} does not describe a network ({type(error).__name__}: {error}); convert or "
