@@ -1,7 +1,7 @@
 """All that is to be measured on a machine with a GPU, in one command of at most nine minutes.
 
 python -m benchmarks.gpu
-python -m benchmarks.gpu --parts epochs,experiments --minutes 4
+python -m benchmarks.gpu --parts max_autotune variants --minutes 4
 python -m benchmarks.gpu --dry_run
 
 Appends a JSON line for each result to benchmarks/results/DEVICE-DATE.jsonl as soon as it is there.
@@ -359,18 +359,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measures everything on a GPU.")
     parser.add_argument("--dry_run", action="store_true", help="on the CPU, with tiny networks")
     parser.add_argument("--minutes", type=float, default=9, help="in total")
-    parser.add_argument("--parts", default=",".join(_PARTS), help="separated by commas")
-    parser.add_argument("--networks", help="separated by commas; by default all, two in a dry run")
-    parser.add_argument("--out", type=Path, default=_ROOT / "benchmarks" / "results")
+    parser.add_argument("--parts", nargs="+", choices=_PARTS, default=list(_PARTS))
+    parser.add_argument(
+        "--networks",
+        nargs="+",
+        choices=networks.NETWORKS,
+        help=f"by default {', '.join(_NETWORKS)}; in a dry run the first and the last",
+    )
+    parser.add_argument("--out", type=Path, help="folder; by default benchmarks/results")
     arguments = parser.parse_args()
-    default = "baseline,densenet121" if arguments.dry_run else ",".join(_NETWORKS)
-    chosen = tuple((arguments.networks or default).split(","))
-    parts = arguments.parts.split(",")
-    unknown = {*parts, *chosen} - {*_PARTS, *networks.NETWORKS}
-    if unknown:
-        parser.error(f"{', '.join(sorted(unknown))}: neither a part nor a network")
+    chosen = arguments.networks or (_NETWORKS[::4] if arguments.dry_run else _NETWORKS)
+    out = arguments.out or _ROOT / (".cache" if arguments.dry_run else "benchmarks") / "results"
     machine = describe()
-    run = Run(chosen, arguments.out, time.monotonic() + 60 * arguments.minutes)
+    run = Run(tuple(chosen), out, time.monotonic() + 60 * arguments.minutes)
     if arguments.dry_run:
         flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_enable_xprof_traceme"
         os.environ.update(_ON_CPU | {"XLA_FLAGS": flags, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"})
@@ -383,7 +384,7 @@ def main() -> int:
     file = run.out / f"{name}-{machine['date']}.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
     failed = False
-    for line in results(run, parts):
+    for line in results(run, arguments.parts):
         failed |= "error" in line or not line.get("passed", True)
         print(json.dumps(line), flush=True)
         with file.open("a", encoding="utf-8") as lines:

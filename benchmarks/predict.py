@@ -2,9 +2,10 @@
 
 python -m benchmarks.predict --images 200
 
-Radiographs are noise of 1024×1024 pixels, as PNG. The decoder's rate is that of reading and
-resizing in one thread per core. The target is 0.9 of the slower of the two. On a CPU both share the
-cores: there, 1 / (1 / network + 1 / decoder) is the most that is possible.
+Radiographs are noise of 1024×1024 pixels, as PNG, or as DICOM of 12 bits without compression. The
+decoder's rate is that of reading and resizing in one thread per core. The target is 0.9 of the
+slower of the two. On a CPU both share the cores: there, 1 / (1 / network + 1 / decoder) is the most
+that is possible.
 """
 
 import json
@@ -23,9 +24,11 @@ import jaxcxr as cxr
 from benchmarks.machine import describe
 from jaxcxr.inference.prediction import in_threads, predict_files, prepare
 from jaxcxr.training.state import initial_variables
+from tests.dicom_files import dicom_bytes
 
 _IMAGES = flags.DEFINE_integer("images", 200, "Files; memory is measured with as many again.")
 _SIDE = flags.DEFINE_integer("side", 1024, "Height and width of the files in pixels.")
+_FORMAT = flags.DEFINE_enum("format", "png", ["png", "dicom"], "Format of the files.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Radiographs at a time.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 256, "Pixels of the network's input.")
 
@@ -58,7 +61,13 @@ def main(_: list[str]) -> None:
     done = {"network": images // batch * batch}
     rates = {name: round(done.get(name, images) / value, 1) for name, value in seconds.items()}
     slower = min(rates["network"], rates["decoder"])
-    settings = {"images": images, "side": _SIDE.value, "batch_size": batch, "image_size": size}
+    settings = {
+        "images": images,
+        "format": _FORMAT.value,
+        "side": _SIDE.value,
+        "batch_size": batch,
+        "image_size": size,
+    }
     result = {
         "images_per_second": rates,
         "of_the_slower": round(rates["predict_files"] / slower, 3),
@@ -68,13 +77,17 @@ def main(_: list[str]) -> None:
 
 
 def write_radiographs(folder: Path, count: int) -> list[Path]:
-    """Writes noise as PNG files."""
+    """Writes noise as files."""
     rng = np.random.default_rng(0)
     folder.mkdir()
-    paths = [folder / f"{number:05}.png" for number in range(count)]
+    paths = [folder / f"{number:05}.{_FORMAT.value}" for number in range(count)]
     for path in paths:
         coarse = rng.integers(0, 256, (_SIDE.value // 8, _SIDE.value // 8), np.uint8)
-        Image.fromarray(coarse).resize((_SIDE.value, _SIDE.value)).save(path, compress_level=1)
+        noise = Image.fromarray(coarse).resize((_SIDE.value, _SIDE.value))
+        if _FORMAT.value == "png":
+            noise.save(path, compress_level=1)
+        else:
+            path.write_bytes(dicom_bytes(16 * np.asarray(noise, np.uint16), bits=12))
     return paths
 
 

@@ -16,7 +16,7 @@ import textwrap
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -52,8 +52,6 @@ _GRAYISH, _COLORED_PART = 40, 0.05
 _GZIP = b"\x1f\x8b"
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _WHITE_IS_ZERO, _BITS_PER_SAMPLE, _PHOTOMETRIC = 0, 258, 262
-
-_warning_filters = threading.RLock()
 
 
 class DamagedImageError(UserError):
@@ -115,7 +113,7 @@ def read_radiograph(path: str | os.PathLike[str], content: bytes | None = None) 
         data = _read_bytes(Path(path)) if content is None else content
         data = gzip.decompress(data) if data.startswith(_GZIP) else data
         format_ = _format_of(data)
-        with _without_warnings() if format_ in ("DICOM", "TIFF") else nullcontext():
+        with _ignored_warnings if format_ in ("DICOM", "TIFF") else nullcontext():
             if format_ == "DICOM":
                 pixels, notes = dicom.read_pixels(data, _check_size)
                 orientation = 1
@@ -157,11 +155,26 @@ def _damage_named(path: str | os.PathLike[str]) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Ignores readers' warnings, in one thread at a time: the filters belong to the process."""
-    with _warning_filters, warnings.catch_warnings(action="ignore"):
-        yield
+class _IgnoredWarnings:
+    """Ignores readers' warnings while any thread reads: the filters belong to the process."""
+
+    def __init__(self) -> None:
+        self._lock, self._readers, self._filters = threading.Lock(), 0, ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._readers == 0:
+                self._filters.enter_context(warnings.catch_warnings(action="ignore"))
+            self._readers += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._readers -= 1
+            if self._readers == 0:
+                self._filters.close()
+
+
+_ignored_warnings = _IgnoredWarnings()
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -221,7 +234,7 @@ def _decode(data: bytes, format_: str) -> tuple[np.ndarray, tuple[str, ...], int
 def _orientation(image: Image.Image) -> int:
     if not isinstance(image, TiffImageFile) and "exif" not in image.info:
         return 1
-    with _without_warnings():
+    with _ignored_warnings:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 

@@ -4,7 +4,10 @@ The fuzz tests, `tests/torture/test_images.py`, read PNG and JPEG files of every
 """
 
 import struct
+import threading
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -268,3 +271,23 @@ def test_finds_nothing(folder, arguments):
     (folder / "empty").mkdir()
     with pytest.raises(UserError, match="name"):
         find_radiographs(arguments)
+
+
+def test_warnings_of_readers_are_ignored_until_the_last_thread_is_done(monkeypatch, tmp_path):
+    """Files are read side by side; the filters of warnings belong to the process."""
+    Image.fromarray(np.eye(64, dtype=np.uint8)).save(tmp_path / "a.tif")
+    together = threading.Barrier(2, timeout=60)
+
+    def warn(data, format_):
+        together.wait()
+        warnings.warn("a reader's remark", stacklevel=1)
+        return decode(data, format_)
+
+    decode = images._decode
+    monkeypatch.setattr(images, "_decode", warn)
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(2):
+            read = list(pool.map(read_radiograph, [tmp_path / "a.tif"] * 2))
+            assert [one.width for one in read] == [64, 64]
+    assert warnings.filters == before

@@ -101,7 +101,8 @@ def read(
     if require_images:
         paths, archived, more = find_images(files, images["image_name"], problems)
         notes += more
-        without = [name for name in images["image_name"] if name not in paths | archived]
+        there = paths.keys() | archived.keys()
+        without = [name for name in images["image_name"] if name not in there]
         if without and (not allow_missing or len(without) == len(images)):
             argument = "allow_missing" if len(without) < len(images) else None
             found = f"found there: {_contents(root, files)}"
