@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import jax
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -314,10 +315,12 @@ def test_page_on_a_first_prediction(walk, monkeypatch):
     assert all(path.name.startswith("radiograph.png.") for path in overlays)
     assert "own.csv" in (place / "lung-model/config.json").read_text()
     monkeypatch.chdir(place)
-    for page in ("first_prediction.md", "index.md"):
-        text = (REPOSITORY / "docs" / page).read_text()
+    published = "torchxrayvision-densenet121-all"
+    models = {"first_prediction": published, "index": published, "model_folders": "models/baseline"}
+    for page, model in models.items():
+        text = (REPOSITORY / f"docs/{page}.md").read_text()
         (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
-        left = run(code, {"torchxrayvision-densenet121-all": "lung-model"}, {})
+        left = run(code, {model: "lung-model"}, {"cxr": jaxcxr})
         assert left["prediction"].table().index[0] in jaxcxr.FINDINGS
 
 
@@ -379,6 +382,26 @@ def test_python_of_the_explanations_runs(name, capsys):
     (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
     run(code, {}, {})
     assert capsys.readouterr().out in text
+
+
+def test_python_on_chest_mnist_reads_its_arrays(monkeypatch, tmp_path):
+    text = (REPOSITORY / "docs/data.md").read_text().partition("ChestMNIST\n")[2]
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    images, labels = np.zeros((5, 28, 28), np.uint8), np.zeros((5, 14), np.uint8)
+    arrays = {f"{split}_{name}": array for split in ("train", "val")
+              for name, array in (("images", images), ("labels", labels))}  # fmt: skip
+    np.savez(tmp_path / "chestmnist_224.npz", **arrays)
+    monkeypatch.chdir(tmp_path)
+    left = run(code, {"run = cxr.fit(": "run = partial(print, "}, {"partial": functools.partial})
+    assert left["train"].num_images == left["validation"].num_images == 5
+
+
+def test_python_on_a_pooling_of_ones_own():
+    text = (REPOSITORY / "docs/networks.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    head = run(code, {}, {"__name__": "own", "jaxcxr": jaxcxr, "jax": jax})["TopMean"]()
+    maps = np.arange(32.0, dtype=np.float32).reshape(1, 4, 4, 2)
+    np.testing.assert_array_equal(head.pool(maps), [[21.0, 22.0]])  # means of the ten highest
 
 
 def test_page_on_a_source_of_ones_own(monkeypatch, tmp_path):
