@@ -278,7 +278,8 @@ def plot(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot([1, 4], [1, 4], "--", color="gray", label="linear, without start-up")
-    for (part, rows), marker in zip(table.groupby("part", sort=False), "osD^v<>", strict=False):
+    table = table.sort_values("times")
+    for (part, rows), marker in zip(table.groupby("part"), "osD^v<>", strict=False):
         first = rows["processor_seconds"].iloc[0]
         left.plot(rows["times"], rows["processor_seconds"] / first, marker + "-", ms=4)
         right.plot(rows["times"], rows["peak_mib"], marker + "-", ms=4, label=part)

@@ -37,9 +37,6 @@ from jaxcxr.data.splits import SPLITS, is_nih_test_list, split_by_patient
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
 from jaxcxr.files import atomic_write, write_text
-from jaxcxr.inference.predictor import load_model
-from jaxcxr.models.weights import imagenet
-from jaxcxr.reporting.report import write_report
 from jaxcxr.reporting.reproduction import means_text, reproduction_page, reproduction_table
 from jaxcxr.reporting.runs import RunFiles, read_runs
 
@@ -71,6 +68,8 @@ _STOPPED_STATUS = flags.DEFINE_integer(
 
 def main() -> int:
     """Does what is left of the study; returns the exit status."""
+    from jaxcxr.models.weights import imagenet  # imports JAX
+
     settings, seeds = _settings(), _seeds()
     configs = [require_config("configs", find_config(config)) for config in _CONFIGS.value]
     experiments = {config: read_experiment(config, settings) for config in configs}
@@ -166,6 +165,9 @@ def _state(workdir: Path) -> str:
 
 def write_results(out: Path, trials: Sequence[Trial], facts: Mapping[str, Any]) -> None:
     """Writes tables, report and model folders of the finished runs, and prints the means."""
+    from jaxcxr.inference.predictor import load_model
+    from jaxcxr.reporting.report import write_report
+
     runs: dict[str, list[RunFiles]] = {}
     for trial in trials:
         name = Path(trial.config).stem

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,14 +20,17 @@ from jaxcxr.cli.trials import Trial, is_scored
 from jaxcxr.data.arrays import ArraySplit
 from jaxcxr.errors import UserError
 from jaxcxr.findings import FINDINGS
-from jaxcxr.runs.experiment import Experiment
-from jaxcxr.training.fit import fit
+
+if TYPE_CHECKING:
+    from jaxcxr.runs.experiment import Experiment
 
 _TIMED_BATCHES = 3
 
 
 def read_experiment(config: str, settings: Sequence[str]) -> Experiment:
     """Reads a config file, with the settings that differ as "epochs=3"."""
+    from jaxcxr.runs.experiment import Experiment  # imports JAX
+
     words = ["", f"--config={config}", *(f"--config.{setting}" for setting in settings)]
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=words)
@@ -118,6 +121,8 @@ def _train_shortly(config: str, settings: Sequence[str], sender: Connection) -> 
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (_TIMED_BATCHES * batch, size, size, 1), np.uint8)
     split = ArraySplit(images, rng.integers(0, 2, (len(images), len(FINDINGS)), np.uint8))
+    from jaxcxr.training.fit import fit
+
     run = fit(
         experiment.model,
         split,
