@@ -109,7 +109,7 @@ torture: $(VENV)/installed-test
 
 # The networks of the tests are tiny: compiling them takes longer than running them. make test-torch,
 # make demo and make torture run what users run.
-test test-all test-export test-newest test-lowest: export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
+test test-all test-export test-viewer test-newest test-lowest: export JAX_DISABLE_MOST_OPTIMIZATIONS ?= 1
 
 # Environments of their own, without constraints.txt.
 test-newest: $(VENV)-newest-$(notdir $(PYTHON))/installed

@@ -42,6 +42,7 @@ def main(_: list[str]) -> None:
                 executable_path=shutil.which("chromium"), args=["--no-sandbox"]
             )
             seconds = [_open(browser, address) for _ in range(_OPENINGS.value)]
+            browser.close()
     finally:
         process.terminate()
     lists, radiographs = zip(*seconds, strict=True)

@@ -3,6 +3,7 @@
     jaxcxr view --model runs/baseline
     jaxcxr view --model runs/baseline --model models/other
     jaxcxr view --model runs/baseline --data_dir DIR
+    jaxcxr view --model runs/baseline --release DIR
 
 --model names a run, a model folder, hf:owner/name[@revision] of the Hugging Face hub, a name of the
 catalog (docs/models.md; the default is its first), or a PyTorch file; two are shown side by side.
@@ -10,7 +11,8 @@ Drop PNG, JPEG, TIFF, BMP or DICOM files (pip install 'jaxcxr[dicom]') on the pa
 
 With --data_dir, where jaxcxr prepare wrote, the page also lists the test radiographs that
 jaxcxr evaluate_auc predicted, with the boxes of jaxcxr evaluate_boxes, by finding, outcome, view,
-sex and age. The address of the page is a link to what it shows.
+sex and age. The address of the page is a link to what it shows. --release shows them at full size,
+from the unpacked files of the release.
 
 Heat maps and boxes start as --heatmap, --flip, --threshold and the like ask for, or as the model's
 box_rule.csv has it. The page is served on 127.0.0.1 alone and asks no other machine for anything;
@@ -44,6 +46,10 @@ _MODELS = flags.DEFINE_multi_string(
     "model", None, "Trained model; name two to compare them side by side."
 )
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where jaxcxr prepare wrote.")
+_RELEASE = flags.DEFINE_string(
+    "release", None, "Release, whose files are shown at their full size."
+)
+flags.mark_flags_as_mutual_exclusive(["data_dir", "release"])
 _PORT = flags.DEFINE_integer(
     "port", VIEWER_PORT, "Port on 127.0.0.1; 0 takes a free one.", 0, 65535
 )
@@ -80,6 +86,8 @@ def main() -> None:
             resized, prepared = models.prepared_data(predictor, _DATA_DIR.value)
             splits.append(ScoredSplit.read(resized, prepared.test))
             predictor = resized
+        elif _RELEASE.value:
+            splits.append(ScoredSplit.read(predictor, Path(_RELEASE.value).expanduser()))
         predictors.append(predictor)
     viewed = [viewed_model(*one) for one in zip(short_names(named), predictors, strict=True)]
     try:

@@ -46,21 +46,29 @@ CSS = """
 .gradio-container { max-width: 1600px !important; padding: 8px 16px !important; }
 h1 { font-size: 1.2rem; margin: 0; }
 h1 small { font-size: .85rem; font-weight: normal; }
-.note { font-size: .85rem; margin: 4px 0; }
+.note { font-size: .8rem !important; margin: 4px 0 !important; }
 .warning, .problem { color: #fff; border-radius: 4px; padding: 4px 10px; margin: 4px 0; }
 .warning { background: #7a4a00; }
 .problem { background: #8f1d1d; }
-.radiograph { background: #000; }
+.radiograph { background: #000; height: auto !important; aspect-ratio: 1; max-height: 62vh; }
 .radiograph img { width: 100%; height: 100%; object-fit: contain; }
 .annotated { border: 2px solid #56b4e9; padding: 0 6px; }
 .predicted { border: 2px dashed #28dc82; padding: 0 6px; }
+.findings, .findings tr { border: 0 !important; }
 .findings { width: 100%; font-size: .8rem; font-variant-numeric: tabular-nums; }
 .findings :is(td, th) { padding: 3px 4px !important; text-align: left !important;
   border: solid var(--border-color-primary) !important; border-width: 0 0 1px !important; }
-@media (max-width: 1000px) { .findings { font-size: .7rem; } }
+@media (max-width: 1000px) {
+  .half { flex: 1 1 0 !important; }
+  .half .form > * { min-width: 45% !important; }
+  .half :is(.findings, .virtual-row, .virtual-row *) { font-size: .7rem !important; }
+  .half .virtual-row .cell-wrap { padding: 3px !important; }
+  .half th span { font-size: .62rem; }
+}
 .findings tbody tr { cursor: pointer; }
 .virtual-row { font-size: .8rem; font-variant-numeric: tabular-nums; }
 th span { font-size: .72rem; word-break: normal !important; }
+input[data-testid="number-input"] { width: 6.4em !important; }
 .cell-wrap { padding: 3px 6px !important; word-break: normal !important; }
 .min_value, .max_value, button[role="tab"], span[data-testid="block-info"] {
   color: var(--body-text-color) !important;
@@ -125,10 +133,10 @@ class _Page:
         with gr.Blocks(
             title="jaxcxr", analytics_enabled=False, delete_cache=(600, 3600), fill_width=True
         ) as self.blocks:
-            gr.HTML(_header(models))
+            gr.HTML(_header(models), padding=False)
             self.session = gr.State(_Session())
             with gr.Row(equal_height=False):
-                with gr.Column(scale=2, min_width=260):
+                with gr.Column(scale=2, min_width=260, elem_classes="half"):
                     with gr.Tabs():
                         if splits:
                             with gr.Tab("Test radiographs", id="browse"):
@@ -137,7 +145,7 @@ class _Page:
                             self._add_reader()
                     self._add_choices()
                     tables = [_findings_table()] if len(models) == 1 else []
-                with gr.Column(scale=3, min_width=380):
+                with gr.Column(scale=3, min_width=380, elem_classes="half"):
                     self.caption = gr.HTML(_NOTHING, padding=False)
                     with gr.Row(equal_height=False):
                         self.panels = [self._add_panel(model, *tables) for model in models]
@@ -183,7 +191,7 @@ class _Page:
             )
         self.listing = gr.Dataframe(
             headers=_LISTED,
-            column_widths=["37%", "16%", "14%", "14%", "19%"],
+            column_widths=["36%", "15%", "15%", "14%", "20%"],
             interactive=False,
             max_height=230,
             show_label=False,
@@ -217,7 +225,6 @@ class _Page:
             image = gr.Image(
                 label=model.name,
                 format="png",
-                height=640 if table else 440,
                 interactive=False,
                 buttons=["download", "fullscreen"],
                 elem_classes="radiograph",
@@ -389,9 +396,10 @@ class _Page:
                 ),
                 panel.findings: gr.DownloadButton(value=path, interactive=True),
             }
-        return (
-            updates | {self.caption: _caption(case)} | self.draw(session, finding, *display, *cuts)
-        )
+        drawn = self.draw(session, finding, *display, *cuts)
+        if session.shown is not case:  # another event was quicker, and shows its own
+            return {self.session: session}
+        return updates | {self.caption: _caption(case)} | drawn
 
     def draw(self, session: _Session, finding: str, *numbers: Any) -> dict[Any, Any]:
         """Draws the radiograph with the finding's heat map and its boxes at the cuts."""

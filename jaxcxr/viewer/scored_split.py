@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,13 +15,16 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from jaxcxr.data.releases.archives import find_images, list_files
+from jaxcxr.data.releases.problems import Problems
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation.localization import best_overlaps
 from jaxcxr.evaluation.tables import AGE, BOX, IMAGE, PATIENT, PEOPLE, SEX, VIEW, read_table
 from jaxcxr.findings import FINDINGS, counterparts
 from jaxcxr.images.radiograph import Radiograph
+from jaxcxr.images.search import SUFFIXES
 from jaxcxr.images.square import Square, SquareRule
-from jaxcxr.inference.prediction import Prepared
+from jaxcxr.inference.prediction import Prepared, prepare
 from jaxcxr.inference.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -76,7 +80,7 @@ class ScoredSplit:
 
     Attributes:
         predictor: The model.
-        split: The radiographs, in the order of `labels`.
+        radiographs: In the order of `labels`, or their files by name.
         labels: labels.csv.
         predictions: predictions.csv.
         annotated: Annotated boxes: image_name, finding, x, y, w, h; empty if not scored.
@@ -84,15 +88,19 @@ class ScoredSplit:
     """
 
     predictor: Predictor
-    split: Split
+    radiographs: Split | Mapping[str, Path]
     labels: pd.DataFrame
     predictions: pd.DataFrame
     annotated: pd.DataFrame
     predicted: pd.DataFrame
 
     @classmethod
-    def read(cls, predictor: Predictor, split: Split) -> ScoredSplit:
+    def read(cls, predictor: Predictor, place: Split | Path) -> ScoredSplit:
         """Reads the scores beside a model.
+
+        Args:
+            predictor: The model.
+            place: The prepared test radiographs, or the folder of a release.
 
         Raises:
             UserError: The model was not scored on these radiographs, or a file is damaged.
@@ -101,19 +109,20 @@ class ScoredSplit:
         if folder is None or not (folder / "predictions.csv").exists():
             raise UserError(
                 f"{predictor.folder or predictor} has no predictions of test radiographs to "
-                "browse; run evaluate_auc, and evaluate_boxes for boxes, first",
-                argument="data_dir",
+                "browse; run evaluate_auc, and evaluate_boxes for boxes, first"
             )
         texts = [IMAGE, SEX, VIEW]
         labels = read_table(folder / "labels.csv", texts, [PATIENT, AGE, *FINDINGS], _AUC_AGAIN)
         predictions = read_table(folder / "predictions.csv", [IMAGE], None, _AUC_AGAIN)
-        if len(labels) != split.num_images or not labels[IMAGE].equals(predictions[IMAGE]):
+        radiographs = _files(place, labels[IMAGE]) if isinstance(place, Path) else place
+        count = len(labels) if isinstance(place, Path) else place.num_images
+        if len(labels) != count or not labels[IMAGE].equals(predictions[IMAGE]):
             raise UserError(
                 f"{folder}: labels.csv and predictions.csv are not about the "
-                f"{split.num_images} test radiographs; {_AUC_AGAIN}"
+                f"{count} test radiographs; {_AUC_AGAIN}"
             )
         annotated, predicted = (_read_boxes(folder / f"{name}boxes.csv") for name in _TABLES)
-        return cls(predictor, split, labels, predictions, annotated, predicted)
+        return cls(predictor, radiographs, labels, predictions, annotated, predicted)
 
     def findings(self) -> list[str]:
         """Returns the findings that can be browsed."""
@@ -166,13 +175,18 @@ class ScoredSplit:
         return ious.groupby(annotated["image_name"].to_numpy()).max()
 
     def prepared(self, name: str) -> Prepared:
-        """Reads a radiograph of the dataset.
+        """Reads a radiograph.
 
         Raises:
-            UserError: The dataset has no such radiograph, or is damaged.
+            UserError: It is missing or damaged.
         """
+        if isinstance(self.radiographs, Mapping):
+            if name not in self.radiographs:
+                raise UserError(f"the release's folders have no file of {name}")
+            path, predictor = self.radiographs[name], self.predictor
+            return prepare(name, path, predictor.image_size, predictor.square)
         rows = np.flatnonzero(self.labels[IMAGE] == name)
-        record = self.split.record(int(rows[0])) if rows.size else {}
+        record = self.radiographs.record(int(rows[0])) if rows.size else {}
         if record.get("image_name") != name:
             raise UserError(f"the dataset has no test radiograph {name}; {_AUC_AGAIN}")
         image, (width, height) = record["image"][..., 0], record["png_size"].tolist()
@@ -189,6 +203,17 @@ class ScoredSplit:
 
 
 _TABLES = ("annotated_", "")
+
+
+def _files(folder: Path, names: Iterable[str]) -> Mapping[str, Path]:
+    """Finds radiographs in the folders of a release; one in an archive takes too long to read."""
+    pictures = [path for path in list_files(folder) if path.suffix.lower() in SUFFIXES]
+    found, *_ = find_images(pictures, names, Problems())
+    if not found:
+        raise UserError(
+            f"{folder} has no file of a test radiograph; unpack its archives", argument="release"
+        )
+    return found
 
 
 def _read_boxes(path: Path) -> pd.DataFrame:

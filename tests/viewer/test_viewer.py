@@ -8,6 +8,9 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,11 +25,14 @@ from jaxcxr.findings import FINDINGS
 from jaxcxr.inference.prepared import predict_split
 from jaxcxr.reporting.overlays import PREDICTED
 from jaxcxr.training.state import initial_variables
+from jaxcxr.viewer.scored_split import ScoredSplit
+from jaxcxr.viewer.server import MAX_UPLOAD
 from tests.dicom_files import dicom_bytes
 from tests.programs import command
 from tests.tiny import tiny_study
 
 pytest.importorskip("gradio", reason="make test-viewer installs Gradio and Playwright")
+httpx = pytest.importorskip("httpx")  # which Gradio brings
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 if CHROMIUM is None:
@@ -61,27 +67,60 @@ def place(tmp_path_factory):
     return place
 
 
-@pytest.fixture(scope="module")
-def server(place, tmp_path_factory):
-    """Starts the program; yields its address, its process, its temporary folder and its output."""
-    scratch, log = tmp_path_factory.mktemp("scratch"), place / "log"
-    models = [f"--model={place / name}" for name in ("one", "two")]
+class Server(NamedTuple):
+    address: str
+    process: subprocess.Popen
+    scratch: Path
+    log: Path
+
+
+AUDIT = """
+import sys
+
+def report(event, arguments):
+    if event == "socket.getaddrinfo" and arguments[0] not in (None, "127.0.0.1", "localhost"):
+        print("Traceback: asks for", *arguments, file=sys.stderr, flush=True)
+
+sys.addaudithook(report)
+"""
+
+
+@contextmanager
+def serving(folder, *words):
+    """Starts the program, which reports requests to other machines."""
+    scratch, log = folder / "scratch", folder / "log"
+    scratch.mkdir()
+    (folder / "sitecustomize.py").write_text(AUDIT)
+    paths = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "TMPDIR": str(scratch), "PYTHONPATH": paths}
     with log.open("w") as out:
         process = subprocess.Popen(
-            [*command("view", *models, f"--data_dir={place}", "--nobrowser", "--port=0")],
-            env={**os.environ, "TMPDIR": str(scratch)}, stdout=out, stderr=out,
+            command("view", *words, "--nobrowser", "--port=0"),
+            env=environment, stdout=out, stderr=out,
         )  # fmt: skip
-        while not (found := re.search(r"http://127\.0\.0\.1:\d+/", log.read_text())):
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.2)
-        yield found[0], process, scratch, log
-        process.kill()
+        try:
+            while not (found := re.search(r"http://127\.0\.0\.1:\d+/", log.read_text())):
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.2)
+            yield Server(found[0], process, scratch, log)
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(place, tmp_path_factory):
+    models = [f"--model={place / name}" for name in ("one", "two")]
+    with serving(tmp_path_factory.mktemp("server"), *models, f"--data_dir={place}") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as driver:
-        yield driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture
@@ -91,11 +130,11 @@ def open_page(server, browser):
 
     def open_page(query="", **options):
         contexts.append(browser.new_context(**options))
+        contexts[-1].on("request", lambda request: asked.append(request.url))
         page = contexts[-1].new_page()
         page.set_default_timeout(WAIT)
-        page.on("request", lambda request: asked.append(request.url))
         page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
-        page.goto(server[0] + query)
+        page.goto(server.address + query)
         page.wait_for_selector("text=Research software: not a medical device")
         page.get_by_text(re.compile(r"\d+ of \d+ test radiographs")).wait_for()
         return page
@@ -103,10 +142,10 @@ def open_page(server, browser):
     yield open_page
     for context in contexts:
         context.close()
-    own = (server[0], "data:", "blob:")
+    own = (server.address, "data:", "blob:")
     assert asked
     assert [url for url in asked if not url.startswith(own)] == []
-    assert "Traceback" not in server[3].read_text()
+    assert "Traceback" not in server.log.read_text()
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +160,25 @@ def files(place):
 
 
 def upload(page, *paths):
+    drop(page, *paths)
+    wait_for(page, paths[0].name)
+
+
+def drop(page, *paths):
     page.get_by_role("tab", name="Your radiographs").click()
     page.locator("input[type=file][multiple]").set_input_files([*map(str, paths)])
-    page.wait_for_selector(f"text={paths[0].name}; {SIZE} × {SIZE} pixels")
+
+
+def wait_for(page, name):
+    page.wait_for_selector(f"text={name}; {SIZE} × {SIZE} pixels")
+
+
+def wait_until(condition):
+    """Waits for a file or picture, which may come after the text beside it."""
+    end = time.monotonic() + WAIT / 1000
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def picture(page, number=0):
@@ -177,9 +232,9 @@ def test_boxes_follow_the_cut_and_the_picture_shows_them(open_page, place, files
     prediction = cxr.load_model(place / "one").predict(files[0])
     for cut in (0.3, 0.8):
         changed(page, lambda cut=cut: set_number(page, "one: cut of the heat map", cut))
-        (box,) = download(page, "Boxes (CSV)")[[*"xywh"]].to_numpy()
-        rule = BoxRule(cuts=(cut,))
-        np.testing.assert_array_equal(prediction.boxes(["Mass"], rule)[[*"xywh"]], [box])
+        expected = prediction.boxes(["Mass"], BoxRule(cuts=(cut,)))[[*"xywh"]].to_numpy()
+        wait_until(lambda e=expected: np.array_equal(e, download(page, "Boxes (CSV)")[[*"xywh"]]))
+        (box,) = expected
         drawn = picture(page)
         rows, columns = np.nonzero((drawn == PREDICTED).all(axis=-1))
         zoom = drawn.shape[0] / SIZE
@@ -209,12 +264,37 @@ def test_hostile_name_and_broken_file_are_plain_lines(open_page, files):
     assert page.locator("img[src=x]").count() == 0
 
 
+def test_too_many_files_are_refused_and_progress_is_shown(open_page, files, tmp_path):
+    copies = [shutil.copy(files[0], tmp_path / f"{number:02}.png") for number in range(17)]
+    page = open_page()
+    drop(page, *copies)
+    page.get_by_text(re.compile("Reading and predicting")).first.wait_for()
+    wait_for(page, "00.png")
+    assert page.locator(".problem").inner_text() == "17 files; the first 16 are read"
+    assert len(download(page, "Findings (CSV)")) == 16 * len(FINDINGS)
+
+
+def test_too_large_files_are_refused(open_page, server, tmp_path):
+    large = tmp_path / "large.dcm"
+    with large.open("wb") as file:
+        file.truncate(MAX_UPLOAD + 1)
+    page = open_page()
+    drop(page, large)
+    page.get_by_text(re.compile("exceed the maximum allowed size")).first.wait_for()
+    with large.open("rb") as file:  # as another program may send it
+        sent = httpx.post(f"{server.address}gradio_api/upload", files={"files": file}, timeout=60)
+    assert sent.status_code == 413
+    assert not [*server.scratch.rglob("large.dcm")]
+
+
 def test_two_users_do_not_see_each_other(open_page, files, place):
     one, other = open_page(), open_page()
     second = place / "b.png"
     shutil.copy(files[1], second)
-    upload(one, files[0])
-    upload(other, second)
+    drop(one, files[0])
+    drop(other, second)
+    wait_for(one, "a.png")
+    wait_for(other, "b.png")
     assert {*download(one, "Findings (CSV)")["Image Index"]} == {"a.png"}
     assert {*download(other, "Findings (CSV)")["Image Index"]} == {"b.png"}
 
@@ -230,14 +310,14 @@ def test_browse_filters_sorts_and_gives_a_link(open_page, place):
     query = f"?finding={finding}&outcome=False+negative&sort=Probability%2C+lowest+first"
     page = open_page(query)
     page.wait_for_selector(f"text={len(expected)} of {len(labels)} test radiographs")
-    page.wait_for_selector(f"text={expected[0]}; {SIZE} × {SIZE} pixels")
+    wait_for(page, expected[0])
     page.wait_for_function("() => location.search.includes('image=')")
     page.get_by_role("button", name="Next").click()
-    page.wait_for_selector(f"text={expected[1]}; {SIZE} × {SIZE} pixels")
+    wait_for(page, expected[1])
     page.wait_for_function(f"() => location.search.includes('image={expected[1]}')")
     link = page.evaluate("location.search")
     again = open_page(link)
-    again.wait_for_selector(f"text={expected[1]}; {SIZE} × {SIZE} pixels")
+    wait_for(again, expected[1])
     again.get_by_label("Outcome").click()
     again.get_by_role("option", name="All").click()
     again.wait_for_selector(f"text={len(labels)} of {len(labels)} test radiographs")
@@ -259,7 +339,8 @@ CONTRASTS = """() => {
     const c = numbers(getComputedStyle(e).backgroundColor);
     if (c.length < 4 || c[3] > 0) return c; }
     return [255, 255, 255]; };
-  const texts = [...document.querySelectorAll('h1, p, b, label, span, button, th, td')].filter(e =>
+  const tags = 'h1, p, b, small, label, span, div, button, th, td';
+  const texts = [...document.querySelectorAll(tags)].filter(e =>
     e.offsetParent && !e.disabled && [...e.childNodes].some(n => n.nodeType == 3 && n.data.trim()));
   return texts.map(e => { const s = getComputedStyle(e);
     const [a, b] = [luminance(numbers(s.color)), luminance(behind(e))];
@@ -270,11 +351,13 @@ CONTRASTS = """() => {
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_texts_have_contrast_and_the_keyboard_suffices(open_page, files, scheme):
     page = open_page(color_scheme=scheme, viewport={"width": 820, "height": 1180})
-    upload(page, files[0])
+    upload(page, files[0], files[2])
+    page.wait_for_selector(".problem")
     contrasts = page.evaluate(CONTRASTS)
     assert len(contrasts) > 50
     assert [(round(ratio, 2), text) for ratio, text in contrasts if ratio < 4.5] == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 820
+    first = download(page, "Boxes (CSV)")
     slider = page.get_by_role("slider", name=re.compile("one: cut")).first
     for _ in range(120):
         page.keyboard.press("Tab")
@@ -282,17 +365,42 @@ def test_texts_have_contrast_and_the_keyboard_suffices(open_page, files, scheme)
             break
     else:
         pytest.fail("Tab does not lead to the slider")
-    changed(page, lambda: page.keyboard.press("Home"))  # all of the radiograph is above 0
+    cut = float(slider.input_value())
+    for _ in range(20):
+        page.keyboard.press("ArrowLeft")
+    assert float(slider.input_value()) == pytest.approx(cut - 0.2)
+    wait_until(lambda: not first.equals(download(page, "Boxes (CSV)")))
 
 
-def test_nothing_is_kept_when_the_program_is_stopped(open_page, server, files):
-    _, process, scratch, _ = server
-    upload(open_page(), files[0])
-    assert list(scratch.rglob("a.png"))
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 128 + signal.SIGTERM
-    assert list(scratch.rglob("*.png")) == []
-    assert not list(scratch.glob("jaxcxr*"))
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_is_kept_when_the_program_is_stopped(number, browser, place, files, tmp_path):
+    given = [f"--release={place / 'release'}"] if number == signal.SIGINT else []
+    with serving(tmp_path, f"--model={place / 'one'}", *given) as server:
+        page = browser.new_page()
+        page.set_default_timeout(WAIT)
+        page.goto(server.address)
+        if given:
+            page.get_by_text(re.compile(rf"\.png; {SIZE} × {SIZE} pixels")).wait_for()
+        upload(page, files[0])
+        assert list(server.scratch.rglob("a.png"))
+        server.process.send_signal(number)
+        assert server.process.wait(timeout=60) == 128 + number
+        page.close()
+        assert [*server.scratch.iterdir()] == []
+
+
+def test_release_shows_test_radiographs_at_full_size(place, tmp_path):
+    model = cxr.load_model(place / "one")
+    with pytest.raises(cxr.UserError, match="no file of a test radiograph; unpack its archives"):
+        ScoredSplit.read(model, tmp_path)
+    name, other = pd.read_csv(place / "one/evaluation/labels.csv")["Image Index"][:2]
+    large = Image.open(place / "release/images" / name).resize((300, 200))
+    (tmp_path / "images_001").mkdir()
+    large.save(tmp_path / "images_001" / name)
+    split = ScoredSplit.read(model, tmp_path)
+    np.testing.assert_array_equal(split.prepared(name).radiograph.pixels, np.asarray(large))
+    with pytest.raises(cxr.UserError, match=f"no file of {other}"):
+        split.prepared(other)
 
 
 def test_port_in_use_and_unscored_model_are_one_line(place, tmp_path):
