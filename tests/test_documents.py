@@ -320,7 +320,7 @@ def test_page_on_a_first_prediction(walk, monkeypatch):
     for page, model in models.items():
         text = (REPOSITORY / f"docs/{page}.md").read_text()
         (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
-        left = run(code, {model: "lung-model"}, {"cxr": jaxcxr})
+        left = run(code.replace(".dcm", ".png"), {model: "lung-model"}, {"cxr": jaxcxr})
         assert left["prediction"].table().index[0] in jaxcxr.FINDINGS
 
 
