@@ -15,9 +15,10 @@ predict writes it, gives the size of the images that its boxes are in; for other
 does. Such boxes are scaled to the PNG files.
 
 Writes boxes.csv, annotated_boxes.csv, localization.csv, localization_intervals.csv and, by the
-published arithmetic with its faults (docs/scoring.md), localization_published.csv under
-MODEL/evaluation or --out; of a file with scores also froc.csv and froc_curve.csv (sensitivity
-against false positives per image); of a model also pointing_game.csv, cases.npz for the report, and
+published arithmetic with its faults (docs/explanations/published_localization.md),
+localization_published.csv under MODEL/evaluation or --out; of a file with scores also froc.csv and
+froc_curve.csv (sensitivity against false positives per image); of a model also pointing_game.csv,
+cases.npz for the report, and
 
     localization_rules.csv  how well the boxes fit by the rule in use (the model's box_rule.csv, by
                             jaxcxr tune_boxes, or the flags) and by the paper's; drawn_by names
