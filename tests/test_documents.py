@@ -405,7 +405,7 @@ def test_python_on_a_pooling_of_ones_own():
 
 
 def test_page_on_a_source_of_ones_own(monkeypatch, tmp_path):
-    text = (REPOSITORY / "docs/data.md").read_text().partition("### A source of one's own")[2]
+    text = (REPOSITORY / "docs/data.md").read_text().partition("### A source of your own")[2]
     code = re.findall(r"```python\n(.*?)```", text, re.S)[0]
     (tmp_path / "ward7/scans").mkdir(parents=True)
     rows = ["scan,person,collapse", "a,P1,yes", "b,P1,no", "c,P2,?"]
