@@ -70,7 +70,7 @@ h1 small { font-size: .85rem; font-weight: normal; }
 th span { font-size: .72rem; word-break: normal !important; }
 input[data-testid="number-input"] { width: 6.4em !important; }
 .cell-wrap { padding: 3px 6px !important; word-break: normal !important; }
-.min_value, .max_value, button[role="tab"], span[data-testid="block-info"] {
+.min_value, .max_value, .label-clear-button, button[role="tab"], span[data-testid="block-info"] {
   color: var(--body-text-color) !important;
 }
 """
@@ -86,11 +86,13 @@ class _Session:
     Attributes:
         cases: Its files by name.
         shown: The radiograph on the page.
+        finding: The finding on the page.
         listed: Names of the test radiographs in the table.
     """
 
     cases: dict[str, Case] = dataclasses.field(default_factory=dict)
     shown: Case | None = None
+    finding: str = ""
     listed: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -261,7 +263,7 @@ class _Page:
             self.shown,
             show_progress="hidden",
         )
-        self.finding.input(self.show, look, self.shown, show_progress="hidden")
+        self.finding.input(self.choose_finding, look, self.shown, show_progress="hidden")
         gr.on(
             [self.source.input, self.flip.input], self.change_maps, [*maps, *look], self.shown,
             show_progress_on=self.caption,
@@ -343,13 +345,20 @@ class _Page:
             self.problems: "".join(f"<p class='problem'>{html.escape(p)}</p>" for p in problems),
         }
 
+    # Gradio reports an input also where the keyboard leaves a list as it was: the cut stays then.
     def choose(
         self, name: str | None, source: str, flip: bool, session: _Session, *look: Any
     ) -> dict[Any, Any]:
         """Shows one of the page's files."""
+        before = session.shown
         if name in session.cases:
             session.shown = session.cases[name].with_maps(self.models, Maps(source, flip))
-        return self.show(session, *look)
+        return {self.session: session} if session.shown is before else self.show(session, *look)
+
+    def choose_finding(self, session: _Session, finding: str, *display: Any) -> dict[Any, Any]:
+        """Shows another finding."""
+        same = finding == session.finding
+        return {self.session: session} if same else self.show(session, finding, *display)
 
     def change_maps(self, source: str, flip: bool, session: _Session, *look: Any) -> dict[Any, Any]:
         """Predicts what the page holds again, with other heat maps."""
@@ -372,7 +381,7 @@ class _Page:
 
     def show(self, session: _Session, finding: str, *display: Any) -> dict[Any, Any]:
         """Shows a finding of the radiograph on the page, cut where the model's rule has it."""
-        case = session.shown
+        case, session.finding = session.shown, finding
         updates: dict[Any, Any] = {self.session: session, self.finding: finding}
         if case is None:
             empty = {self.caption: _NOTHING}

@@ -349,7 +349,7 @@ CONTRASTS = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_texts_have_contrast_and_the_keyboard_suffices(open_page, files, scheme):
+def test_texts_have_contrast_and_the_keyboard_suffices(open_page, place, files, scheme):
     page = open_page(color_scheme=scheme, viewport={"width": 820, "height": 1180})
     upload(page, files[0], files[2])
     page.wait_for_selector(".problem")
@@ -369,7 +369,16 @@ def test_texts_have_contrast_and_the_keyboard_suffices(open_page, files, scheme)
     for _ in range(20):
         page.keyboard.press("ArrowLeft")
     assert float(slider.input_value()) == pytest.approx(cut - 0.2)
-    wait_until(lambda: not first.equals(download(page, "Boxes (CSV)")))
+    finding = first["Finding Label"][0]
+    lower = BoxRule(cuts=(float(slider.input_value()),))
+    expected = cxr.load_model(place / "one").predict(files[0]).boxes([finding], lower)[[*"xywh"]]
+    assert not np.array_equal(expected, first[[*"xywh"]])
+    wait_until(lambda: np.array_equal(expected, download(page, "Boxes (CSV)")[[*"xywh"]]))
+    page.keyboard.press("Shift+Tab")  # lists that the keyboard leaves as they were change nothing
+    page.get_by_label("Finding").first.focus()
+    page.keyboard.press("Tab")
+    time.sleep(1)
+    assert float(slider.input_value()) == pytest.approx(cut - 0.2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
