@@ -16,7 +16,12 @@ REPOSITORY = Path(__file__).parents[1]
 _FORKING = """
 import importlib, json, os, sys, tempfile
 modules, absent = json.loads(sys.argv[1])
-sys.modules.update(dict.fromkeys(absent))  # their import fails
+class Absent:
+    def find_spec(name, path=None, target=None):
+        if name in absent:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent)
 program, *_ = [importlib.import_module(f"jaxcxr.{name}") for name in ("cli.program", *modules)]
 for line in sys.stdin:
     cwd, verb, *words = json.loads(line)

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from jaxcxr.evaluation import statistics
@@ -50,7 +51,7 @@ def test_runs_are_averaged_and_tested_against_their_patients():
     )
     # DeLong's test of means: the variance of 40,000 such draws is near that of the formula.
     many = paired_table(labels, a, b, bootstraps=4000)
-    z = statistics.norm.isf(many["p_value"][0] / 2)
+    z = norm.isf(many["p_value"][0] / 2)
     deviation = (many["ci_high"][0] - many["ci_low"][0]) / (2 * 1.96)
     assert abs(many["difference"][0]) / z == pytest.approx(deviation, rel=0.15)
 

@@ -1,10 +1,10 @@
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from matplotlib.figure import Figure
 
 from jaxcxr.findings import BOXED_FINDINGS
 from jaxcxr.reporting.gallery import common_scores, galleries, ranks
@@ -94,14 +94,19 @@ def test_only_cases_that_all_runs_have_are_compared(cases, make_run):
     assert galleries({"baseline": cases["baseline"], "other": other}, BOXED_FINDINGS) == []
 
 
-def test_picture_of_the_readme_has_the_median_cases_of_five_findings(cases, three_runs, tmp_path):
-    out = tmp_path / "overlays.png"
-    subprocess.run([sys.executable, DRAW_OVERLAYS, three_runs[0], out], check=True)
-    columns = np.split(np.asarray(Image.open(out)), 5, axis=1)
-    findings = ("Cardiomegaly", "Effusion", "Pneumothorax", "Pneumonia", "Infiltration")
-    for column, finding in zip(columns, findings, strict=True):
+def test_picture_of_the_readme_has_the_best_and_worst_cases_of_five_findings(
+    cases, three_runs, tmp_path, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, out, **_: drawn.append(figure))
+    monkeypatch.setattr(sys, "argv", [DRAW_OVERLAYS, three_runs[0], tmp_path / "overlays.png"])
+    runpy.run_path(DRAW_OVERLAYS, run_name="__main__")
+    (figure,) = drawn
+    shown = {axes.get_title(): axes.images[0].get_array() for axes in figure.axes}
+    assert len(shown) == 10
+    for finding in ("Cardiomegaly", "Effusion", "Pneumothorax", "Pneumonia", "Infiltration"):
         (gallery,) = galleries({"baseline": cases["baseline"]}, [finding])
-        _, median, _ = gallery.chosen
-        above, below = np.split(column, 2)
-        np.testing.assert_array_equal(above, median.plain)
-        np.testing.assert_array_equal(below, median.pictures["baseline"])
+        best, _, worst = gallery.chosen
+        for case in (best, worst):
+            title = f"{finding}, IoU {case.iou:.2f}"
+            np.testing.assert_array_equal(shown[title], case.pictures["baseline"])
