@@ -14,14 +14,14 @@ from typing import NamedTuple
 REPOSITORY = Path(__file__).parents[1]
 
 _FORKING = """
-import importlib, json, os, sys, tempfile
+import importlib, importlib.machinery, json, os, sys, tempfile
 modules, absent = json.loads(sys.argv[1])
-class Absent:
-    def find_spec(name, path=None, target=None):
-        if name in absent:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+class Without(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name in absent else super().find_spec(name, path, target)
 
-sys.meta_path.insert(0, Absent)
+sys.meta_path[sys.meta_path.index(importlib.machinery.PathFinder)] = Without
 program, *_ = [importlib.import_module(f"jaxcxr.{name}") for name in ("cli.program", *modules)]
 for line in sys.stdin:
     cwd, verb, *words = json.loads(line)
