@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import itertools
 import os
+import warnings
 from pathlib import Path
 
 _VARIABLE = "JAX_COMPILATION_CACHE_DIR"
@@ -35,7 +36,18 @@ def keep_compiled_networks() -> None:
         disk = os.statvfs(folder)
         if os.access(folder, os.W_OK) and disk.f_bavail * disk.f_frsize >= _MIN_FREE_BYTES:
             os.environ[_VARIABLE] = str(folder)
+            _drop_warnings()
             os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+
+
+def _drop_warnings() -> None:
+    """Drops JAX's warnings of entries that a killed program left in part, here and in children."""
+    texts = [f"Error {verb} persistent compilation cache" for verb in ("reading", "writing")]
+    for text in texts:
+        warnings.filterwarnings("ignore", text)
+    ignored = [f"ignore:{text}" for text in texts]
+    given = os.environ.get("PYTHONWARNINGS", "").split(",")
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [*given, *ignored]))
 
 
 def _processor() -> str:

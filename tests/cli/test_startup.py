@@ -68,6 +68,11 @@ def test_second_program_loads_the_networks_that_the_first_compiled(predict, tmp_
     compiled = [path.relative_to(tmp_path).parts for path in tmp_path.rglob("jit_apply-*")]
     assert [parts[:2] for parts in compiled] == [("jaxcxr", "compiled")]
     assert hit in predict(tmp_path).stderr
+    for entry in tmp_path.rglob("jit_apply-*"):
+        entry.write_bytes(entry.read_bytes()[:100])  # as a killed program leaves it
+    done = predict(tmp_path)
+    assert "1 radiograph predicted" in done.stdout
+    assert "Error" not in done.stderr
 
 
 def test_cache_folder_that_cannot_be_made_changes_nothing(predict, tmp_path):
@@ -99,6 +104,13 @@ def test_oldest_compiled_networks_are_removed(environment, monkeypatch, tmp_path
         os.utime(folder / name, (time, time))
     compilation_cache.keep_compiled_networks()
     assert sorted(path.name for path in folder.iterdir()) == ["a", "b"]
+
+
+def test_programs_that_a_program_starts_do_not_warn_of_damaged_entries_either(environment):
+    compilation_cache.keep_compiled_networks()
+    code = "import warnings; warnings.warn('Error reading persistent compilation cache')"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert done.stderr == b""
 
 
 def test_full_disk_is_left_alone(environment, monkeypatch):
