@@ -12,9 +12,10 @@ from jaxcxr.export.portable import INPUT, OUTPUTS, PortableModel, Run
 
 def write(model: PortableModel, folder: Path) -> None:
     """Writes a SavedModel whose signature "serving_default" has named input and outputs."""
-    from jax.experimental import jax2tf
+    from jaxcxr.data.quiet_tensorflow import tf  # before jax2tf, which would load it with messages
 
-    from jaxcxr.data.quiet_tensorflow import tf
+    # isort: split
+    from jax.experimental import jax2tf
 
     converted = jax2tf.convert(
         model,

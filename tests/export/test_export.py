@@ -120,6 +120,11 @@ def test_written_file_agrees_with_the_predictor(network, format_, tmp_path):
     np.testing.assert_allclose(found["heatmaps"], heatmaps.values, atol=1e-4 * scale)
 
 
+def test_program_drops_the_messages_of_tensorflow(model, tmp_path):
+    words = [f"--model={model}", "--format=savedmodel", f"--out={tmp_path / 'out'}"]
+    assert launch("export", *words).stderr == ""
+
+
 def test_program_writes_a_description_and_the_differences(model, tmp_path):
     words = [f"--model={model}", "--format=stablehlo", f"--out={tmp_path / 'out'}"]
     done = launch("export", *words)
