@@ -32,7 +32,7 @@ from jaxcxr.cli.program import command_again
 from jaxcxr.cli.run_trials import TrialRunner
 from jaxcxr.cli.scoring import NOT_COMPARABLE, print_notes
 from jaxcxr.cli.time_left import epochs_done, print_time, read_experiment
-from jaxcxr.cli.trials import Trial, is_scored, refuse_varied
+from jaxcxr.cli.trials import Trial, is_scored, refuse_shared_folders, refuse_varied
 from jaxcxr.data.splits import SPLITS, is_nih_test_list, split_by_patient
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
@@ -74,6 +74,7 @@ def main() -> int:
     configs = [require_config("configs", find_config(config)) for config in _CONFIGS.value]
     experiments = {config: read_experiment(config, settings) for config in configs}
     trials = [Trial(config, "", "", seed) for seed in seeds for config in configs]
+    refuse_shared_folders(trials)
     out = Path(_OUT.value)
     data_dir = _DATA_DIR.value or str(out / "datasets")
     variant = Variant(**experiments[configs[0]].config.data)

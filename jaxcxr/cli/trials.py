@@ -77,13 +77,22 @@ def make_trials(configs: Sequence[str], key: str, values: Sequence[str], seeds: 
         for value in (values or [""])
         for seed in range(seeds)
     ]
+    refuse_shared_folders(trials)
+    return trials
+
+
+def refuse_shared_folders(trials: Iterable[Trial]) -> None:
+    """Refuses runs of which two would have one folder.
+
+    Raises:
+        UserError: There are such runs.
+    """
     folder, count = Counter(trial.folder for trial in trials).most_common(1)[0]
     if count > 1:
         raise UserError(
-            f"{count} runs would share the folder {folder}; give each value and each config once, "
+            f"{count} runs would share the folder {folder}; give each value, seed and config once, "
             "and configs of different names"
         )
-    return trials
 
 
 def refuse_varied(key: str, settings: Iterable[str]) -> None:

@@ -67,6 +67,7 @@ def launch():
     [
         ("--seeds=a", "error: seeds are a; expected how many, or several with commas: 0,1,2 (--se"),
         ("--seeds=0", "error: seeds are 0; expected how many"),
+        ("--seeds=1,1", "error: 2 runs would share the folder tiny/as_configured/seed_1;"),
         ("--set=epoch=3", "error: the config has no setting epoch; did you mean epochs?"),
         ("--set=seed=3", "error: a sweep sets the seed itself"),
         ("--configs=nosuch", "error: --configs=nosuch: no such file"),
