@@ -109,7 +109,7 @@ class HeatMapChoice(NamedTuple):
         from jaxcxr.inference import gradcam  # imports JAX, which scoring a file does without
 
         if self.stages and self.source == "network":
-            raise UserError("--stage is of Grad-CAM; give --heatmap=grad_cam, too")
+            raise UserError("--stage is of Grad-CAM and LayerCAM; give --heatmap=layer_cam, too")
         if len(self.stages) > 1 and self.source != "layer_cam":
             raise UserError(
                 f"--heatmap={self.source} takes one stage; give --heatmap=layer_cam for several"

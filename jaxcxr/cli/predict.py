@@ -252,7 +252,7 @@ def match(name: str, names: Sequence[str], flag: str) -> str:
     try:
         return match_finding(name, names)
     except KeyError as error:
-        raise UserError(f"--{flag} has {name!r}; use all, or some of {', '.join(names)}") from error
+        raise UserError(f"--{flag} has {name!r}; the findings are {', '.join(names)}") from error
 
 
 def prevalences(names: Sequence[str]) -> dict[str, float]:
@@ -260,8 +260,9 @@ def prevalences(names: Sequence[str]) -> dict[str, float]:
     result = {}
     for word in _PREVALENCE.value:
         name, _, value = word.partition("=")
+        finding = match(name, names, "prevalence")
         try:
-            result[match(name, names, "prevalence")] = float(value)
+            result[finding] = float(value)
         except ValueError as error:
             raise UserError(f"--prevalence has {word!r}; expected FINDING=0.02") from error
     return result

@@ -16,11 +16,9 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from absl import app, flags
 from absl import logging as absl_logging
-from ml_collections import config_flags
 
 from jaxcxr.cli.compilation_cache import keep_compiled_networks
 from jaxcxr.cli.configs import find_config, require_config
@@ -29,6 +27,7 @@ from jaxcxr.errors import UserError
 
 _SETTING = re.compile(r"--?[a-z_]+(\.[A-Za-z_][A-Za-z_0-9]*)+")
 _MISSING = re.compile(r"flag (--\w+)=None: Flag \1 must have a value other than None\.")
+_VALUES = re.compile(r"^flags \w+=.*: ", re.MULTILINE)
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EPIPE)
 
 
@@ -175,20 +174,13 @@ def _with_home(word: str) -> str:
     return os.path.expanduser(word)
 
 
-def experiment_config(flag: flags.FlagHolder[Any]) -> Any:
-    """Returns the `ml_collections.ConfigDict` of a config-file flag.
-
-    Raises:
-        UserError: The file is missing or cannot be read.
-    """
-    require_config(flag.name, config_flags.get_config_filename(flags.FLAGS[flag.name]))
-    return flag.value
-
-
 def _parse(verb: str, argv: Sequence[str]) -> list[str]:
     words = _joined(map(_with_home, argv))
     try:
         _check_names(words)
+        for word in words:  # ml_collections opens it at the first --config.a.b, by a bare error
+            if word.startswith(("--config=", "-config=")):
+                require_config("config", word.partition("=")[2])
         if "import" in flags.FLAGS:
             import_own_modules(words)  # before a config, whose network may be of such a head
         arguments = flags.FLAGS(words)
@@ -223,10 +215,10 @@ def _fault_of_file(error: BaseException, words: Sequence[str]) -> str | None:
 def fault_of_word(error: Exception) -> str | None:
     """Describes what is wrong with the words of the command line."""
     if isinstance(error, flags.Error) and "Traceback" not in str(error):
-        return _MISSING.sub(r"\1 is required", str(error)).replace("\n", "; ")
+        return _MISSING.sub(r"\1 is required", _VALUES.sub("", str(error))).replace("\n", "; ")
     if isinstance(error, OSError | flags.Error):  # ml_collections': a file that cannot be loaded
         return str(error).strip().splitlines()[-1].strip()
-    if isinstance(error, ImportError | UserError):  # of --import
+    if isinstance(error, ImportError | UserError):  # of --import or --config
         return str(error)
     if isinstance(error, AttributeError | KeyError):  # and how, that a setting is unknown
         words = re.sub(r"\\n|[\\'\"]", " ", str(error)).split()

@@ -17,7 +17,7 @@ from ml_collections import config_flags
 
 from jaxcxr.cli import cluster
 from jaxcxr.cli.own_modules import define_import_flag
-from jaxcxr.cli.program import command, command_again, experiment_config
+from jaxcxr.cli.program import command, command_again
 from jaxcxr.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Name or path of a config.")
@@ -42,7 +42,7 @@ def main() -> int:
     from jaxcxr.training import distributed
 
     cluster.connect()
-    experiment = Experiment.from_config(experiment_config(_CONFIG))
+    experiment = Experiment.from_config(_CONFIG.value)
     prepared = data.load(_DATA_DIR.value, **experiment.config.data)
     run = experiment.train(prepared, Path(_WORKDIR.value))
     if not distributed.is_primary_process():
