@@ -1,12 +1,10 @@
 """Convolutions that are fast on CPUs, too.
 
 XLA's convolution comes near to the arithmetic limit of a CPU, but not everywhere (jaxlib 0.10, see
-benchmarks/README.md). On CPUs five cases go their own ways:
+benchmarks/README.md). On CPUs four cases go their own ways:
 
 - 3×3 convolutions at stride 1 of 64 channels or more: half the multiplications, by
   `jaxcxr.models.ops.cpu.winograd`;
-- 1×1 convolutions: a product of matrices, and for the gradient of the kernel one of a transposed
-  copy;
 - the gradient of a kernel that sees few channels, the stem's: a product of matrices, row by row;
 - maps as small as 2×2, where XLA's convolution is a hundred times slower: a product of
   matrices for each position in the kernel, of the values it meets;
@@ -116,9 +114,7 @@ def _on_cpu(stride: int, pad: int, x: jax.Array, kernel: jax.Array) -> jax.Array
         return exact.astype(jnp.bfloat16)
     size = kernel.shape[0]
     height, width = (_returned(side, size, stride, pad) for side in x.shape[1:3])
-    if (size, pad) == (1, 0):
-        return _at_each_position(x[:, ::stride, ::stride], kernel[0, 0])
-    if height * width <= _SMALL_MAP:
+    if height * width <= _SMALL_MAP or size == 1:
         return _tap_by_tap(x, kernel, stride, pad)
     if (size, stride, pad) == (3, 1, 1) and winograd.pays(x, kernel):
         return winograd.convolve_3x3(x, kernel)
@@ -127,33 +123,6 @@ def _on_cpu(stride: int, pad: int, x: jax.Array, kernel: jax.Array) -> jax.Array
 
 def _returned(side: int, size: int, stride: int, pad: int) -> int:
     return (side + 2 * pad - size) // stride + 1
-
-
-@jax.custom_vjp
-def _at_each_position(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Multiplies (B, H, W, C) by a matrix (C, O)."""
-    return x @ kernel
-
-
-def _at_each_position_backward(
-    kept: tuple[jax.Array, jax.Array], gradient: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    x, kernel = kept
-    flat = (array.reshape(-1, array.shape[-1]) for array in (x, gradient))
-    return gradient @ kernel.T, _summed_outer_products(*flat)
-
-
-_at_each_position.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _at_each_position_backward)
-
-
-def _summed_outer_products(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Returns xᵀ · y of (N, C) and (N, O): (C, O).
-
-    The narrower one is transposed, and before the product, which XLA would do slowly inside of it.
-    """
-    if x.shape[1] > y.shape[1]:
-        return lax.optimization_barrier(_summed_outer_products(y, x)).T
-    return lax.optimization_barrier(x.T) @ y
 
 
 def _tap_by_tap(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:

@@ -31,7 +31,6 @@ def ours(x, kernel, stride, pad):
         ((8, 32, 32, 64), 64, 3, 1),  # by Winograd's way
         ((2, 5, 5, 8), 8, 1, 1),
         ((2, 5, 5, 8), 16, 1, 2),
-        ((2, 5, 5, 16), 8, 1, 1),  # fewer features than channels
         ((4, 2, 2, 8), 8, 3, 1),  # small maps
         ((4, 4, 4, 8), 16, 3, 2),  # from 4×4 to 2×2
         ((1, 1, 1, 8), 8, 3, 1),
