@@ -5,7 +5,7 @@ python -m benchmarks.view --model RUN --data_dir DIR
 Each opening is another user's, with an empty cache. Needs pip install 'jaxcxr[viewer]' playwright.
 """
 
-# Playwright is no requirement of the package:
+# The package does not require Playwright:
 # pyright: reportMissingImports=false
 
 from __future__ import annotations
