@@ -190,6 +190,14 @@ def read_foreign(
     variables = variables_from_torch(path, arrays, Classifier(backbone, head or Baseline(), pixels))
     if "head" not in variables["params"]:
         head = None
+    if head is None and any(name.startswith("head.") for name in state):
+        _log.warning(
+            "%s: its head is left out, as names do not show which one it is; a model folder holds "
+            "both, with its config.json",
+            path,
+        )
+    if isinstance(head, PCAM) and "head.conv.weight" in state:
+        _log.warning("%s: its head is read as PCAM; LogSumExp has arrays of the same names", path)
     if thresholds is None:
         thresholds = next((a for name, a in state.items() if name.endswith("op_threshs")), None)
     is_authors = authors is not None

@@ -17,6 +17,7 @@ from jaxcxr.models import (
     Classifier,
     DenseNet121,
     Head,
+    LogSumExp,
     Pixels,
     Prediction,
     ResNet18,
@@ -253,6 +254,12 @@ def test_layers_are_never_left_out_in_silence(tmp_path, caplog):
     imagenet = named | {"module.classifier.weight": np.zeros((1000, 8), np.float32)}
     assert read_foreign(saved(tmp_path, imagenet)).head is None
     assert "ImageNet's classifier of 1000 classes is left out" in caplog.text
+    own = saved(tmp_path, to_torch(drawn(Classifier(DENSENET, Baseline())), "DenseNet121"))
+    assert read_foreign(own).head is None
+    assert "its head is left out, as names do not show which one it is" in caplog.text
+    own = saved(tmp_path, to_torch(drawn(Classifier(DENSENET, LogSumExp())), "DenseNet121"))
+    assert read_foreign(own).head == PCAM()
+    assert "its head is read as PCAM; LogSumExp has arrays of the same names" in caplog.text
 
 
 def test_messages_about_other_networks_give_ten_names_and_the_cause(tmp_path):
