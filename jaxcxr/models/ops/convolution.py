@@ -6,8 +6,8 @@ benchmarks/README.md). On CPUs four cases go their own ways:
 - 3×3 convolutions at stride 1 of 64 channels or more: half the multiplications, by
   `jaxcxr.models.ops.cpu.winograd`;
 - the gradient of a kernel that sees few channels, the stem's: a product of matrices, row by row;
-- maps as small as 2×2, where XLA's convolution is a hundred times slower: a product of
-  matrices for each position in the kernel, of the values it meets;
+- maps as small as 2×2, where XLA's convolution is a hundred times slower, and batches with
+  fewer positions than channels: a product of matrices for each position in the kernel, of the values it meets;
 - bfloat16: in float32, rounded at the end. XLA's own takes half as long again, or twice as long.
 
 On other devices, and for an export, `convolve` is `jax.lax.conv_general_dilated` itself.
@@ -114,7 +114,9 @@ def _on_cpu(stride: int, pad: int, x: jax.Array, kernel: jax.Array) -> jax.Array
         return exact.astype(jnp.bfloat16)
     size = kernel.shape[0]
     height, width = (_returned(side, size, stride, pad) for side in x.shape[1:3])
-    if height * width <= _SMALL_MAP or size == 1:
+    few_results = len(x) * height * width < max(kernel.shape[2:])
+    small = height * width <= _SMALL_MAP or few_results and min(kernel.shape[2:]) >= _MANY_CHANNELS
+    if small or size == 1:
         return _tap_by_tap(x, kernel, stride, pad)
     if (size, stride, pad) == (3, 1, 1) and winograd.pays(x, kernel):
         return winograd.convolve_3x3(x, kernel)
@@ -131,10 +133,11 @@ def _tap_by_tap(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.A
     On a 2×2 map a 3×3 kernel meets 16 values in all; a convolution would multiply 36, most by zero.
     """
     rows, columns = (_met(side, kernel.shape[0], stride, pad) for side in x.shape[1:3])
+    multiply = _multiply if max(kernel.shape[2:]) > _MANY_CHANNELS else jnp.matmul
     total: Any = 0
     for down, (around_rows, seen_rows) in rows.items():
         for right, (around_columns, seen_columns) in columns.items():
-            product = x[:, seen_rows, seen_columns] @ kernel[down, right]
+            product = multiply(x[:, seen_rows, seen_columns], kernel[down, right])
             total += jnp.pad(product, ((0, 0), around_rows, around_columns, (0, 0)))
     return total
 
@@ -153,6 +156,26 @@ def _met(side: int, size: int, stride: int, pad: int) -> dict[int, tuple[tuple[i
             seen = slice(stride * first + offset, stride * last + offset + 1, stride)
             met[position] = (first, count - 1 - last), seen
     return met
+
+
+@jax.custom_vjp
+def _multiply(x: jax.Array, matrix: jax.Array) -> jax.Array:
+    """Returns (B, H, W, C) times (C, O).
+
+    JAX's own gradient of the matrix is the transposed product of gradient and `x`, which takes XLA
+    two to three times as long as the product of `x` and gradient.
+    """
+    return x @ matrix
+
+
+def _multiply_backward(
+    kept: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    (x, matrix), positions = kept, ((0, 1, 2), (0, 1, 2))
+    return gradient @ matrix.T, lax.dot_general(x, gradient, (positions, ((), ())))
+
+
+_multiply.defvjp(lambda x, matrix: (x @ matrix, (x, matrix)), _multiply_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))

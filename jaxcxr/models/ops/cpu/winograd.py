@@ -42,7 +42,7 @@ _TILES = 4608
 _ENOUGH_CHANNELS = 64
 """Channels from which on the products of matrices are worth the transforms."""
 
-_ENOUGH_VALUES = 2**15
+_ENOUGH_VALUES = 2**13
 """Tiles times channels from which on they are."""
 
 _LONG_SUM = 512
