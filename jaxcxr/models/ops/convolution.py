@@ -6,8 +6,9 @@ benchmarks/README.md). On CPUs four cases go their own ways:
 - 3×3 convolutions at stride 1 of 64 channels or more: half the multiplications, by
   `jaxcxr.models.ops.cpu.winograd`;
 - the gradient of a kernel that sees few channels, the stem's: a product of matrices, row by row;
-- maps as small as 2×2, where XLA's convolution is a hundred times slower, and batches with
-  fewer positions than channels: a product of matrices for each position in the kernel, of the values it meets;
+- maps as small as 2×2, where XLA's convolution is a hundred times slower, and batches with fewer
+  positions than channels: a product of matrices for each position in the kernel, of the values it
+  meets;
 - bfloat16: in float32, rounded at the end. XLA's own takes half as long again, or twice as long.
 
 On other devices, and for an export, `convolve` is `jax.lax.conv_general_dilated` itself.
@@ -114,9 +115,9 @@ def _on_cpu(stride: int, pad: int, x: jax.Array, kernel: jax.Array) -> jax.Array
         return exact.astype(jnp.bfloat16)
     size = kernel.shape[0]
     height, width = (_returned(side, size, stride, pad) for side in x.shape[1:3])
-    few_results = len(x) * height * width < max(kernel.shape[2:])
-    small = height * width <= _SMALL_MAP or few_results and min(kernel.shape[2:]) >= _MANY_CHANNELS
-    if small or size == 1:
+    channels = sorted(kernel.shape[2:])
+    few = len(x) * height * width < channels[1] and channels[0] >= _MANY_CHANNELS
+    if height * width <= _SMALL_MAP or few or size == 1:
         return _tap_by_tap(x, kernel, stride, pad)
     if (size, stride, pad) == (3, 1, 1) and winograd.pays(x, kernel):
         return winograd.convolve_3x3(x, kernel)

@@ -34,6 +34,9 @@ def ours(x, kernel, stride, pad):
         ((4, 2, 2, 8), 8, 3, 1),  # small maps
         ((4, 4, 4, 8), 16, 3, 2),  # from 4×4 to 2×2
         ((1, 1, 1, 8), 8, 3, 1),
+        ((4, 4, 4, 64), 128, 3, 1),  # fewer positions than channels
+        ((4, 8, 8, 64), 128, 3, 2),
+        ((2, 12, 12, 128), 64, 1, 1),  # a large matrix at each position
     ],
     ids=str,
 )
