@@ -10,8 +10,14 @@ import numpy as np
 from jaxcxr.export.portable import INPUT, OUTPUTS, PortableModel, Run
 
 
-def write(model: PortableModel, folder: Path) -> None:
-    """Writes a SavedModel whose signature "serving_default" has named input and outputs."""
+def write(model: PortableModel, folder: Path, batch: int | None = None) -> None:
+    """Writes a SavedModel whose signature "serving_default" has named input and outputs.
+
+    Args:
+        model: The model.
+        folder: Where it is written.
+        batch: Number of images in a batch; None for any.
+    """
     from jaxcxr.data.quiet_tensorflow import tf  # before jax2tf, which would load it with messages
 
     # isort: split
@@ -19,11 +25,11 @@ def write(model: PortableModel, folder: Path) -> None:
 
     converted = jax2tf.convert(
         model,
-        polymorphic_shapes=["batch, ..."],
+        polymorphic_shapes=["batch, ..."] if batch is None else None,
         with_gradient=False,
         native_serialization_platforms=["cpu", "cuda"],
     )
-    images = tf.TensorSpec((None, *model.image_shape), tf.uint8, name=INPUT)
+    images = tf.TensorSpec((batch, *model.image_shape), tf.uint8, name=INPUT)
     module: Any = tf.Module()
     module.predict = tf.function(converted, input_signature=[images], autograph=False)
     tf.saved_model.save(module, str(folder), signatures=module.predict)
