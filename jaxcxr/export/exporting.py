@@ -55,10 +55,11 @@ def export(predictor: Predictor, folder: str | Path, format: str) -> Parity:  # 
     """Writes a model for another runtime into a folder.
 
     The function in it takes gray images (B, S, S, 1) uint8 of the model's size, of any number B
-    (1 in TensorFlow Lite), and returns "probabilities" (B, F) and "heatmaps" (B, h, w, F) of the model's findings. The
-    written file is run by its own runtime on synthetic radiographs and compared with JAX: the
-    folder appears only when they agree. In it are the format's files, ``model.json`` (findings,
-    operating points, heat map grid, license and so on) and ``parity.json``.
+    (1 in TensorFlow Lite), and returns "probabilities" (B, F) and "heatmaps" (B, h, w, F) of the
+    model's findings. The written file is run by its own runtime on synthetic radiographs and
+    compared with JAX: the folder appears only when they agree. In it are the format's files,
+    ``model.json`` (findings, operating points, heat map grid, license and so on) and
+    ``parity.json``.
 
     Args:
         predictor: The model.
