@@ -16,7 +16,7 @@ def resize_nearest(x: jax.Array, size: tuple[int, ...]) -> jax.Array:
         np.arange(new) * old // new for new, old in zip(size, x.shape[1:3], strict=True)
     )
     if is_portable() and x.shape[1:3] == (1, 1):  # LiteRT refuses their products
-        return jnp.broadcast_to(x, (len(x), *size, x.shape[-1]))
+        return jnp.broadcast_to(x, (x.shape[0], *size, x.shape[-1]))
     if is_portable():
         chosen = (np.eye(old)[at] for old, at in zip(x.shape[1:3], (rows, columns), strict=True))
         return _multiplied(x, *chosen)
