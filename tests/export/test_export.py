@@ -156,6 +156,16 @@ def test_onnx_file_describes_itself(model, tmp_path):
     assert [session.get_inputs()[0].name, session.get_inputs()[0].shape[0]] == ["images", "B"]
 
 
+@pytest.mark.parametrize("head", ["baseline", "space_attention"])
+def test_tensorflow_lite_takes_one_radiograph(head, tmp_path):
+    require("tflite")
+    from ai_edge_litert.interpreter import Interpreter
+
+    export(network_of(TINY, HEADS[head]), tmp_path / "out", "tflite")
+    interpreter = Interpreter(str(tmp_path / "out/model.tflite"))
+    assert interpreter.get_input_details()[0]["shape_signature"].tolist()[0] == 1
+
+
 def test_file_that_differs_from_jax_is_refused(tmp_path, monkeypatch):
     def wrong(_, maps, side):
         return maps.max((1, 2)) + 0.1 * is_portable()
