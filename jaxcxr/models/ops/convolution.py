@@ -115,8 +115,8 @@ def _on_cpu(stride: int, pad: int, x: jax.Array, kernel: jax.Array) -> jax.Array
         return exact.astype(jnp.bfloat16)
     size = kernel.shape[0]
     height, width = (_returned(side, size, stride, pad) for side in x.shape[1:3])
-    channels = sorted(kernel.shape[2:])
-    few = len(x) * height * width < channels[1] and channels[0] >= _MANY_CHANNELS
+    fewest, most = sorted(kernel.shape[2:])
+    few = len(x) * height * width < most and fewest >= _MANY_CHANNELS
     if height * width <= _SMALL_MAP or few or size == 1:
         return _tap_by_tap(x, kernel, stride, pad)
     if (size, stride, pad) == (3, 1, 1) and winograd.pays(x, kernel):
