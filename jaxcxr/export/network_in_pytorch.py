@@ -32,6 +32,12 @@ PIXELS = CONFIG["network"].get("pixels") or {
 @torch.no_grad()
 def predict(images: Tensor) -> tuple[Tensor, Tensor]:
     """Returns probabilities (B, F) and heat maps (B, h, w, F) of gray images (B, S, S, 1) uint8."""
+    side = CONFIG["image_size"]
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1:] != (side, side, 1):
+        raise ValueError(
+            f"images are {images.dtype} of shape {tuple(images.shape)}; this network takes "
+            f"torch.uint8 of shape (B, {side}, {side}, 1)"
+        )
     mean, std = (torch.tensor(PIXELS[name])[:, None, None] for name in ("mean", "std"))
     x = (images.permute(0, 3, 1, 2).float() / 255 - mean) / std
     stages, grids = densenet(x) if "features.conv0.weight" in WEIGHTS else resnet(x)

@@ -185,6 +185,25 @@ def test_head_of_ones_own_is_not_written_as_ours_of_the_same_name(tmp_path):
         export(predictor, tmp_path / "out", "torch")
 
 
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((1, SIZE, SIZE, 1), np.float32),
+        ((1, 32, 32, 1), np.uint8),
+        ((1, SIZE, SIZE, 3), np.uint8),
+        ((SIZE, SIZE, 1), np.uint8),
+    ],
+)
+def test_pytorch_network_refuses_other_images(shape, dtype, tmp_path):
+    require("torch")
+    from jaxcxr.export import torch
+
+    export(network_of(TINY, HEADS["baseline"]), tmp_path / "out", "torch")
+    _, run = torch.load(tmp_path / "out")
+    with pytest.raises(ValueError, match=rf"takes torch.uint8 of shape \(B, {SIZE}, {SIZE}, 1\)$"):
+        run(np.zeros(shape, dtype))
+
+
 def test_missing_package_and_existing_folder_are_one_line_each(tmp_path, monkeypatch):
     predictor = network_of(TINY, HEADS["baseline"])
     monkeypatch.setitem(sys.modules, "jax2onnx", None)
