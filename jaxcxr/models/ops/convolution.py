@@ -164,7 +164,7 @@ def _multiply(x: jax.Array, matrix: jax.Array) -> jax.Array:
     """Returns (B, H, W, C) times (C, O).
 
     JAX's own gradient of the matrix is the transposed product of gradient and `x`, which takes XLA
-    two to three times as long as the product of `x` and gradient.
+    two to three times as long as the one of `_product_over_rows`.
     """
     return x @ matrix
 
@@ -172,8 +172,21 @@ def _multiply(x: jax.Array, matrix: jax.Array) -> jax.Array:
 def _multiply_backward(
     kept: tuple[jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    (x, matrix), positions = kept, ((0, 1, 2), (0, 1, 2))
-    return gradient @ matrix.T, lax.dot_general(x, gradient, (positions, ((), ())))
+    x, matrix = kept
+    rows = (array.reshape(-1, array.shape[-1]) for array in (x, gradient))
+    return gradient @ matrix.T, _product_over_rows(*rows)
+
+
+def _product_over_rows(x: jax.Array, gradient: jax.Array) -> jax.Array:
+    """Returns the transposed `x` (N, C) times `gradient` (N, O), without a transposed copy of `x`.
+
+    XLA would compute `x` again inside such a copy. Its product without one is fast where the first
+    factor has fewer channels; the barrier keeps their order.
+    """
+    over_rows = (((0,), (0,)), ((), ()))
+    if x.shape[1] <= gradient.shape[1]:
+        return lax.dot_general(x, gradient, over_rows)
+    return lax.optimization_barrier(lax.dot_general(gradient, x, over_rows)).T
 
 
 _multiply.defvjp(lambda x, matrix: (x @ matrix, (x, matrix)), _multiply_backward)

@@ -40,7 +40,30 @@ def max_pool(x: jax.Array, size: int = 3) -> jax.Array:
         padded[:, dy : dy + 2 * height : 2, dx : dx + 2 * width : 2]
         for dy, dx in product(range(size), repeat=2)
     )
-    return reduce(lambda first, next_: jnp.where(next_ > first, next_, first), window)
+    largest = reduce(lambda first, next_: jnp.where(next_ > first, next_, first), window)
+    return _with_gradient_computed_once(largest)
+
+
+@jax.custom_vjp
+def _with_gradient_computed_once(x: jax.Array) -> jax.Array:
+    """Returns `x`; on CPUs its gradient is copied before it is used.
+
+    Else XLA would compute the gradient, in a DenseNet the sum of all that its layers send, again
+    for each of a window's slices. Nothing is fused across a loop.
+    """
+    return x
+
+
+def _copied(gradient: jax.Array) -> jax.Array:
+    return jax.lax.map(jax.lax.optimization_barrier, gradient)
+
+
+_with_gradient_computed_once.defvjp(
+    lambda x: (x, None),
+    lambda _, gradient: (
+        jax.lax.platform_dependent(gradient, cpu=_copied, default=lambda gradient: gradient),
+    ),
+)
 
 
 def global_max(x: jax.Array) -> jax.Array:
