@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import mmap
 import os
 import platform
 import re
+import statistics
 import subprocess
+import time
 from pathlib import Path
 
 PACKAGES = ("jax", "flax", "torch", "tensorflow", "numpy")
@@ -37,6 +40,37 @@ def gpus() -> list[str]:
     except (OSError, subprocess.SubprocessError):
         return []
     return re.findall(r"^GPU \d+: (.*?) \(", listed.stdout, re.MULTILINE)
+
+
+def hand_over_ns(rounds: int = 20_000) -> int | None:
+    """Returns the nanoseconds that a byte takes from one core to another and back.
+
+    Python's own time is part of it. On a virtual machine two cores may lie where they share a
+    cache, or where they do not, and the host may move them at any time: what threads hand over to
+    each other then takes several times as long.
+    """
+    if not hasattr(os, "sched_setaffinity") or len(ours := sorted(os.sched_getaffinity(0))) < 2:
+        return None
+    byte = mmap.mmap(-1, mmap.PAGESIZE)
+    child = os.fork()
+    if not child:
+        os.sched_setaffinity(0, ours[1:2])
+        for _ in range(rounds):
+            while not byte[0]:
+                pass
+            byte[0] = 0
+        os._exit(0)
+    os.sched_setaffinity(0, ours[:1])
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter_ns()
+        byte[0] = 1
+        while byte[0]:
+            pass
+        times.append(time.perf_counter_ns() - start)
+    os.sched_setaffinity(0, ours)
+    os.waitpid(child, 0)
+    return round(statistics.median(times))
 
 
 def _processor() -> str:

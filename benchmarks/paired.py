@@ -20,6 +20,8 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
+from benchmarks.machine import hand_over_ns
+
 Work = Callable[[], None]
 """One unit of work, finished when it returns."""
 
@@ -119,15 +121,17 @@ def measure(
         peer_units: What one call of the peer's does; as many where not given.
 
     Returns:
-        Medians and extremes of both in units per second, and the ratio of the medians.
+        Medians and extremes of both in units per second, the ratio of the medians, and
+        `hand_over_ns` before and after.
     """
+    before = hand_over_ns()
     children = {"ours": start(ours, **arguments), "peer": start(peer, **arguments)}
     done = {"ours": units, "peer": peer_units or units}
     seconds = seconds_in_turns(children, rounds)
     rates = {name: [done[name] / each for each in times] for name, times in seconds.items()}
     for child in children.values():
         child.end()
-    return {**summary(rates), "rounds": rounds}
+    return {**summary(rates), "rounds": rounds, "hand_over_ns": [before, hand_over_ns()]}
 
 
 def start(prepare: Callable[..., Work], **arguments: Any) -> Child:

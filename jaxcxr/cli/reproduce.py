@@ -21,7 +21,7 @@ import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from absl import flags
@@ -31,14 +31,17 @@ from jaxcxr.cli.configs import find_config, require_config
 from jaxcxr.cli.program import command_again
 from jaxcxr.cli.run_trials import TrialRunner
 from jaxcxr.cli.scoring import NOT_COMPARABLE, print_notes
-from jaxcxr.cli.time_left import epochs_done, print_time, read_experiment
-from jaxcxr.cli.trials import Trial, is_scored, refuse_shared_folders, refuse_varied
+from jaxcxr.cli.time_left import epochs_done, is_done, print_time, read_experiment
+from jaxcxr.cli.trials import Trial, refuse_shared_folders, refuse_varied
 from jaxcxr.data.splits import SPLITS, is_nih_test_list, split_by_patient
 from jaxcxr.data.variant import Variant
 from jaxcxr.errors import UserError
 from jaxcxr.files import atomic_write, write_text
 from jaxcxr.reporting.reproduction import means_text, reproduction_page, reproduction_table
 from jaxcxr.reporting.runs import RunFiles, read_runs
+
+if TYPE_CHECKING:
+    from jaxcxr.runs.experiment import Experiment
 
 _RELEASE = flags.DEFINE_multi_string(
     "release", [], "Folder of the release; may be repeated: the dataset then has all of them."
@@ -83,7 +86,8 @@ def main() -> int:
         print_notes(release.notes)
     facts = dataset_facts(variant, data_dir, releases)
     for trial in trials:
-        print(f"{trial.folder:<40}{_state(out / 'runs' / trial.folder)}")
+        state = _state(out / "runs" / trial.folder, experiments[trial.config])
+        print(f"{trial.folder:<40}{state}")
     print_time(out / "runs", trials, experiments, settings, facts)
     if _PLAN.value:
         return 0
@@ -157,8 +161,8 @@ def dataset_facts(
     return facts
 
 
-def _state(workdir: Path) -> str:
-    if is_scored(workdir):
+def _state(workdir: Path, experiment: "Experiment") -> str:
+    if is_done(workdir, experiment):
         return "done"
     epochs = len(epochs_done(workdir))
     return f"epochs done: {epochs}" if epochs else "to do"

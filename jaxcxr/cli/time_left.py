@@ -49,6 +49,21 @@ def epochs_done(workdir: Path) -> pd.DataFrame:
     return pd.read_csv(path) if path.exists() else pd.DataFrame()
 
 
+def is_done(workdir: Path, experiment: Experiment) -> bool:
+    """Returns whether a run is scored, and its training would not go on, say for more epochs.
+
+    Raises:
+        UserError: evaluation/epochs.json is damaged.
+    """
+    from jaxcxr.training.history import History  # imports JAX
+
+    if not is_scored(workdir):
+        return False
+    history = History(tuple(epochs_done(workdir).to_dict("records")))
+    all_done = len(history) >= experiment.config.epochs
+    return all_done or experiment.early_stopping.should_stop(history)
+
+
 def print_time(
     runs: Path,
     trials: Sequence[Trial],
@@ -63,7 +78,8 @@ def print_time(
     left = 0.0
     for config, experiment in experiments.items():
         folders = [runs / trial.folder for trial in trials if trial.config == config]
-        to_do = [folder for folder in folders if not is_scored(folder)]
+        wanted = experiment.config.epochs
+        to_do = [folder for folder in folders if not is_done(folder, experiment)]
         histories = [epochs_done(folder) for folder in folders]
         known = [history for history in histories if len(history) > 1]  # the first compiles
         if not to_do:
@@ -77,7 +93,7 @@ def print_time(
             train = validation = _TIMED_BATCHES * batch
         training = 1 / epoch["images_per_second"]
         prediction = epoch["seconds"] / validation - training * train / validation
-        epochs = sum(experiment.config.epochs - len(epochs_done(folder)) for folder in to_do)
+        epochs = sum(wanted - len(epochs_done(folder)) for folder in to_do)
         seconds = epochs * (facts["train"] * training + facts["validation"] * prediction)
         seconds += len(to_do) * (facts["validation"] + facts["test"]) * prediction
         left += seconds

@@ -41,6 +41,8 @@ def test_study_is_stopped_and_resumed(place):
     with forked("data.preparation", "inference.prepared", "reporting.report") as launch:
         done = launch("reproduce", *again)
         planned = launch("reproduce", *again, "--plan")
+        longer = words(place, f"--release={place}/release", f"--epochs={epochs + 9}")
+        plan_of_more = launch("reproduce", *longer, "--plan")
     assert done.returncode == 0, done.stderr
     assert f"seed_0               epochs done: {epochs}\n" in done.stdout
     assert "Traceback" not in done.stderr
@@ -54,6 +56,7 @@ def test_study_is_stopped_and_resumed(place):
     assert "tiny, seed" in (place / "study/report.html").read_text()
     assert len([*(place / "study/models/tiny").glob("seed_*/README.md")]) == 1
     assert [line.endswith(" done") for line in planned.stdout.splitlines()[2:4]] == [True, True]
+    assert plan_of_more.stdout.count(f"  epochs done: {epochs + 1}\n") == 2
 
 
 @pytest.fixture(scope="module")
