@@ -100,7 +100,8 @@ def _normalized_by_batch(
     The gradient (Ioffe & Szegedy 2015, "Batch normalization", section 3) passes over the maps three
     times, where the one that JAX derives from the forward pass does so five times.
     """
-    mean, var = _statistics(x.astype(jnp.float32), axis_name)
+    mean = _mean(x.astype(jnp.float32), axis_name)
+    var = _mean(jnp.square(x - mean), axis_name)
     return _normalized(x, mean, var, scale, bias), mean, var
 
 
@@ -126,20 +127,11 @@ def _backward(axis_name: str | None, kept: Any, gradients: Any) -> Any:
 _normalized_by_batch.defvjp(_forward, _backward)
 
 
-def _statistics(x: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
-    """Returns mean (C,) and biased variance (C,) over all axes but the last, and over the devices.
-
-    Devices send both at once. They hold equal shares of the batch, so its mean is the mean of
-    theirs, and its variance that of theirs and of the squares by which their means lie off it.
-    """
-    axes = tuple(range(x.ndim - 1))
-    mean = x.mean(axes)
-    var = jnp.square(x - mean).mean(axes)
-    if axis_name is None:
-        return mean, var
-    means, variances = jax.lax.all_gather((mean, var), axis_name)
-    mean = means.mean(0)
-    return mean, (variances + jnp.square(means - mean)).mean(0)
+def _mean(x: jax.Array, axis_name: str | None) -> jax.Array:
+    """Returns the mean (C,) over all axes but the last, and over the devices."""
+    mean = x.mean(tuple(range(x.ndim - 1)))
+    # Devices hold equal shares of the batch, so the mean of their means is the batch's mean.
+    return mean if axis_name is None else jax.lax.pmean(mean, axis_name)
 
 
 def _count(x: jax.Array, axis_name: str | None) -> int:
