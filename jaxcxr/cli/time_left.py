@@ -93,7 +93,7 @@ def print_time(
             train = validation = _TIMED_BATCHES * batch
         training = 1 / epoch["images_per_second"]
         prediction = epoch["seconds"] / validation - training * train / validation
-        epochs = sum(wanted - len(epochs_done(folder)) for folder in to_do)
+        epochs = sum(max(wanted - len(epochs_done(folder)), 0) for folder in to_do)
         seconds = epochs * (facts["train"] * training + facts["validation"] * prediction)
         seconds += len(to_do) * (facts["validation"] + facts["test"]) * prediction
         left += seconds

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from jaxcxr.cli.run_trials import TrialRunner
+from jaxcxr.cli.time_left import is_done
 from jaxcxr.cli.trials import (
     LEARNING_RATES,
     Trial,
@@ -21,6 +23,7 @@ from jaxcxr.cli.trials import (
 )
 from jaxcxr.errors import UserError
 from jaxcxr.runs.lock import acquire
+from jaxcxr.training.callbacks import EarlyStopping
 
 
 def write_run(workdir, losses=(0.5,), aucs=(0.5,), scored=1, **config):
@@ -149,6 +152,19 @@ def test_run_is_scored_until_a_better_epoch_comes(tmp_path):
     assert not is_scored(tmp_path)
     (tmp_path / "evaluation/epochs.json").write_text('{"auc": 5}')
     assert not is_scored(tmp_path)
+
+
+def test_scored_run_is_done_unless_its_training_would_go_on(tmp_path):
+    def done(epochs, patience):
+        config = SimpleNamespace(epochs=epochs)
+        stopping = EarlyStopping(patience=patience)
+        return is_done(tmp_path, SimpleNamespace(config=config, early_stopping=stopping))
+
+    write_run(tmp_path, [4, 3, 5, 6], [0.5] * 4, scored=2)
+    assert [done(epochs, 3) for epochs in (3, 4, 5)] == [True, True, False]
+    assert done(5, patience=2)  # it stopped early
+    write_run(tmp_path, [4, 3, 5, 6], [0.5] * 4, scored=1)
+    assert not done(4, 3)
 
 
 def test_commas_part_values_but_not_inside_brackets():

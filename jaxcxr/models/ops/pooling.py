@@ -55,6 +55,7 @@ def _with_gradient_computed_once(x: jax.Array) -> jax.Array:
 
 
 def _copied(gradient: jax.Array) -> jax.Array:
+    # Without the barrier JAX would see that the loop changes nothing, and leave it out.
     return jax.lax.map(jax.lax.optimization_barrier, gradient)
 
 
