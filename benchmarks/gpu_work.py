@@ -324,24 +324,15 @@ def _pad_the_stem() -> None:
 
 def _take_variance_in_one_pass() -> None:
     """Makes batch norm read a map once for mean and variance: E[x²] − E[x]²."""
-    import functools
-
     import jax
     import jax.numpy as jnp
 
+    from jaxcxr.models.backbones import densenet
     from jaxcxr.models.ops import normalization
 
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-    def normalized(x: Any, scale: Any, bias: Any, axis_name: str | None) -> Any:
-        wide = x.astype(jnp.float32)
-        mean, square = (normalization._mean(y, axis_name) for y in (wide, wide * wide))
-        var = jnp.maximum(square - mean * mean, 0)
-        return normalization._normalized(x, mean, var, scale, bias), mean, var
+    def moments(x: Any, mode: Any) -> Any:
+        wide = jax.lax.stop_gradient(x).astype(jnp.float32)
+        mean, square = (normalization._mean(y, mode.axis_name) for y in (wide, wide * wide))
+        return normalization.Moments(mean, jnp.maximum(square - mean * mean, 0))
 
-    def forward(x: Any, scale: Any, bias: Any, axis_name: str | None) -> Any:
-        y, mean, var = normalized(x, scale, bias, axis_name)
-        kept = (x, mean, jax.lax.rsqrt(var + normalization._EPSILON), scale)
-        return (y, mean, var), kept
-
-    normalized.defvjp(forward, normalization._backward)
-    normalization._normalized_by_batch = normalized
+    normalization.batch_moments = densenet.batch_moments = moments

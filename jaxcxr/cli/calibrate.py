@@ -30,6 +30,7 @@ from absl import flags
 from tqdm import tqdm
 
 from jaxcxr.cli import models
+from jaxcxr.cli.cpu_devices import use_device_per_core
 from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation import own_labels, tables
@@ -61,6 +62,7 @@ def main(arguments: list[str]) -> None:
     from jaxcxr.inference.predictor import load_model
     from jaxcxr.models.weights.model_folder import is_model_folder
 
+    use_device_per_core()
     folder = models.own_folder(_EXPORT)
     if not is_model_folder(folder):
         raise UserError(f"{folder} is not a model folder: {_EXPORT}")

@@ -52,6 +52,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from jaxcxr.cli import box_flags, models
+from jaxcxr.cli.cpu_devices import use_device_per_core
 from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.cli.result_folder import TABLES, ResultFolder, real_path
 from jaxcxr.errors import UserError
@@ -102,6 +103,7 @@ def main(arguments: list[str]) -> None:
     from jaxcxr.inference.predictor import load_model
     from jaxcxr.models.weights.model_card import RESEARCH_ONLY, SYNTHETIC
 
+    use_device_per_core()
     out = Path(_OUT.value)
     paths = find_radiographs(arguments, but_not_in=out)
     logging.getLogger("pydicom").setLevel(logging.ERROR)  # its remarks on files that it reads

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from absl import flags
 
+from jaxcxr.cli.cpu_devices import use_device_per_core
 from jaxcxr.cli.models import define_model_flags, model_named, own_folder, prepared_data
 from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.data.phantom import MARKER
@@ -94,6 +95,7 @@ def score(
         from jaxcxr.inference.predictor import load_model
         from jaxcxr.runs.workdir import trained_on_other_data
 
+        use_device_per_core()
         remedy = "name a folder for the scores"
         out = Path(given.out) if given.out else own_folder(remedy, "out") / "evaluation"
         predictor, prepared = prepared_data(load_model(model_named()), given.data_dir)

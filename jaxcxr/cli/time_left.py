@@ -15,6 +15,7 @@ import pandas as pd
 from absl import flags
 from ml_collections import config_flags
 
+from jaxcxr.cli.cpu_devices import use_device_per_core
 from jaxcxr.cli.program import fault_of_word
 from jaxcxr.cli.trials import Trial, is_scored
 from jaxcxr.data.arrays import ArraySplit
@@ -133,6 +134,7 @@ def _measured_epoch(config: str, settings: Sequence[str]) -> Mapping[str, float]
 def _train_shortly(config: str, settings: Sequence[str], sender: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the program, and that ends this
     experiment = read_experiment(config, settings)
+    use_device_per_core(experiment.config.batch_size)
     batch, size = experiment.config.batch_size, experiment.config.data.image_size
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (_TIMED_BATCHES * batch, size, size, 1), np.uint8)

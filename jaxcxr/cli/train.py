@@ -16,6 +16,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from jaxcxr.cli import cluster
+from jaxcxr.cli.cpu_devices import use_device_per_core
 from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.cli.program import command, command_again
 from jaxcxr.errors import UserError
@@ -43,6 +44,7 @@ def main() -> int:
 
     cluster.connect()
     experiment = Experiment.from_config(_CONFIG.value)
+    use_device_per_core(experiment.config.batch_size)
     prepared = data.load(_DATA_DIR.value, **experiment.config.data)
     run = experiment.train(prepared, Path(_WORKDIR.value))
     if not distributed.is_primary_process():

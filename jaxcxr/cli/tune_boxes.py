@@ -18,6 +18,7 @@ import pandas as pd
 from absl import flags
 
 from jaxcxr.cli import box_flags, models
+from jaxcxr.cli.cpu_devices import use_device_per_core
 from jaxcxr.cli.own_modules import define_import_flag
 from jaxcxr.errors import UserError
 from jaxcxr.evaluation.box_tuning import CUTS, boxes_digest, tune_boxes, write_box_rule
@@ -41,6 +42,7 @@ def main() -> None:
     from jaxcxr.inference.prepared import annotated_cases, draw_boxes
     from jaxcxr.runs.workdir import data_facts
 
+    use_device_per_core()
     folder = models.own_folder("export it to a folder, where box_rule.csv can be written")
     predictor, prepared = models.prepared_data(load_model(folder), _DATA_DIR.value)
     if data_facts(folder).get("fingerprint") == prepared.facts["fingerprint"]:

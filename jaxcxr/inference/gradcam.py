@@ -20,6 +20,7 @@ from jaxcxr.errors import UserError
 from jaxcxr.images.grid import Grid
 from jaxcxr.inference.heatmaps import HeatMaps, PredictFn
 from jaxcxr.inference.predictor import Predictor
+from jaxcxr.inference.spreading import spread_over_devices
 from jaxcxr.models import (
     INFERENCE,
     Classifier,
@@ -109,7 +110,6 @@ def _explain(predictor: Predictor, stages: Sequence[int | None], weigh: Weigh) -
     chosen = [_stage_index(model, stage) for stage in stages]
     grids = [model.backbone.grids[index] for index in chosen]
 
-    @jax.jit
     def explain(variables: Variables, images: jax.Array) -> tuple[jax.Array, jax.Array]:
         images = model.normalize(images)
         maps = jax.eval_shape(nn.apply(_stage_maps, model), variables, images, {})
@@ -132,9 +132,11 @@ def _explain(predictor: Predictor, stages: Sequence[int | None], weigh: Weigh) -
         fused = _greatest(heatmaps, grids) if len(heatmaps) > 1 else heatmaps[0]
         return jax.nn.sigmoid(logits[:, trained]), fused
 
+    compiled = spread_over_devices(explain)
+
     def predict(images: np.ndarray) -> tuple[np.ndarray, HeatMaps]:
-        probabilities, heatmaps = explain(predictor.variables, jnp.asarray(images))
-        return np.asarray(probabilities), HeatMaps(np.asarray(heatmaps), grids[0])
+        probabilities, heatmaps = compiled(predictor.variables, images)
+        return probabilities, HeatMaps(heatmaps, grids[0])
 
     return predict
 

@@ -12,14 +12,14 @@ from typing import cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 
 from jaxcxr.errors import UserError
 from jaxcxr.inference.heatmaps import HeatMaps
 from jaxcxr.inference.operating_points import OperatingPoints, read_operating_points
 from jaxcxr.inference.prediction import PredictionResult, predict_batch, prepare
+from jaxcxr.inference.spreading import spread_over_devices
 from jaxcxr.models import Prediction
-from jaxcxr.models.ops.compilation import compiler_options
 from jaxcxr.models.weights.foreign import operating_points, read_foreign
 from jaxcxr.models.weights.model_folder import (
     TABLES,
@@ -32,6 +32,7 @@ from jaxcxr.models.weights.model_folder import (
 from jaxcxr.models.weights.sources import local_path
 from jaxcxr.runs.trained import restore_network
 from jaxcxr.runs.workdir import data_facts, recipe
+from jaxcxr.training.devices import EVERYWHERE, device_mesh
 from jaxcxr.training.state import Variables
 
 
@@ -48,19 +49,16 @@ class Predictor(TrainedModel):
 
     folder: Path | None = None
     thresholds: np.ndarray | None = None
-    _mesh: Mesh = dataclasses.field(init=False)
-    _apply: Callable[[Variables, jax.Array], tuple[jax.Array, jax.Array]] = dataclasses.field(
+    _apply: Callable[[Variables, np.ndarray], tuple[np.ndarray, ...]] = dataclasses.field(
         init=False
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        mesh = Mesh(np.asarray(jax.local_devices()), ("devices",))
-        everywhere = jax.device_put(self.variables, NamedSharding(mesh, PartitionSpec()))
-        object.__setattr__(self, "_mesh", mesh)
+        mesh = device_mesh(jax.local_devices())
+        everywhere = jax.device_put(self.variables, NamedSharding(mesh, EVERYWHERE))
         object.__setattr__(self, "variables", everywhere)
-        jitted = jax.jit(self.apply, compiler_options=compiler_options(mesh))
-        object.__setattr__(self, "_apply", jitted)
+        object.__setattr__(self, "_apply", spread_over_devices(self.apply))
 
     def __repr__(self) -> str:
         """Returns a line with the network, its findings and input, and where it is from."""
@@ -171,8 +169,8 @@ class Predictor(TrainedModel):
         """Predicts a batch of radiographs.
 
         Args:
-            images: (B, S, S, 1) uint8, or float32 of 0 to 255. Each new B is compiled again, so
-                use one; a multiple of the number of this process's devices is spread over them.
+            images: (B, S, S, 1) uint8, or float32 of 0 to 255. They are spread over the devices of
+                this process. Each new B is compiled again, so use one.
 
         Returns:
             Probabilities (B, F) float32 of `named_findings`, and heat maps (B, h, w, F) with the
@@ -188,9 +186,7 @@ class Predictor(TrainedModel):
                 f"images are {images.dtype} of shape {images.shape}; this network takes uint8 or "
                 f"float32 of shape (B, {', '.join(map(str, expected))})"
             )
-        over_devices = PartitionSpec(None if len(images) % self._mesh.size else "devices")
-        placed = jax.device_put(images, NamedSharding(self._mesh, over_devices))
-        probabilities, heatmaps = map(np.asarray, self._apply(self.variables, placed))
+        probabilities, heatmaps = self._apply(self.variables, images)
         if not (np.isfinite(probabilities).all() and np.isfinite(heatmaps).all()):
             raise UserError(
                 "the network's outputs are not finite numbers: its training diverged; train again "

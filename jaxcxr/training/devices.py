@@ -57,21 +57,27 @@ def shard_batch(batch: Batch, mesh: Mesh) -> dict[str, jax.Array]:
 
 
 def map_over_devices(
-    function: Callable[..., Any], mesh: Mesh, in_specs: tuple[PartitionSpec, ...], donate: int = -1
+    function: Callable[..., Any],
+    mesh: Mesh,
+    in_specs: tuple[PartitionSpec, ...],
+    out_specs: PartitionSpec = EVERYWHERE,
+    donate: int = -1,
 ) -> Callable[..., Any]:
     """Returns a jitted function that every device runs on its part of the arguments.
 
     `jax.shard_map` under `jax.jit` is the form in which JAX offers `pmap`'s model today. Within
-    `function` the axis is named `DEVICES`. What it returns must be the same on every device.
+    `function` the axis is named `DEVICES`.
 
     Args:
         function: Code for one device.
         mesh: See `device_mesh`.
         in_specs: For each argument `EVERYWHERE`, `BY_ROWS` or another partition.
+        out_specs: That of all that `function` returns: with `EVERYWHERE` it must be the same on
+            every device.
         donate: Number of the argument whose memory is reused; none by default.
     """
     mapped = jax.shard_map(
-        function, mesh=mesh, in_specs=in_specs, out_specs=EVERYWHERE, check_vma=False
+        function, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
     )
     donated = () if donate < 0 else (donate,)
     return jax.jit(mapped, donate_argnums=donated, compiler_options=compiler_options(mesh))

@@ -15,7 +15,7 @@ from jaxcxr.models.backbones.backbone import StageLink, no_link
 from jaxcxr.models.fields import PositiveInt
 from jaxcxr.models.geometry import Grid
 from jaxcxr.models.ops.convolution import conv
-from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode
+from jaxcxr.models.ops.normalization import INFERENCE, BatchNorm, Mode, Moments, batch_moments
 from jaxcxr.models.ops.pooling import max_pool
 
 _BOTTLENECK = 4
@@ -27,13 +27,15 @@ class DenseLayer(nn.Module):
     growth: int
 
     @nn.compact
-    def __call__(self, x: jax.Array, mode: Mode) -> jax.Array:
-        """Maps (B, H, W, C) to (B, H, W, C + growth)."""
-        y = nn.relu(BatchNorm(name="norm1")(x, mode))
+    def __call__(self, x: jax.Array, moments: Moments, mode: Mode) -> tuple[jax.Array, Moments]:
+        """Maps (B, H, W, C) to (B, H, W, C + growth), and so their moments."""
+        y = nn.relu(BatchNorm(name="norm1")(x, mode, moments))
         y = conv(y, _BOTTLENECK * self.growth, 1, "conv1")
         y = nn.relu(BatchNorm(name="norm2")(y, mode))
         y = conv(y, self.growth, 3, "conv2")
-        return jnp.concatenate([x, y], -1)
+        # Those of maps that many layers read are computed once.
+        both = zip(moments, batch_moments(y, mode), strict=True)
+        return jnp.concatenate([x, y], -1), Moments(*map(jnp.concatenate, both))
 
 
 class Transition(nn.Module):
@@ -95,10 +97,13 @@ class DenseNet121(nn.Module):
             before = x
             if stage > 0:
                 x = Transition(name=f"stage{stage + 1}_transition")(x, mode)
+            moments = batch_moments(x, mode)
             for index in range(blocks):
-                x = DenseLayer(self.growth, name=f"stage{stage + 1}_{index}")(x, mode)
+                x, moments = DenseLayer(self.growth, name=f"stage{stage + 1}_{index}")(
+                    x, moments, mode
+                )
             if stage == len(self.blocks) - 1:
-                x = nn.relu(BatchNorm(name="norm5")(x, mode))
+                x = nn.relu(BatchNorm(name="norm5")(x, mode, moments))
             x = link(stage, before, x, mode)
             stages.append(x)
         return tuple(stages)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +52,13 @@ def in_part(path: Iterable[str], parts: Iterable[str]) -> bool:
     return any(name.startswith((f"{part}/", f"{part}_")) for part in parts)
 
 
+class Moments(NamedTuple):
+    """Mean (C,) and biased variance (C,) of a batch of maps, float32."""
+
+    mean: jax.Array
+    variance: jax.Array
+
+
 class BatchNorm(nn.Module):
     """Batch normalization over all axes but the last, by PyTorch's rules.
 
@@ -59,8 +66,16 @@ class BatchNorm(nn.Module):
     """
 
     @nn.compact
-    def __call__(self, x: jax.Array, mode: Mode = INFERENCE) -> jax.Array:
-        """Normalizes `x` (..., C) per channel."""
+    def __call__(
+        self, x: jax.Array, mode: Mode = INFERENCE, moments: Moments | None = None
+    ) -> jax.Array:
+        """Normalizes `x` (..., C) per channel.
+
+        Args:
+            x: The maps.
+            mode: Training or inference.
+            moments: Those of `x`, where they are known already; computed by default.
+        """
         channels = x.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
@@ -70,14 +85,27 @@ class BatchNorm(nn.Module):
         if not mode.train or in_part(self.path, mode.frozen):
             return _normalized(x, running_mean.value, running_var.value, scale, bias)
 
-        normalized: Any = _normalized_by_batch(x, scale, bias, mode.axis_name)
-        y, mean, var = normalized
+        mean, variance = moments or batch_moments(x, mode)
         if not self.is_initializing():
             count = _count(x, mode.axis_name)
-            unbiased = var * (count / max(count - 1, 1))
+            unbiased = variance * (count / max(count - 1, 1))
             running_mean.value = _moved(running_mean.value, mean)
             running_var.value = _moved(running_var.value, unbiased)
-        return y
+        return _normalized_by_batch(x, mean, variance, scale, bias, mode.axis_name)
+
+
+def batch_moments(x: jax.Array, mode: Mode) -> Moments:
+    """Returns the moments of maps (..., C), over all devices; no gradient passes through them."""
+    values = jax.lax.stop_gradient(x).astype(jnp.float32)
+    mean = _mean(values, mode.axis_name)
+    return Moments(mean, _mean(jnp.square(values - mean), mode.axis_name))
+
+
+def _mean(x: jax.Array, axis_name: str | None) -> jax.Array:
+    """Returns the mean (C,) over all axes but the last, and over the devices."""
+    mean = x.mean(tuple(range(x.ndim - 1)))
+    # Devices hold equal shares of the batch, so the mean of their means is the batch's mean.
+    return mean if axis_name is None else jax.lax.pmean(mean, axis_name)
 
 
 def _moved(running: jax.Array, batch: jax.Array) -> jax.Array:
@@ -91,29 +119,38 @@ def _normalized(
     return ((x - mean) * factor + bias).astype(x.dtype)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
 def _normalized_by_batch(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str | None
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns the normalized `x`, and mean (C,) and biased variance (C,), which have no gradient.
+    x: jax.Array,
+    mean: jax.Array,
+    var: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    axis_name: str | None,
+) -> jax.Array:
+    """Returns the normalized `x`, whose gradient counts that `x` moves `mean` and `var`, too.
 
-    The gradient (Ioffe & Szegedy 2015, "Batch normalization", section 3) passes over the maps three
-    times, where the one that JAX derives from the forward pass does so five times.
+    That gradient (Ioffe & Szegedy 2015, "Batch normalization", section 3) passes over the maps
+    three times, where the one that JAX derives from the forward pass does so five times.
     """
-    mean = _mean(x.astype(jnp.float32), axis_name)
-    var = _mean(jnp.square(x - mean), axis_name)
-    return _normalized(x, mean, var, scale, bias), mean, var
+    return _normalized(x, mean, var, scale, bias)
 
 
-def _forward(x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str | None) -> Any:
-    normalized: Any = _normalized_by_batch(x, scale, bias, axis_name)
-    y, mean, var = normalized
-    return (y, mean, var), (x, mean, jax.lax.rsqrt(var + _EPSILON), scale)
+def _forward(
+    x: jax.Array,
+    mean: jax.Array,
+    var: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    axis_name: str | None,
+) -> Any:
+    y = _normalized(x, mean, var, scale, bias)
+    return y, (x, mean, jax.lax.rsqrt(var + _EPSILON), scale)
 
 
-def _backward(axis_name: str | None, kept: Any, gradients: Any) -> Any:
+def _backward(axis_name: str | None, kept: Any, gradient: jax.Array) -> Any:
     x, mean, inverse, scale = kept
-    gradient = gradients[0].astype(jnp.float32)
+    gradient = gradient.astype(jnp.float32)
     normal = (x - mean) * inverse
     axes, count = tuple(range(x.ndim - 1)), _count(x, axis_name)
     of_scale, of_bias = (gradient * normal).sum(axes), gradient.sum(axes)
@@ -121,17 +158,10 @@ def _backward(axis_name: str | None, kept: Any, gradients: Any) -> Any:
     if axis_name is not None:  # every value of the batch moved mean and variance
         shares = jax.lax.psum(shares, axis_name)
     centered = gradient - normal * (shares[0] / count) - shares[1] / count
-    return (scale * inverse * centered).astype(x.dtype), of_scale, of_bias
+    return (scale * inverse * centered).astype(x.dtype), None, None, of_scale, of_bias
 
 
 _normalized_by_batch.defvjp(_forward, _backward)
-
-
-def _mean(x: jax.Array, axis_name: str | None) -> jax.Array:
-    """Returns the mean (C,) over all axes but the last, and over the devices."""
-    mean = x.mean(tuple(range(x.ndim - 1)))
-    # Devices hold equal shares of the batch, so the mean of their means is the batch's mean.
-    return mean if axis_name is None else jax.lax.pmean(mean, axis_name)
 
 
 def _count(x: jax.Array, axis_name: str | None) -> int:
