@@ -51,7 +51,7 @@ def train_epochs(
             images = np.memmap(file, np.uint8, "w+", shape=images.shape)
         images[:] = rows["image"]
     split = ArraySplit(images, rows["labels"])
-    training = networks.training(name, image_size, compute_dtype)
+    training = networks.training(name, image_size, batch_size, compute_dtype)
     make_feed = resident if placement == "device" else streamed
     feed = make_feed(training.step(), split, batch_size, 0, training.mesh)
     state, epoch = training.state, 0

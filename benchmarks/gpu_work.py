@@ -149,7 +149,7 @@ def profile(
         with jax.profiler.trace(folder):
             work()
         kernels = {kind: ms / steps for kind, ms in _kernels(Path(folder)).items()}
-    ready = networks.training(name, image_size, compute_dtype)
+    ready = networks.training(name, image_size, batch_size, compute_dtype)
     rows = shard_batch(networks.batch(image_size, batch_size), ready.mesh)
     compiled = make_train_step(ready.step(), ready.mesh).lower(ready.state, rows).compile()
     Path(out, f"{name}.hlo.gz").write_bytes(gzip.compress(compiled.as_text().encode()))
@@ -280,7 +280,7 @@ def _train_in_scan(
 
     from jaxcxr.training.devices import BY_ROWS, EVERYWHERE, map_over_devices, shard_batch
 
-    ready = networks.training(name, image_size, compute_dtype)
+    ready = networks.training(name, image_size, batch_size, compute_dtype)
     step, state = ready.step(), ready.state
 
     def together(state: Any, rows: Any) -> Any:

@@ -67,17 +67,20 @@ class Training:
 
 
 def training(
-    name: str, image_size: int, compute_dtype: str, devices: int | None = None
+    name: str, image_size: int, batch_size: int, compute_dtype: str, devices: int | None = None
 ) -> Training:
-    """Returns the training of one of `NETWORKS` on all devices, or on the first few."""
+    """Returns the training of one of `NETWORKS`, on as many devices as the programs use."""
     import jax
     from jax.sharding import NamedSharding, PartitionSpec
 
+    from jaxcxr.cli.cpu_devices import use_device_per_core
     from jaxcxr.models import build_classifier
     from jaxcxr.training.devices import device_mesh
     from jaxcxr.training.optimizers import Adam
     from jaxcxr.training.state import create_state, initial_variables
 
+    if devices is None:
+        use_device_per_core(batch_size)
     model, mesh = build_classifier(network(name)), device_mesh(jax.devices()[:devices])
     adam = Adam().transformation(1, 1)
     state = create_state(initial_variables(model, image_size, 0), adam)
@@ -99,7 +102,7 @@ def train_here(
     from jaxcxr.training.devices import shard_batch
     from jaxcxr.training.steps import make_train_step
 
-    ready = training(name, image_size, compute_dtype, devices)
+    ready = training(name, image_size, batch_size, compute_dtype, devices)
     step, state = make_train_step(ready.step(), ready.mesh), ready.state
     rows = shard_batch(batch(image_size, batch_size), ready.mesh)
 
@@ -114,10 +117,12 @@ def train_here(
 
 def infer_here(name: str, image_size: int, batch_size: int, steps: int) -> Work:
     """Returns `steps` batches through `Predictor`, probabilities and heat maps."""
+    from jaxcxr.cli.cpu_devices import use_device_per_core
     from jaxcxr.inference.predictor import Predictor
     from jaxcxr.models import build_classifier
     from jaxcxr.training.state import initial_variables
 
+    use_device_per_core()
     model = build_classifier(network(name))
     predictor = Predictor(model, initial_variables(model, image_size, 0), image_size)
     images = batch(image_size, batch_size)["image"]

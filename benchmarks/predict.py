@@ -23,6 +23,7 @@ from PIL import Image
 
 import jaxcxr as cxr
 from benchmarks.machine import describe
+from jaxcxr.cli.cpu_devices import use_device_per_core
 from jaxcxr.inference.prediction import in_threads, predict_files, prepare
 from jaxcxr.training.state import initial_variables
 from tests.dicom_files import dicom_bytes
@@ -47,6 +48,7 @@ def main(_: list[str]) -> None:
     """Measures and prints one JSON line."""
     network = cxr.Classifier(cxr.ResNet34(), cxr.Baseline())
     size, batch, images = _IMAGE_SIZE.value, _BATCH_SIZE.value, _IMAGES.value
+    use_device_per_core()
     model = cxr.Predictor(network, initial_variables(network, size, seed=0), size)
     with tempfile.TemporaryDirectory() as place:
         model.save(Path(place) / "model")

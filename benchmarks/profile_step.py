@@ -69,7 +69,7 @@ def main(_: list[str]) -> None:
             return convolution._plain(x, kernel, stride, pad)
 
         convolution._on_cpu = plain
-    work = networks.train_here(_NETWORK.value, _IMAGE_SIZE.value, _BATCH_SIZE.value, 1)
+    work = networks.train_here(_NETWORK.value, _IMAGE_SIZE.value, _BATCH_SIZE.value, 1, devices=1)
     for _ in range(3):
         work()
     with tempfile.TemporaryDirectory() as folder:
