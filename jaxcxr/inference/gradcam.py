@@ -135,6 +135,7 @@ def _explain(predictor: Predictor, stages: Sequence[int | None], weigh: Weigh) -
     compiled = spread_over_devices(explain)
 
     def predict(images: np.ndarray) -> tuple[np.ndarray, HeatMaps]:
+        predictor.check_images(images)
         probabilities, heatmaps = compiled(predictor.variables, images)
         return probabilities, HeatMaps(heatmaps, grids[0])
 

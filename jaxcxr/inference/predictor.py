@@ -179,13 +179,7 @@ class Predictor(TrainedModel):
         Raises:
             UserError: `images` has another shape or dtype, or an output is not finite.
         """
-        expected = (self.image_size, self.image_size, 1)
-        is_gray = images.dtype in (np.uint8, np.float32)
-        if not is_gray or images.shape[1:] != expected or not len(images):
-            raise UserError(
-                f"images are {images.dtype} of shape {images.shape}; this network takes uint8 or "
-                f"float32 of shape (B, {', '.join(map(str, expected))})"
-            )
+        self.check_images(images)
         probabilities, heatmaps = self._apply(self.variables, images)
         if not (np.isfinite(probabilities).all() and np.isfinite(heatmaps).all()):
             raise UserError(
@@ -193,6 +187,20 @@ class Predictor(TrainedModel):
                 "with a lower learning rate"
             )
         return probabilities, HeatMaps(heatmaps, self.model.heatmap_grid)
+
+    def check_images(self, images: np.ndarray) -> None:
+        """Refuses a batch that is not one of this network's input.
+
+        Raises:
+            UserError: `images` has another shape or dtype, or no rows.
+        """
+        expected = (self.image_size, self.image_size, 1)
+        is_gray = images.dtype in (np.uint8, np.float32)
+        if not is_gray or images.shape[1:] != expected or not len(images):
+            raise UserError(
+                f"images are {images.dtype} of shape {images.shape}; this network takes uint8 or "
+                f"float32 of shape (B, {', '.join(map(str, expected))})"
+            )
 
 
 def load_model(source: str | Path) -> Predictor:

@@ -205,3 +205,9 @@ def test_flip_averaging_puts_both_maps_where_their_cells_lie(size, grid, points)
     mirrored = np.interp(columns, size - 1 - grid.centers(2)[::-1], [1, 0])
     np.testing.assert_allclose(heatmaps.values[0, -1, :, 0], (own + mirrored) / 2, atol=1e-6)
     assert heatmaps.values.dtype == np.float32
+
+
+@pytest.mark.parametrize("wrong", [np.s_[:0], np.s_[:, : SIZE // 2]])
+def test_images_of_another_shape_are_refused(images, wrong):
+    with pytest.raises(UserError, match="this network takes uint8 or float32"):
+        layer_cam(make_predictor("max"))(images[wrong])
