@@ -1,10 +1,14 @@
 """How many devices a program computes on, each time in a process whose JAX has not started."""
 
+import json
 import os
 import subprocess
 import sys
 
 import pytest
+
+from tests.programs import REPOSITORY
+from tests.tiny import tiny_study
 
 PROGRAM = """
 import os
@@ -44,3 +48,16 @@ def test_programs_compute_on(devices, cores, arguments, before, environment):
         check=True,
     )
     assert int(done.stdout) == devices
+
+
+def test_a_training_on_two_cores_has_two_devices(tmp_path):
+    tiny_study(tmp_path)
+    cores = "import os\nos.sched_getaffinity = lambda _: {0, 1}\n"
+    (tmp_path / "sitecustomize.py").write_text(cores)
+    flags = ["--config=tiny.py", "--data_dir=.", "--workdir=run", "--config.epochs=1"]
+    unset = {"JAX_NUM_CPU_DEVICES", "XLA_FLAGS"}
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    environment["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{REPOSITORY}"
+    command = [sys.executable, str(REPOSITORY / "launch" / "train.py"), *flags]
+    subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["devices"] == 2

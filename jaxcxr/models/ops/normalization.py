@@ -83,15 +83,15 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
 
         if not mode.train or in_part(self.path, mode.frozen):
-            return _normalized(x, running_mean.value, running_var.value, scale, bias)
+            return _normalized(x, Moments(running_mean.value, running_var.value), scale, bias)
 
-        mean, variance = moments or batch_moments(x, mode)
+        moments = moments or batch_moments(x, mode)
         if not self.is_initializing():
             count = _count(x, mode.axis_name)
-            unbiased = variance * (count / max(count - 1, 1))
-            running_mean.value = _moved(running_mean.value, mean)
+            unbiased = moments.variance * (count / max(count - 1, 1))
+            running_mean.value = _moved(running_mean.value, moments.mean)
             running_var.value = _moved(running_var.value, unbiased)
-        return _normalized_by_batch(x, mean, variance, scale, bias, mode.axis_name)
+        return _normalized_by_batch(x, moments, scale, bias, mode.axis_name)
 
 
 def batch_moments(x: jax.Array, mode: Mode) -> Moments:
@@ -112,40 +112,26 @@ def _moved(running: jax.Array, batch: jax.Array) -> jax.Array:
     return running + _MOMENTUM * (batch - running)
 
 
-def _normalized(
-    x: jax.Array, mean: jax.Array, var: jax.Array, scale: jax.Array, bias: jax.Array
-) -> jax.Array:
-    factor = scale * jax.lax.rsqrt(var + _EPSILON)
-    return ((x - mean) * factor + bias).astype(x.dtype)
+def _normalized(x: jax.Array, moments: Moments, scale: jax.Array, bias: jax.Array) -> jax.Array:
+    factor = scale * jax.lax.rsqrt(moments.variance + _EPSILON)
+    return ((x - moments.mean) * factor + bias).astype(x.dtype)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
 def _normalized_by_batch(
-    x: jax.Array,
-    mean: jax.Array,
-    var: jax.Array,
-    scale: jax.Array,
-    bias: jax.Array,
-    axis_name: str | None,
+    x: jax.Array, moments: Moments, scale: jax.Array, bias: jax.Array, axis_name: str | None
 ) -> jax.Array:
-    """Returns the normalized `x`, whose gradient counts that `x` moves `mean` and `var`, too.
+    """Returns the normalized `x`, whose gradient counts that `x` moves its moments, too.
 
     That gradient (Ioffe & Szegedy 2015, "Batch normalization", section 3) passes over the maps
     three times, where the one that JAX derives from the forward pass does so five times.
     """
-    return _normalized(x, mean, var, scale, bias)
+    return _normalized(x, moments, scale, bias)
 
 
-def _forward(
-    x: jax.Array,
-    mean: jax.Array,
-    var: jax.Array,
-    scale: jax.Array,
-    bias: jax.Array,
-    axis_name: str | None,
-) -> Any:
-    y = _normalized(x, mean, var, scale, bias)
-    return y, (x, mean, jax.lax.rsqrt(var + _EPSILON), scale)
+def _forward(x: jax.Array, moments: Moments, scale: jax.Array, bias: jax.Array, _: Any) -> Any:
+    kept = x, moments.mean, jax.lax.rsqrt(moments.variance + _EPSILON), scale
+    return _normalized(x, moments, scale, bias), kept
 
 
 def _backward(axis_name: str | None, kept: Any, gradient: jax.Array) -> Any:
@@ -158,7 +144,7 @@ def _backward(axis_name: str | None, kept: Any, gradient: jax.Array) -> Any:
     if axis_name is not None:  # every value of the batch moved mean and variance
         shares = jax.lax.psum(shares, axis_name)
     centered = gradient - normal * (shares[0] / count) - shares[1] / count
-    return (scale * inverse * centered).astype(x.dtype), None, None, of_scale, of_bias
+    return (scale * inverse * centered).astype(x.dtype), None, of_scale, of_bias
 
 
 _normalized_by_batch.defvjp(_forward, _backward)
